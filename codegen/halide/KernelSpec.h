@@ -1,0 +1,102 @@
+// What a kernel computes, as plain data: the ops of one fused region, the values that flow between
+// them, and the tile that the target chose. Made from the kernel dialect by codegen/, read by the
+// Halide builder, the targets' schedules, the cost estimates and the kernel cache's hash.
+#pragma once
+
+#include "dialects/lm/Encoding.h"
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace ingot {
+
+/// How the codes of a matrix are laid out for the kernels (chosen by the target for an encoding).
+///
+///   codes  bytes [k % k_inner][row % rows][k / k_inner within a (half) group][group][row / rows]
+///   scales, mins [row % rows][group][row / rows]     (scale_type)
+///
+/// first index fastest. Codes are stored unsigned: stored = code - minCode. 4-bit: two a byte, low
+/// nibble = first half of the group, high nibble = second half (so `k` counts within a half).
+/// Rows are padded to a multiple of `rows` with zero codes and zero scales.
+/// Float matrices: [row % rows][k][row / rows], no scales.
+struct PackedLayout {
+  int32_t rows = 16;
+  int32_t k_inner = 4;
+  int32_t code_bits = 4;                     ///< container: 4 or 8; 16/32 for floats
+  CodeKind scale_type = CodeKind::f16;       ///< f16 or f32 (none for float matrices)
+  bool operator==(const PackedLayout &) const = default;
+};
+
+/// A value of a kernel. Buffers (in argument order) that a value expands to:
+///   tokens   i32 [tokens]
+///   rows     f32 [width][tokens]
+///   quant    i8 codes [width][tokens]; f32 scales [width/act_group][tokens];
+///            i32 sums of codes [width/act_group][tokens]
+///   vector   f32 [width]                                  (a norm's gain)
+///   matrix   codes; scales, mins where the encoding has them   (see PackedLayout)
+///   cache    keys, values of one layer                     (see KernelSpec::kv)
+///   angles   f32 cos then sin: [head_dim/2][2][tokens]     (rope angles of this step's tokens)
+/// All [tokens] extents are max_tokens rounded up to the tile's token_tile in memory.
+struct KernelValue {
+  enum class Kind : uint8_t { tokens, rows, quant, vector, matrix, cache, angles };
+  Kind kind = Kind::rows;
+  int64_t width = 0;       ///< columns; for a matrix: columns (the reduction)
+  int64_t height = 0;      ///< matrix: rows (the outputs), before padding
+  Encoding encoding;       ///< matrix
+  PackedLayout layout;     ///< matrix
+  bool operator==(const KernelValue &) const = default;
+};
+
+/// One op. Operands and result index KernelSpec::values.
+///   embedding   (tokens, matrix) -> rows
+///   rms_norm    (rows, vector) -> rows                 eps
+///   quantize    (rows) -> quant                        act_group
+///   linear      (rows or quant, matrix) -> rows
+///   add         (rows, rows) -> rows
+///   silu_mul    (rows of width 2n) -> rows of width n: silu(gate) * up, where blocks of
+///               layout.rows gate rows and as many up rows alternate
+///   last_token  (rows) -> rows of one token: row tokens-1
+///   rope_angles () -> angles                           head_dim, rope_theta; absolute positions
+///   rope        (rows, angles) -> rows                 first heads*head_dim columns rotate: pairs
+///               (i, i+1) when interleaved, else (i, i + head_dim/2)
+///   slice       (rows) -> rows: columns [offset, offset+width)
+///   append      (k rows, v rows, cache) -> (none): writes at position .. position+tokens
+///   attention   (q rows, cache) -> rows                heads, kv_heads, head_dim, scale; causal
+struct KernelOp {
+  enum class Kind : uint8_t {
+    embedding, rms_norm, quantize, linear, add, silu_mul, last_token, rope_angles, rope, slice,
+    append, attention
+  };
+  Kind kind;
+  std::vector<int32_t> operands;
+  int32_t result = -1;
+  double eps = 0, rope_theta = 0, scale = 0;
+  int32_t heads = 0, kv_heads = 0, head_dim = 0, offset = 0, act_group = 0;
+  bool interleaved = false;
+};
+
+/// Chosen by the target from its machine model (Target::tile), printed in the IR.
+struct Tile {
+  int32_t token_tile = 1; ///< tokens per register tile
+  int32_t row_blocks = 1; ///< blocks of layout.rows per register tile
+  int32_t key_tile = 0;   ///< attention: keys per tile
+  bool operator==(const Tile &) const = default;
+};
+
+/// What a kernel's threads divide among themselves.
+enum class SliceAxis : uint8_t { tokens, row_blocks, heads };
+
+struct KernelSpec {
+  std::string name; ///< symbol; not part of the hash
+  std::vector<KernelValue> values;
+  std::vector<KernelOp> ops;
+  std::vector<int32_t> inputs;  ///< values read from memory, in argument order
+  std::vector<int32_t> outputs; ///< values written, in argument order after the inputs
+  int32_t max_tokens = 1;       ///< 1: exactly one token; otherwise 1..max_tokens at run time
+  int32_t context = 0;          ///< positions in the cache
+  CodeKind kv = CodeKind::f16;  ///< f16 or f32
+  Tile tile;
+};
+
+} // namespace ingot

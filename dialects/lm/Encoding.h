@@ -1,0 +1,95 @@
+// What a number format is, described once. Frontend, passes, interpreter, packer, kernels and
+// `ingot inspect` all ask this struct; nobody else lists the formats. Plain C++ (no MLIR): the lm
+// dialect wraps it in the type `!lm.q<...>`.
+#pragma once
+
+#include "llvm/ADT/ArrayRef.h"
+#include "llvm/ADT/StringRef.h"
+#include "llvm/Support/Error.h"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+namespace ingot {
+
+/// How one stored number is written. Float kinds stand alone (no scale, group_size 1).
+enum class CodeKind : uint8_t { none, u, i, f16, bf16, f32 };
+
+/// A scale (or minimum): a float per group, or, two-level (`sub_bits` > 0), an integer code per
+/// group times one float per super-block of 256 elements (the K-quants). Prints `f16`, `f16*u6`.
+struct ScaleFormat {
+  CodeKind type = CodeKind::none; ///< none, f16, bf16 or f32
+  uint8_t sub_bits = 0;
+  bool sub_signed = false;
+  bool operator==(const ScaleFormat &) const = default;
+};
+
+/// value[k] = code[k] * scale[group of k] + min[group of k]
+/// in fp32, product rounded, then sum rounded. Every format here has that *affine view*; it is
+/// exact, so the decoder of any format is its affine view evaluated. Symmetric formats have no min.
+///
+/// Text form (IR, inspect): `u4, g32, f16+f16` (Q4_1), `i4, g32, f16` (Q4_0), `i8, row, f32`,
+/// `u4, g32, f16*u6+f16*u6` (Q4_K), `i6, g16, f16*i8` (Q6_K), `f16`.
+/// Mins are added: formats that store a subtracted minimum (K-quants) give negated mins.
+struct Encoding {
+  CodeKind code = CodeKind::none;
+  uint8_t bits = 0;        ///< of one code: 2..8, or 16/32 for floats
+  uint32_t group_size = 1; ///< elements along a row sharing a scale; 0: the whole row
+  ScaleFormat scale, min;
+
+  bool operator==(const Encoding &) const = default;
+  bool isFloat() const { return code != CodeKind::u && code != CodeKind::i; }
+  bool symmetric() const { return min.type == CodeKind::none; }
+  int minCode() const { return code == CodeKind::i ? -(1 << (bits - 1)) : 0; }
+  int maxCode() const { return (1 << (code == CodeKind::i ? bits - 1 : bits)) - 1; }
+  int64_t groupElements(int64_t columns) const { return group_size ? group_size : columns; }
+  int64_t groups(int64_t columns) const { return columns / groupElements(columns); }
+
+  /// Elements in one storage block (a row is whole blocks): 1 for floats, 32 for Q4_1, 256 for the
+  /// K-quants, `columns` for per-row scales.
+  int64_t blockElements(int64_t columns) const;
+  /// Bytes of one row of `columns` elements in the canonical storage (GGUF's block layout where
+  /// GGUF has the format, otherwise [scale][min][codes, little-endian bits] per group);
+  /// nullopt when columns is not whole blocks or the size overflows.
+  std::optional<uint64_t> rowBytes(int64_t columns) const;
+  std::optional<uint64_t> storageBytes(int64_t rows, int64_t columns) const;
+  /// Bits per weight of the canonical storage, scales included: 5.0 for Q4_1.
+  double bitsPerWeight(int64_t columns) const;
+
+  /// Decodes one stored row to fp32, bit for bit as the format's definition says.
+  void decodeRow(const uint8_t *row, int64_t columns, float *out) const;
+  /// The affine view of one stored row (integer formats only): codes [columns], scales and mins
+  /// [groups(columns)]; mins are 0 for symmetric formats.
+  void affineRow(const uint8_t *row, int64_t columns, int16_t *codes, float *scales,
+                 float *mins) const;
+  /// Encodes one row by rounding to nearest (symmetric: scale = max|x| / maxCode; otherwise min and
+  /// max span the codes). Two-level scales are not encoded: asserts !scale.sub_bits.
+  void encodeRow(const float *row, int64_t columns, uint8_t *out) const;
+
+  std::string str() const;
+  /// Parses the text form above.
+  static std::optional<Encoding> parse(llvm::StringRef text);
+  /// Parses what a user writes after --quantize: `int4:g32`, `int8`, `int8:g64`, `uint4:g32`
+  /// (with minimum), `f16`, or a GGUF name such as `q4_1`. The error lists what is accepted.
+  static llvm::Expected<Encoding> parseSpec(llvm::StringRef spec);
+};
+
+/// One row of the table of formats that GGUF files use (ggml's block formats).
+struct NamedEncoding {
+  const char *name;   ///< "Q4_1"
+  uint32_t ggml_type; ///< the number in the file
+  uint32_t block_elements, block_bytes;
+  Encoding encoding;
+};
+llvm::ArrayRef<NamedEncoding> namedEncodings();
+const NamedEncoding *findGgmlType(uint32_t ggml_type);
+/// "Q4_1" for an encoding that GGUF names, otherwise str().
+std::string displayName(const Encoding &);
+
+float halfToFloat(uint16_t bits);
+uint16_t floatToHalf(float value); ///< ties to even, overflow to infinity
+float bfloatToFloat(uint16_t bits);
+uint16_t floatToBfloat(float value); ///< ties to even
+
+} // namespace ingot

@@ -1,0 +1,51 @@
+#include "support/Error.h"
+
+#include "llvm/Support/WithColor.h"
+#include "llvm/Support/raw_ostream.h"
+
+namespace ingot {
+
+char InputError::ID = 0;
+
+void InputError::log(llvm::raw_ostream &os) const {
+  if (!file.empty())
+    os << file << ": ";
+  if (!where.empty())
+    os << where << ": ";
+  os << message;
+}
+
+std::error_code InputError::convertToErrorCode() const {
+  return std::make_error_code(std::errc::invalid_argument);
+}
+
+llvm::Error inputError(const llvm::Twine &file, const llvm::Twine &where,
+                       const llvm::Twine &message, const llvm::Twine &help) {
+  return llvm::make_error<InputError>(file.str(), where.str(), message.str(), help.str());
+}
+
+int reportError(llvm::Error error) {
+  llvm::handleAllErrors(
+      std::move(error),
+      [](const InputError &e) {
+        e.log(llvm::WithColor::error());
+        llvm::errs() << "\n";
+        if (!e.help.empty())
+          llvm::WithColor(llvm::errs(), llvm::HighlightColor::Note) << "help: ",
+              llvm::errs() << e.help << "\n";
+      },
+      [](const llvm::ErrorInfoBase &e) { llvm::WithColor::error() << e.message() << "\n"; });
+  return 1;
+}
+
+std::string grouped(uint64_t value) {
+  std::string digits = std::to_string(value), out;
+  for (size_t i = 0; i < digits.size(); ++i) {
+    if (i && (digits.size() - i) % 3 == 0)
+      out += ',';
+    out += digits[i];
+  }
+  return out;
+}
+
+} // namespace ingot

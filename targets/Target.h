@@ -1,0 +1,73 @@
+// What a target is: one object made of a machine model (data), legal encodings and their packed
+// layouts, tiles and schedules, and a link recipe. targets/NAME/ is the only place that knows NAME.
+#pragma once
+
+#include "codegen/halide/KernelSpec.h"
+
+#include "llvm/ADT/StringRef.h"
+#include "llvm/Support/Error.h"
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace ingot {
+
+struct ScheduleRequest; // codegen/halide/Schedule.h: the Funcs of a kernel with their roles
+
+/// The machine as data.
+struct Machine {
+  std::string name;        ///< "x86-64-v4", "znver4", "host (znver4)"
+  std::string triple;      ///< "x86_64-unknown-linux-gnu"
+  std::string isa;         ///< short name of the instruction set in use: "avx512-vnni"
+  std::vector<std::string> features; ///< LLVM feature names
+  int32_t vector_bits = 128;
+  int32_t vector_registers = 16;
+  int32_t dot_width = 0;   ///< i8 products summed into one lane by the widest dot instruction
+  bool dot_saturates = false; ///< pairs of products saturate in i16 (needs codes of <= 4 bits)
+  int64_t l1_bytes = 32 << 10, l2_bytes = 512 << 10, l3_bytes = 0;
+};
+
+/// How a program for this target is linked.
+struct LinkInputs {
+  std::vector<std::string> objects; ///< kernels, steps, tables (paths)
+  std::string weights;              ///< file with the packed weights
+  std::string output;
+};
+
+class Target {
+public:
+  virtual ~Target() = default;
+  virtual const Machine &machine() const = 0;
+
+  /// The encoding that kernels read for a matrix stored as `stored`: the same values exactly
+  /// (Q4_K -> u4, g32, f32+f32), never fewer bits. `stored` itself where it is legal.
+  virtual Encoding legalEncoding(const Encoding &stored) const = 0;
+  /// The packed layout for a legal encoding.
+  virtual PackedLayout packedLayout(const Encoding &encoding) const = 0;
+  /// The tile for a kernel; spec.tile is ignored.
+  virtual Tile tile(const KernelSpec &spec) const = 0;
+  /// Most tokens that one prefill step should take.
+  virtual int32_t prefillTokens() const = 0;
+
+  /// Name and features as Halide spells them ("x86-64-linux-avx512_zen4-...").
+  virtual std::string halideTarget() const = 0;
+  /// Schedules one kernel.
+  virtual void schedule(ScheduleRequest &request) const = 0;
+
+  /// Writes `bytes` of weights as something `link` accepts and links the program.
+  virtual llvm::Error link(const LinkInputs &inputs) const = 0;
+  /// True when programs for this target run on this machine.
+  virtual bool runsHere() const = 0;
+};
+
+/// One line of the table that `ingot targets` prints.
+struct TargetName {
+  std::string name, description;
+  bool runs_here = false;
+};
+std::vector<TargetName> targetNames();
+/// "host" or a name from targetNames(); the error lists the names.
+llvm::Expected<std::unique_ptr<Target>> makeTarget(llvm::StringRef name);
+
+} // namespace ingot
