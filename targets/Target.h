@@ -31,8 +31,11 @@ struct Machine {
 /// How a program for this target is linked.
 struct LinkInputs {
   std::vector<std::string> objects; ///< kernels, steps, tables (paths)
-  std::string weights;              ///< file with the packed weights
+  std::string weights;              ///< packed weights; its first `weights_reserve` bytes are free
+  uint64_t weight_bytes = 0;
+  std::string runtime_folder;       ///< where Ingot keeps the runtime and the C library to link
   std::string output;
+  bool relocatable = false;         ///< one object instead of a program (--emit object)
 };
 
 class Target {
@@ -55,7 +58,10 @@ public:
   /// Schedules one kernel.
   virtual void schedule(ScheduleRequest &request) const = 0;
 
-  /// Writes `bytes` of weights as something `link` accepts and links the program.
+  /// Bytes that the packer leaves free at the front of the weights' file, so that `link` can turn
+  /// that file into an object without copying it.
+  virtual uint64_t weightsReserve() const = 0;
+  /// Links the program. Completes `inputs.weights` in place.
   virtual llvm::Error link(const LinkInputs &inputs) const = 0;
   /// True when programs for this target run on this machine.
   virtual bool runsHere() const = 0;

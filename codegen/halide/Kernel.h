@@ -31,7 +31,14 @@ struct KernelInterface {
 /// The interface follows from the spec alone.
 KernelInterface kernelInterface(const KernelSpec &spec);
 
+/// Buffers of tokens are padded to a multiple of this, so that kernels of one step may have any
+/// Tile::token_tile that divides it. What padding tokens hold is unspecified.
+constexpr int32_t kTokenPadding = 24;
+int64_t paddedTokens(int32_t max_tokens); ///< 1 stays 1
+
 /// Bytes of one buffer of a value, padding included (what the memory planner reserves).
+/// Rows (and vectors) are padded to 16 floats, matrices to whole blocks of rows, caches to 16
+/// positions, tokens to kTokenPadding.
 int64_t bufferBytes(const KernelSpec &spec, int32_t value, int32_t part);
 /// How many buffers a value expands to.
 int32_t bufferCount(const KernelValue &value, CodeKind kv);

@@ -1,0 +1,259 @@
+// The compiler's main line: each step with the reason why it is where it is.
+#include "codegen/Compile.h"
+
+#include "codegen/Verify.h"
+#include "codegen/cache/KernelCache.h"
+#include "codegen/link/Manifest.h"
+#include "codegen/link/Pack.h"
+#include "codegen/llvm/Steps.h"
+#include "dialects/kernel/Spec.h"
+#include "frontend/Import.h"
+#include "support/Error.h"
+#include "support/Files.h"
+#include "support/Progress.h"
+
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/IR/AsmState.h"
+#include "mlir/Pass/PassManager.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/ThreadPool.h"
+
+#include <mutex>
+
+using namespace mlir;
+
+namespace ingot {
+namespace {
+
+class Compilation {
+public:
+  explicit Compilation(const CompileOptions &options)
+      : options(options), progress(options.verbose) {
+    context.loadDialect<kernel::KernelDialect, LLVM::LLVMDialect>();
+  }
+
+  llvm::Error run() {
+    // Everything that can be wrong with the command itself, before any work.
+    auto made = makeTarget(options.lowering.target);
+    if (!made)
+      return made.takeError();
+    target = std::move(*made);
+    if (llvm::Error error = checkWritable(options.output))
+      return error;
+
+    progress.stage("reading " + options.model);
+    ImportOptions import{options.context, CompileOptions::default_context, options.f16_cache};
+    auto imported = importModel(context, options.model, import);
+    if (!imported)
+      return imported.takeError();
+    model = std::move(*imported);
+    if (options.dump_after == "import")
+      print(*model.module);
+
+    // The scratch folder comes after the checks of the input: a bad file leaves nothing behind.
+    if (llvm::Error error = lower())
+      return error;
+    auto made_scratch = ScratchFolder::beside(options.output);
+    if (!made_scratch)
+      return made_scratch.takeError();
+    ScratchFolder scratch = std::move(*made_scratch);
+    const std::string result = scratch.file("result");
+    if (options.emit == Emit::mlir) {
+      if (llvm::Error error = writeFile(result, text(*model.module)))
+        return error;
+      return publish(result, options.output);
+    }
+
+    // The manifest is part of the steps' object, so it comes first.
+    auto steps = lowerProgram();
+    if (!steps)
+      return steps.takeError();
+    if (options.emit == Emit::llvm) {
+      auto ir = printLlvm(**steps, *target);
+      if (!ir)
+        return ir.takeError();
+      if (llvm::Error error = writeFile(result, *ir))
+        return error;
+      return publish(result, options.output);
+    }
+    if (llvm::Error error = compileKernels(scratch))
+      return error;
+    if (llvm::Error error = compileStepObject(**steps, scratch))
+      return error;
+    if (llvm::Error error = writePackedWeights(scratch))
+      return error;
+
+    progress.stage("linking");
+    link.relocatable = options.emit == Emit::object;
+    link.runtime_folder = options.runtime_folder;
+    link.output = result;
+    if (llvm::Error error = target->link(link))
+      return error;
+
+    // Verified before it gets its name: a program that fails is never published.
+    if (options.verify && options.emit == Emit::exe)
+      if (llvm::Error error = verifyProgram())
+        return error;
+    return publish(result, options.output);
+  }
+
+private:
+  static std::string text(ModuleOp module) {
+    std::string out;
+    llvm::raw_string_ostream stream(out);
+    OpPrintingFlags flags;
+    flags.elideLargeResourceString(16).elideLargeElementsAttrs(16);
+    module.print(stream, flags);
+    return out;
+  }
+  static void print(ModuleOp module) { llvm::outs() << text(module) << "\n"; }
+
+  llvm::Error lower() {
+    progress.stage("optimizing");
+    // Diagnostics of passes become the error that is reported.
+    std::string message;
+    ScopedDiagnosticHandler handler(&context, [&](Diagnostic &diagnostic) {
+      if (message.empty())
+        message = diagnostic.str();
+      return success();
+    });
+    PassManager manager(&context);
+    buildLoweringPipeline(manager, options.lowering);
+    bool found = options.dump_after.empty() || options.dump_after == "import";
+    if (!found) {
+      std::string known = "import";
+      for (Pass &pass : manager.getPasses()) {
+        known += ", " + pass.getArgument().str();
+        found |= pass.getArgument() == options.dump_after;
+      }
+      if (!found)
+        return inputError("", "--dump-after", "no pass '" + options.dump_after + "' runs here",
+                          "passes: " + known);
+      context.disableMultithreading();
+      OpPrintingFlags flags;
+      flags.elideLargeResourceString(16).elideLargeElementsAttrs(16);
+      const std::string wanted = options.dump_after;
+      manager.enableIRPrinting(
+          [](Pass *, Operation *) { return false; },
+          [=](Pass *pass, Operation *) { return pass->getArgument() == wanted; },
+          /*printModuleScope=*/true, /*printAfterOnlyOnChange=*/false,
+          /*printAfterOnlyOnFailure=*/false, llvm::outs(), flags);
+    }
+    // The reference runs the model as it was read, rounded where the user asked for that.
+    if (options.verify) {
+      original = model.module->clone();
+      PassManager rounding(&context);
+      buildRoundingPipeline(rounding, options.lowering);
+      if (failed(rounding.run(*original)))
+        return inputError(model.file->name(), "", message);
+    }
+    if (failed(manager.run(*model.module)))
+      return inputError(model.file->name(), "", message.empty() ? "a pass failed" : message);
+    return llvm::Error::success();
+  }
+
+  llvm::Expected<OwningOpRef<ModuleOp>> lowerProgram() {
+    ModuleOp planned = *model.module;
+    auto manifest = buildManifest({planned, &model, target.get(), options.lowering.quantize,
+                                   options.lowering.int8_activations, options.f16_cache});
+    if (!manifest)
+      return manifest.takeError();
+    auto number = [&](StringRef name) {
+      return planned->getAttrOfType<IntegerAttr>(name).getInt();
+    };
+    link.weight_bytes = number("ingot.weight_bytes");
+    return lowerSteps(planned, {std::move(*manifest), number("ingot.weight_bytes"),
+                                number("ingot.arena_bytes"),
+                                static_cast<int32_t>(model.info.vocab_size),
+                                static_cast<int32_t>(model.info.context_length)});
+  }
+
+  llvm::Error compileKernels(ScratchFolder &scratch) {
+    std::vector<KernelSpec> specs;
+    for (auto function : model.module->getOps<kernel::FuncOp>()) {
+      auto spec = kernel::specOf(function);
+      if (!spec)
+        return spec.takeError();
+      specs.push_back(std::move(*spec));
+    }
+    progress.stage("compiling kernels", specs.size());
+    const KernelCache cache(options.cache_folder);
+    std::mutex mutex;
+    llvm::Error failure = llvm::Error::success();
+    std::vector<std::string> files(specs.size());
+    llvm::DefaultThreadPool pool;
+    for (size_t i = 0; i < specs.size(); ++i)
+      pool.async([&, i] {
+        const KernelSpec &spec = specs[i];
+        // The symbol is part of the object, so it is part of the key.
+        const std::string key = spec.name + "\n" + kernelKey(spec, *target);
+        std::optional<std::string> object = cache.get(key);
+        if (!object) {
+          auto compiled = compileKernel(spec, *target);
+          if (!compiled) {
+            std::lock_guard lock(mutex);
+            failure = llvm::joinErrors(std::move(failure), compiled.takeError());
+            return;
+          }
+          object = std::move(*compiled);
+          cache.put(key, *object);
+        }
+        std::lock_guard lock(mutex);
+        files[i] = scratch.file(spec.name + ".o");
+        if (llvm::Error error = writeFile(files[i], *object))
+          failure = llvm::joinErrors(std::move(failure), std::move(error));
+        progress.advance();
+      });
+    pool.wait();
+    link.objects = std::move(files);
+    return failure;
+  }
+
+  llvm::Error compileStepObject(ModuleOp steps, ScratchFolder &scratch) {
+    progress.stage("compiling steps");
+    auto object = compileSteps(steps, *target);
+    if (!object)
+      return object.takeError();
+    link.objects.push_back(scratch.file("steps.o"));
+    return writeFile(link.objects.back(), *object);
+  }
+
+  llvm::Error writePackedWeights(ScratchFolder &scratch) {
+    progress.stage("packing weights", link.weight_bytes);
+    link.weights = scratch.file("weights.o");
+    return writeWeights(*model.module, link.weights, target->weightsReserve(),
+                        [&](uint64_t bytes) { progress.advance(bytes); });
+  }
+
+  llvm::Error verifyProgram() {
+    if (!target->runsHere())
+      return inputError("", "--verify", "programs for " + target->machine().name +
+                                            " do not run on this machine");
+    llvm::sys::fs::setPermissions(link.output, llvm::sys::fs::all_all);
+    progress.stage("verifying");
+    auto report = compareWithReference(*original, link.output, options.verify_tokens,
+                                       options.lowering.int8_activations);
+    if (!report)
+      return report.takeError();
+    progress.stage("");
+    llvm::outs() << report->text << "\n";
+    if (!report->passed)
+      return inputError(options.model, "--verify", "the program differs from the reference by more "
+                                                   "than the stated bounds");
+    return llvm::Error::success();
+  }
+
+  const CompileOptions &options;
+  MLIRContext context;
+  ImportedModel model;
+  OwningOpRef<ModuleOp> original;
+  std::unique_ptr<Target> target;
+  LinkInputs link;
+  Progress progress;
+};
+
+} // namespace
+
+llvm::Error compileModel(const CompileOptions &options) { return Compilation(options).run(); }
+
+} // namespace ingot

@@ -1,0 +1,33 @@
+// From a model file to a program: the compiler's main line.
+#pragma once
+
+#include "passes/Passes.h"
+
+#include "llvm/Support/Error.h"
+
+#include <string>
+
+namespace ingot {
+
+enum class Emit { exe, object, llvm, mlir };
+
+struct CompileOptions {
+  std::string model, output;
+  LoweringOptions lowering;
+  int64_t context = 0;        ///< tokens; 0: the model's own, at most default_context
+  bool f16_cache = true;      ///< KV cache elements: f16, or f32
+  Emit emit = Emit::exe;
+  std::string dump_after;     ///< print the IR after this pass (or "import") to standard output
+  std::string cache_folder;   ///< of compiled kernels; empty: none
+  std::string runtime_folder; ///< what programs are linked with
+  bool verify = false;        ///< compare the program with the interpreter before publishing it
+  int64_t verify_tokens = 64;
+  bool verbose = false;
+
+  static constexpr int64_t default_context = 2048;
+};
+
+/// Compiles. `output` appears complete, or not at all.
+llvm::Error compileModel(const CompileOptions &options);
+
+} // namespace ingot

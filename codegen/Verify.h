@@ -1,0 +1,36 @@
+// Compares a compiled program with the reference interpreter on the same tokens.
+#pragma once
+
+#include "mlir/IR/BuiltinOps.h"
+#include "llvm/Support/Error.h"
+
+#include <string>
+
+namespace ingot {
+
+/// How two sets of logits differ. KL is KL(reference || program) in nats, over the vocabulary.
+struct LogitComparison {
+  int64_t tokens = 0;
+  double max_error = 0;     ///< max |difference|
+  double max_logit = 0;     ///< max |logit| of the reference
+  double mean_kl = 0, p99_kl = 0;
+  double top1_agreement = 0; ///< 0 .. 1
+  bool finite = true;
+};
+
+/// `program` and `reference` are [tokens, vocab], row after row.
+LogitComparison compareLogits(const float *program, const float *reference, int64_t tokens,
+                              int64_t vocab);
+
+struct VerifyReport {
+  std::string text; ///< what to print, bounds included
+  bool passed = false;
+};
+
+/// Runs `program` (a file of this machine) and `@forward` of `reference` on `tokens` tokens of a text.
+/// Bounds: with fp32 activations max error <= 1e-3 * max |logit|; with int8 activations mean KL <= 0.02.
+llvm::Expected<VerifyReport> compareWithReference(mlir::ModuleOp reference,
+                                                  llvm::StringRef program, int64_t tokens,
+                                                  bool int8_activations);
+
+} // namespace ingot

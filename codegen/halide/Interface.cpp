@@ -1,0 +1,209 @@
+// What callers of kernels need to know without compiling them: arguments, buffer sizes, costs, keys.
+#include "codegen/halide/Kernel.h"
+#include "targets/Target.h"
+
+#include "Halide.h"
+
+#include "llvm/Support/raw_ostream.h"
+
+using namespace ingot;
+
+namespace {
+
+/// Bumped whenever a builder or schedule changes the code of an unchanged spec.
+constexpr int kScheduleVersion = 1;
+
+int64_t roundUp(int64_t value, int64_t to) { return (value + to - 1) / to * to; }
+
+const KernelOp *findOp(const KernelSpec &spec, KernelOp::Kind kind) {
+  for (const KernelOp &op : spec.ops)
+    if (op.kind == kind)
+      return &op;
+  return nullptr;
+}
+
+int32_t actGroup(const KernelSpec &spec, int32_t value) {
+  for (const KernelOp &op : spec.ops) {
+    if (op.kind == KernelOp::Kind::quantize && op.result == value)
+      return op.act_group;
+    if (op.kind == KernelOp::Kind::linear && op.operands[0] == value)
+      return op.act_group;
+  }
+  return 32;
+}
+
+} // namespace
+
+int64_t ingot::paddedTokens(int32_t max_tokens) {
+  return max_tokens == 1 ? 1 : roundUp(max_tokens, kTokenPadding);
+}
+
+int32_t ingot::bufferCount(const KernelValue &value, CodeKind) {
+  switch (value.kind) {
+  case KernelValue::Kind::quant:
+    return 3;
+  case KernelValue::Kind::cache:
+    return 2;
+  case KernelValue::Kind::matrix:
+    return value.encoding.isFloat() ? 1 : value.encoding.symmetric() ? 2 : 3;
+  default:
+    return 1;
+  }
+}
+
+int64_t ingot::bufferBytes(const KernelSpec &spec, int32_t index, int32_t part) {
+  const KernelValue &value = spec.values[index];
+  const int64_t tokens = paddedTokens(spec.max_tokens);
+  switch (value.kind) {
+  case KernelValue::Kind::tokens:
+    return 4 * tokens;
+  case KernelValue::Kind::rows:
+    return 4 * roundUp(value.width, 16) * tokens;
+  case KernelValue::Kind::quant: {
+    const int64_t groups = value.width / actGroup(spec, index);
+    return part == 0 ? value.width * tokens : 4 * groups * tokens;
+  }
+  case KernelValue::Kind::vector:
+    return 4 * roundUp(value.width, 16);
+  case KernelValue::Kind::matrix: {
+    const PackedLayout &layout = value.layout;
+    const int64_t rows = roundUp(value.height, layout.rows);
+    if (part == 0)
+      return rows * value.width * layout.code_bits / 8;
+    return rows * value.encoding.groups(value.width) *
+           (layout.scale_type == CodeKind::f16 ? 2 : 4);
+  }
+  case KernelValue::Kind::cache: {
+    int32_t kv_heads = 1, head_dim = 1;
+    for (const KernelOp &op : spec.ops)
+      if (op.kind == KernelOp::Kind::append || op.kind == KernelOp::Kind::attention)
+        kv_heads = op.kv_heads, head_dim = op.head_dim;
+    return roundUp(spec.context, 16) * head_dim * kv_heads * (spec.kv == CodeKind::f16 ? 2 : 4);
+  }
+  case KernelValue::Kind::angles:
+    return 4 * value.width * tokens;
+  }
+  return 0;
+}
+
+KernelInterface ingot::kernelInterface(const KernelSpec &spec) {
+  KernelInterface result;
+  const KernelOp *linear = findOp(spec, KernelOp::Kind::linear);
+  const KernelOp *attention = findOp(spec, KernelOp::Kind::attention);
+  const KernelOp *silu = findOp(spec, KernelOp::Kind::silu_mul);
+  if (linear) {
+    const KernelValue &matrix = spec.values[linear->operands[1]];
+    result.axis = SliceAxis::row_blocks;
+    result.slices = roundUp(matrix.height, matrix.layout.rows) / matrix.layout.rows;
+    if (silu)
+      result.slices /= 2;
+  } else if (attention) {
+    result.axis = SliceAxis::heads;
+    result.slices = attention->heads;
+  } else {
+    result.axis = SliceAxis::tokens;
+    const bool one = spec.max_tokens == 1 || findOp(spec, KernelOp::Kind::last_token);
+    result.slices = one ? 1 : 0;
+  }
+
+  for (int32_t value : spec.inputs)
+    for (int32_t part = 0; part < bufferCount(spec.values[value], spec.kv); ++part)
+      result.arguments.push_back({value, part, 0});
+  for (int32_t index : spec.outputs) {
+    const KernelValue &value = spec.values[index];
+    for (int32_t part = 0; part < bufferCount(value, spec.kv); ++part) {
+      int64_t stride = 0;
+      if (value.kind == KernelValue::Kind::cache)
+        stride = 0;
+      else if (result.axis == SliceAxis::row_blocks)
+        stride = 4 * 16;
+      else if (result.axis == SliceAxis::heads)
+        stride = 4 * attention->head_dim;
+      else if (value.kind == KernelValue::Kind::rows)
+        stride = 4 * roundUp(value.width, 16);
+      else if (value.kind == KernelValue::Kind::angles)
+        stride = 4 * value.width;
+      else if (value.kind == KernelValue::Kind::quant)
+        stride = part == 0 ? value.width : 4 * (value.width / actGroup(spec, index));
+      result.arguments.push_back({index, part, stride});
+    }
+  }
+  return result;
+}
+
+KernelCost ingot::kernelCost(const KernelSpec &spec, int64_t tokens, int64_t position) {
+  KernelCost cost;
+  const bool last = findOp(spec, KernelOp::Kind::last_token);
+  for (const KernelOp &op : spec.ops) {
+    if (op.kind == KernelOp::Kind::linear) {
+      const KernelValue &matrix = spec.values[op.operands[1]];
+      cost.macs += matrix.width * matrix.height * tokens;
+      for (int32_t part = 0; part < bufferCount(matrix, spec.kv); ++part)
+        cost.weight_bytes += bufferBytes(spec, op.operands[1], part);
+    } else if (op.kind == KernelOp::Kind::attention) {
+      // Token t attends to position + t + 1 keys.
+      const int64_t keys = tokens * position + tokens * (tokens + 1) / 2;
+      cost.macs += 2 * keys * op.heads * op.head_dim;
+      cost.cache_bytes +=
+          2 * (position + tokens) * op.kv_heads * op.head_dim * (spec.kv == CodeKind::f16 ? 2 : 4);
+    } else if (op.kind == KernelOp::Kind::append) {
+      cost.cache_bytes +=
+          2 * tokens * op.kv_heads * op.head_dim * (spec.kv == CodeKind::f16 ? 2 : 4);
+    } else if (op.kind == KernelOp::Kind::embedding) {
+      const KernelValue &matrix = spec.values[op.operands[1]];
+      cost.weight_bytes += tokens * matrix.encoding.rowBytes(matrix.width).value_or(0);
+    }
+  }
+  const int64_t padded = paddedTokens(spec.max_tokens);
+  auto addActivations = [&](int32_t index) {
+    const KernelValue &value = spec.values[index];
+    if (value.kind == KernelValue::Kind::rows || value.kind == KernelValue::Kind::quant ||
+        value.kind == KernelValue::Kind::angles)
+      for (int32_t part = 0; part < bufferCount(value, spec.kv); ++part)
+        cost.activation_bytes +=
+            bufferBytes(spec, index, part) / padded * (last ? 1 : tokens);
+  };
+  for (int32_t value : spec.inputs)
+    addActivations(value);
+  for (int32_t value : spec.outputs)
+    addActivations(value);
+  return cost;
+}
+
+std::string ingot::kernelKey(const KernelSpec &spec, const Target &target) {
+  std::string text;
+  llvm::raw_string_ostream os(text);
+  os << "halide " << HALIDE_VERSION_MAJOR << '.' << HALIDE_VERSION_MINOR << '.'
+     << HALIDE_VERSION_PATCH << " schedule " << kScheduleVersion << " target "
+     << target.halideTarget() << " isa " << target.machine().isa << '\n';
+  for (const std::string &feature : target.machine().features)
+    os << feature << ' ';
+  os << "\nmax_tokens " << spec.max_tokens << " context " << spec.context << " kv "
+     << int(spec.kv) << " tile " << spec.tile.token_tile << ' ' << spec.tile.row_blocks << ' '
+     << spec.tile.key_tile << '\n';
+  for (const KernelValue &value : spec.values)
+    os << "value " << int(value.kind) << ' ' << value.width << ' ' << value.height << ' '
+       << value.encoding.str() << " layout " << value.layout.rows << ' ' << value.layout.k_inner
+       << ' ' << value.layout.code_bits << ' ' << int(value.layout.scale_type) << '\n';
+  for (const KernelOp &op : spec.ops) {
+    os << "op " << int(op.kind);
+    for (int32_t operand : op.operands)
+      os << " %" << operand;
+    os << " -> %" << op.result << ' ';
+    os.write_hex(llvm::bit_cast<uint64_t>(op.eps));
+    os << ' ';
+    os.write_hex(llvm::bit_cast<uint64_t>(op.rope_theta));
+    os << ' ';
+    os.write_hex(llvm::bit_cast<uint64_t>(op.scale));
+    os << ' ' << op.heads << ' ' << op.kv_heads << ' ' << op.head_dim << ' ' << op.offset << ' '
+       << op.act_group << ' ' << op.interleaved << '\n';
+  }
+  os << "inputs";
+  for (int32_t value : spec.inputs)
+    os << ' ' << value;
+  os << " outputs";
+  for (int32_t value : spec.outputs)
+    os << ' ' << value;
+  os << '\n';
+  return text;
+}

@@ -1,0 +1,43 @@
+// The float functions that every kernel shares, each with one definition: decode, prefill and every
+// target evaluate the same operations in the same order.
+#pragma once
+
+#include "Halide.h"
+
+#include <array>
+
+namespace ingot {
+
+/// Combines 16 lanes in a fixed tree: lanes l and l + 8, then l + 4, l + 2, l + 1.
+template <typename Combine, typename Lane> Halide::Expr tree16(Combine combine, Lane lane) {
+  std::array<Halide::Expr, 16> values;
+  for (int i = 0; i < 16; ++i)
+    values[i] = lane(i);
+  for (int width = 8; width; width /= 2)
+    for (int i = 0; i < width; ++i)
+      values[i] = combine(values[i], values[i + width]);
+  return values[0];
+}
+
+template <typename Lane> Halide::Expr sumTree16(Lane lane) {
+  return tree16([](Halide::Expr a, Halide::Expr b) { return a + b; }, lane);
+}
+
+/// exp(x) for f32: x = n ln 2 + r, |r| <= ln 2 / 2, with ln 2 in two parts (Cody & Waite 1980);
+/// exp(r) by its Taylor polynomial of degree 7 (next term < 6e-9); times 2^n by exponent bits.
+/// x is clamped to [-87, 88]: results stay normal. At most 2 ulp on that range.
+inline Halide::Expr exponential(Halide::Expr x) {
+  using Halide::Expr;
+  x = Halide::clamp(x, -87.0f, 88.0f);
+  Expr n = Halide::round(x * 1.44269504088896341f);
+  Expr r = x - n * 0.693359375f;
+  r = r - n * -2.12194440e-4f;
+  const float coefficients[] = {1.0f / 5040, 1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1, 1};
+  Expr p = coefficients[0];
+  for (int i = 1; i < 8; ++i)
+    p = p * r + coefficients[i];
+  Expr power = Halide::reinterpret<float>((Halide::cast<int32_t>(n) + 127) << 23);
+  return p * power;
+}
+
+} // namespace ingot

@@ -1,0 +1,176 @@
+#include "codegen/link/Manifest.h"
+
+#include "dialects/kernel/Spec.h"
+#include "frontend/chat/Chat.h"
+#include "frontend/tokenizer/Tokenizer.h"
+#include "runtime/manifest_generated.h"
+#include "support/Hash.h"
+
+#include "llvm/Support/Path.h"
+
+using namespace mlir;
+
+namespace ingot {
+namespace {
+
+class ManifestBuilder {
+public:
+  explicit ManifestBuilder(const ManifestInputs &inputs) : inputs(inputs) {}
+
+  llvm::Expected<std::string> build() {
+    auto model = buildModel();
+    auto build_info = buildInfo();
+    auto tokenizer = buildTokenizer(buffer, inputs.model->tokenizer);
+    if (!tokenizer)
+      return tokenizer.takeError();
+    auto [chat, note] = buildChat();
+    auto weights = buildWeights();
+    auto buffers = buildBuffers();
+    std::vector<std::string> names;
+    for (auto function : inputs.planned.getOps<kernel::FuncOp>())
+      names.push_back(function.getSymName().str());
+    auto kernels = buffer.CreateVectorOfStrings(names);
+    auto note_text = note.empty() ? flatbuffers::Offset<flatbuffers::String>()
+                                  : buffer.CreateString(note);
+
+    manifest::ManifestBuilder root(buffer);
+    root.add_model(model);
+    root.add_build(build_info);
+    root.add_chat(chat);
+    root.add_chat_note(note_text);
+    root.add_tokenizer(*tokenizer);
+    root.add_weights(weights);
+    root.add_buffers(buffers);
+    root.add_kernels(kernels);
+    manifest::FinishManifestBuffer(buffer, root.Finish());
+    return std::string(reinterpret_cast<const char *>(buffer.GetBufferPointer()), buffer.GetSize());
+  }
+
+private:
+  flatbuffers::Offset<manifest::Model> buildModel() {
+    const ModelInfo &info = inputs.model->info;
+    auto architecture = buffer.CreateString(info.architecture);
+    auto name = buffer.CreateString(info.name);
+    manifest::ModelBuilder model(buffer);
+    model.add_architecture(architecture);
+    model.add_name(name);
+    model.add_parameters(info.parameters);
+    model.add_layers(info.layers);
+    model.add_embedding_length(info.embedding_length);
+    model.add_feed_forward_length(info.feed_forward_length);
+    model.add_heads(info.heads);
+    model.add_kv_heads(info.kv_heads);
+    model.add_head_dim(info.head_dim);
+    model.add_vocab_size(info.vocab_size);
+    model.add_context_length(info.context_length);
+    model.add_model_context_length(info.model_context_length);
+    model.add_rope_theta(info.rope_theta);
+    model.add_rms_norm_eps(info.rms_norm_eps);
+    return model.Finish();
+  }
+
+  flatbuffers::Offset<manifest::Build> buildInfo() {
+    const Machine &machine = inputs.target->machine();
+    const GgufFile &file = *inputs.model->file;
+    auto version = buffer.CreateString(INGOT_VERSION);
+    auto target = buffer.CreateString(machine.name);
+    auto isa = buffer.CreateString(machine.isa);
+    auto features = buffer.CreateVectorOfStrings(machine.features);
+    auto activations = buffer.CreateString(inputs.int8_activations ? "int8" : "f32");
+    auto cache = buffer.CreateString(inputs.f16_cache ? "f16" : "f32");
+    auto quantize = buffer.CreateString(inputs.quantize);
+    auto source = buffer.CreateString(llvm::sys::path::filename(file.name()).str());
+    auto hash = buffer.CreateString(hashBytes(file.bytes()));
+    manifest::BuildBuilder build(buffer);
+    build.add_ingot_version(version);
+    build.add_target(target);
+    build.add_isa(isa);
+    build.add_features(features);
+    build.add_activations(activations);
+    build.add_kv_cache(cache);
+    build.add_quantize(quantize);
+    build.add_source_file(source);
+    build.add_source_hash(hash);
+    return build.Finish();
+  }
+
+  /// The chat table, or nothing and the reason why.
+  std::pair<flatbuffers::Offset<manifest::Chat>, std::string> buildChat() {
+    const ImportedModel &model = *inputs.model;
+    if (model.chat_template.empty())
+      return {{}, "the model file has no chat template"};
+    auto pieces = lowerChatTemplate(model.chat_template, model.bos_text, model.eos_text);
+    if (!pieces)
+      return {{}, llvm::toString(pieces.takeError())};
+    return {manifest::CreateChatDirect(
+                buffer, pieces->begin_with_system.c_str(), pieces->end_system.c_str(),
+                pieces->begin_without_system.c_str(), pieces->begin_user.c_str(),
+                pieces->end_user.c_str(), pieces->begin_assistant.c_str(),
+                pieces->end_assistant.c_str(), pieces->generation_prompt.c_str()),
+            ""};
+  }
+
+  flatbuffers::Offset<flatbuffers::Vector<flatbuffers::Offset<manifest::Weight>>> buildWeights() {
+    std::vector<lm::WeightOp> weights;
+    for (auto weight : inputs.planned.getOps<lm::WeightOp>())
+      if (weight.getOffset())
+        weights.push_back(weight);
+    llvm::sort(weights,
+               [](lm::WeightOp a, lm::WeightOp b) { return *a.getOffset() < *b.getOffset(); });
+    const uint64_t end =
+        inputs.planned->getAttrOfType<IntegerAttr>("ingot.weight_bytes").getInt();
+    std::vector<flatbuffers::Offset<manifest::Weight>> out;
+    for (size_t i = 0; i < weights.size(); ++i) {
+      lm::WeightOp weight = weights[i];
+      RankedTensorType type = weight.getTensorType();
+      auto source = cast<ElementsAttr>(weight.getSources()[0]);
+      const uint64_t offset = *weight.getOffset();
+      const uint64_t next = i + 1 < weights.size() ? *weights[i + 1].getOffset() : end;
+      out.push_back(manifest::CreateWeightDirect(
+          buffer, weight.getSymName().str().c_str(),
+          displayName(*lm::encodingOf(source.getElementType())).c_str(),
+          weight.getEncoding().str().c_str(), type.getRank() == 1 ? 1 : type.getDimSize(0),
+          type.getShape().back(), offset, next - offset));
+    }
+    return buffer.CreateVector(out);
+  }
+
+  /// The KV caches, then the intermediate results of the prefill step, the largest of the three.
+  flatbuffers::Offset<flatbuffers::Vector<flatbuffers::Offset<manifest::Buffer>>> buildBuffers() {
+    std::vector<flatbuffers::Offset<manifest::Buffer>> out;
+    auto step = inputs.planned.lookupSymbol<func::FuncOp>("prefill");
+    SmallVector<kernel::LaunchOp> launches(step.getOps<kernel::LaunchOp>());
+    DenseMap<Operation *, int32_t> number;
+    for (auto [index, launch] : llvm::enumerate(launches))
+      number[launch] = static_cast<int32_t>(index);
+    for (auto ref : step.getOps<lm::RefOp>())
+      if (auto cache = inputs.planned.lookupSymbol<lm::KvCacheOp>(ref.getSymbol()))
+        out.push_back(manifest::CreateBufferDirect(
+            buffer, cache.getSymName().str().c_str(), *cache.getOffset(),
+            kernel::partOffsets(ref).back(), 0, static_cast<int32_t>(launches.size()) - 1));
+    for (kernel::LaunchOp launch : launches)
+      for (OpResult result : launch.getResults()) {
+        const int64_t offset = (*launch.getOffsets())[result.getResultNumber()];
+        if (offset < 0)
+          continue;
+        int32_t last = number[launch];
+        for (Operation *user : result.getUsers())
+          last = std::max(last, number.lookup(user));
+        out.push_back(manifest::CreateBufferDirect(buffer, launch.getCallee().str().c_str(), offset,
+                                                   kernel::partOffsets(result).back(),
+                                                   number[launch], last));
+      }
+    return buffer.CreateVector(out);
+  }
+
+  const ManifestInputs &inputs;
+  flatbuffers::FlatBufferBuilder buffer;
+};
+
+} // namespace
+
+llvm::Expected<std::string> buildManifest(const ManifestInputs &inputs) {
+  return ManifestBuilder(inputs).build();
+}
+
+} // namespace ingot

@@ -1,0 +1,22 @@
+// The manifest: everything a compiled program knows about itself (runtime/manifest.fbs).
+#pragma once
+
+#include "frontend/Import.h"
+#include "targets/Target.h"
+
+#include "mlir/IR/BuiltinOps.h"
+
+namespace ingot {
+
+struct ManifestInputs {
+  mlir::ModuleOp planned;
+  const ImportedModel *model = nullptr;
+  const Target *target = nullptr;
+  std::string quantize;
+  bool int8_activations = true, f16_cache = true;
+};
+
+/// The flatbuffer. Deterministic.
+llvm::Expected<std::string> buildManifest(const ManifestInputs &inputs);
+
+} // namespace ingot

@@ -1,0 +1,29 @@
+// The step functions as LLVM-dialect code: for every launch, a call of its kernel with this thread's
+// slices; for every barrier, a call of the runtime's.
+#pragma once
+
+#include "targets/Target.h"
+
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/OwningOpRef.h"
+
+namespace ingot {
+
+/// What `ingot_main_program` (runtime/core/program.h) says besides its functions.
+struct ProgramConstants {
+  std::string manifest; ///< flatbuffer bytes
+  int64_t weight_bytes = 0, arena_bytes = 0;
+  int32_t vocab_size = 0, context_length = 0;
+};
+
+/// Lowers a planned module (@decode, @prefill, @score) to LLVM dialect: functions `ingot_decode`,
+/// `ingot_prefill`, `ingot_score` and the global `ingot_main_program`.
+llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>> lowerSteps(mlir::ModuleOp planned,
+                                                             const ProgramConstants &constants);
+
+/// LLVM IR text of the lowered module.
+llvm::Expected<std::string> printLlvm(mlir::ModuleOp lowered, const Target &target);
+/// Compiles the lowered module to a relocatable object.
+llvm::Expected<std::string> compileSteps(mlir::ModuleOp lowered, const Target &target);
+
+} // namespace ingot

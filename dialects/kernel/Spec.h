@@ -1,0 +1,41 @@
+// From the kernel dialect to the plain data that kernels are built from, and the memory that launches
+// touch. Read by the passes that tile, pack and plan, and by codegen.
+#pragma once
+
+#include "codegen/halide/Kernel.h"
+#include "dialects/kernel/Kernel.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+
+namespace ingot::kernel {
+
+/// The kernel as data, tile included where the function has one. Values are numbered: arguments
+/// (without the position), then the results of the operations in order.
+llvm::Expected<KernelSpec> specOf(FuncOp function);
+
+/// One use of memory by a launch: where a buffer of a value lies.
+struct BufferUse {
+  enum class Space { arena, weights, tokens, logits } space;
+  int64_t offset, bytes;
+  bool writes;
+  KernelArgument argument;
+};
+
+/// Offsets of the parts of a value inside its place in the arena, then its whole size; each part
+/// starts on a 64-byte line and is large enough for its producer and all its readers.
+llvm::SmallVector<int64_t> partOffsets(mlir::Value value);
+
+/// Every buffer of a launch in argument order. Needs planned offsets and packed weights.
+llvm::Expected<std::vector<BufferUse>> bufferUses(LaunchOp launch);
+
+/// The launched kernel.
+FuncOp calleeOf(LaunchOp launch);
+
+Tile tileFrom(TileAttr attribute);
+PackedLayout layoutFrom(LayoutAttr attribute);
+LayoutAttr layoutAttr(mlir::MLIRContext *context, const PackedLayout &layout);
+
+/// Rounds up to the 64-byte line on which every buffer starts.
+inline int64_t alignLine(int64_t bytes) { return (bytes + 63) / 64 * 64; }
+
+} // namespace ingot::kernel

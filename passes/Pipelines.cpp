@@ -1,0 +1,84 @@
+// The compiler's main line, as a table of contents.
+#include "passes/Passes.h"
+
+#include "targets/Target.h"
+
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Pass/PassOptions.h"
+#include "mlir/Transforms/Passes.h"
+
+using namespace mlir;
+
+namespace ingot {
+
+void buildRoundingPipeline(OpPassManager &manager, const LoweringOptions &options) {
+  if (options.quantize.empty() && options.quantize_output.empty())
+    return;
+  LmQuantizeWeightsOptions quantize;
+  quantize.spec = options.quantize;
+  quantize.output = options.quantize_output;
+  manager.addPass(createLmQuantizeWeights(quantize));
+  // Only now is it known which weights are rounded anyway.
+  manager.addPass(createLmFoldNormGain());
+}
+
+void buildLoweringPipeline(OpPassManager &manager, const LoweringOptions &options) {
+  int64_t prefill = 192, score = 32;
+  if (auto target = makeTarget(options.target))
+    prefill = (*target)->prefillTokens();
+  else
+    llvm::consumeError(target.takeError()); // reported by the first pass that needs the target
+
+  // Formats first: what may be fused depends on them.
+  buildRoundingPipeline(manager, options);
+
+  // Fewer, larger matrices: one pass over the activations and one barrier instead of three.
+  manager.addPass(createLmFuseQkv());
+  manager.addPass(createLmFuseGateUp());
+
+  // After fusion, so that a merged weight is judged once.
+  manager.addPass(createLmLegalizeEncodings({options.target}));
+
+  // Needs the final formats (the group of activations follows the weight's).
+  if (options.int8_activations)
+    manager.addPass(createLmQuantizeActivations());
+
+  // From here on there are three functions; everything above was done once.
+  LmSpecializeStepsOptions steps;
+  steps.prefill = prefill;
+  steps.score = score;
+  manager.addPass(createLmSpecializeSteps(steps));
+
+  manager.addPass(createLmFuseRegions());
+  manager.addPass(createKernelOutline());
+  manager.addPass(createSymbolDCEPass()); // weights that fusion replaced
+
+  manager.addPass(createKernelTile({options.target}));
+  manager.addPass(createKernelPackWeights({options.target}));
+  // Buffers are padded to whole tiles, so planning follows tiling; barriers follow the plan, because
+  // reused memory needs them too.
+  manager.addPass(createKernelPlanMemory());
+  manager.addPass(createKernelInsertBarriers());
+}
+
+namespace {
+struct PipelineOptions : PassPipelineOptions<PipelineOptions> {
+  Option<std::string> target{*this, "target", llvm::cl::desc("Target name"), llvm::cl::init("host")};
+  Option<std::string> quantize{*this, "quantize", llvm::cl::desc("Weight format"),
+                               llvm::cl::init("")};
+  Option<std::string> activations{*this, "activations", llvm::cl::desc("int8 or f32"),
+                                  llvm::cl::init("int8")};
+};
+} // namespace
+
+void registerAll() {
+  registerIngotPasses();
+  PassPipelineRegistration<PipelineOptions>(
+      "ingot-lower", "From an imported model to launches over planned memory",
+      [](OpPassManager &manager, const PipelineOptions &options) {
+        buildLoweringPipeline(manager, {options.target, options.quantize, "",
+                                        options.activations != "f32"});
+      });
+}
+
+} // namespace ingot

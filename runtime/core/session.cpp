@@ -1,0 +1,349 @@
+// Sessions (session.h): creation, evaluation in steps, text.
+#include "runtime/core/session.h"
+
+#include <new>
+#include <string.h>
+
+using namespace ingot::runtime;
+namespace platform = ingot::platform;
+
+namespace ingot::runtime {
+namespace {
+
+constexpr uint64_t page = 4096;
+constexpr uint64_t prefault_piece = 2u << 20;
+// Kernels may read tokens and write logits up to the end of their register tile.
+constexpr int32_t tile_padding = 64;
+
+struct Layout {
+  uint64_t session, arena, logits, step_tokens, history, sampler, text, end;
+};
+
+uint64_t rounded(uint64_t bytes, uint64_t unit) { return (bytes + unit - 1) / unit * unit; }
+
+int32_t longest_step(const ingot_program &program) {
+  return program.prefill_tokens > program.score_tokens ? program.prefill_tokens
+                                                       : program.score_tokens;
+}
+
+Layout layout_of(const ingot_program &program, uint64_t text_bytes) {
+  Layout layout{};
+  uint64_t at = 0;
+  auto take = [&](uint64_t bytes, uint64_t unit) {
+    const uint64_t begin = rounded(at, unit);
+    at = begin + bytes;
+    return begin;
+  };
+  const auto rows = static_cast<uint64_t>(program.score_tokens + tile_padding);
+  layout.session = take(sizeof(ingot_session), 64);
+  layout.arena = take(program.arena_bytes, page);
+  layout.logits = take(rows * static_cast<uint64_t>(program.logits_stride) * sizeof(float), page);
+  layout.step_tokens =
+      take(static_cast<uint64_t>(longest_step(program) + tile_padding) * sizeof(int32_t), page);
+  layout.history = take(static_cast<uint64_t>(program.context_length) * sizeof(int32_t), page);
+  layout.sampler = take(Sampler::scratch_bytes(program.vocab_size), page);
+  layout.text = take(text_bytes, page);
+  layout.end = rounded(at, page);
+  return layout;
+}
+
+/// The manifest, null when the program was made for another runtime or is damaged.
+const manifest::Manifest *manifest_of(const ingot_program *program) {
+  constexpr int32_t limit = 1 << 28; // keeps every size below 2^64
+  if (!program || program->abi != INGOT_PROGRAM_ABI || !program->manifest ||
+      program->manifest_bytes < 16 || !program->decode || !program->prefill || !program->score ||
+      program->prefill_tokens < 1 || program->score_tokens < 1 || program->vocab_size < 1 ||
+      program->logits_stride < program->vocab_size || program->context_length < 1 ||
+      program->prefill_tokens > limit || program->score_tokens > (1 << 20) ||
+      program->logits_stride > limit || program->context_length > limit ||
+      program->arena_bytes > uint64_t{1} << 46)
+    return nullptr;
+  if (memcmp(program->manifest + 4, manifest::ManifestIdentifier(), 4))
+    return nullptr;
+  const manifest::Manifest *root = manifest::GetManifest(program->manifest);
+  const manifest::Tokenizer *tokenizer = root->tokenizer();
+  if (!root->model() || !root->build() || !tokenizer || !tokenizer->token_offsets() ||
+      !tokenizer->token_bytes() ||
+      tokenizer->token_offsets()->size() != static_cast<uint32_t>(program->vocab_size) + 1)
+    return nullptr;
+  return root;
+}
+
+void prefault_work(void *argument) { static_cast<Prefault *>(argument)->work(); }
+
+ingot_status run_step(ingot_session *session, ingot_step_fn step, const int32_t *tokens,
+                      int32_t count) {
+  memcpy(session->step_tokens, tokens, static_cast<size_t>(count) * sizeof(int32_t));
+  memset(session->step_tokens + count, 0,
+         static_cast<size_t>(session->step_capacity - count) * sizeof(int32_t));
+  const ingot_step_context context{session->arena,   session->program->weights,
+                                   session->step_tokens, session->logits,
+                                   &session->pool.barrier, count, session->position};
+  session->current = nullptr;
+  session->pool.run(step, &context);
+  memcpy(session->history + session->position, tokens,
+         static_cast<size_t>(count) * sizeof(int32_t));
+  session->position += count;
+  return INGOT_OK;
+}
+
+/// What can be known before the first step.
+ingot_status check_tokens(const ingot_session *session, const int32_t *tokens, int32_t count) {
+  if (count < 0 || (count && !tokens))
+    return INGOT_BAD_ARGUMENT;
+  if (count > session->program->context_length - session->position)
+    return INGOT_CONTEXT_FULL;
+  for (int32_t i = 0; i < count; ++i)
+    if (tokens[i] < 0 || tokens[i] >= session->program->vocab_size)
+      return INGOT_BAD_TOKEN;
+  return INGOT_OK;
+}
+
+} // namespace
+
+void Prefault::work() {
+  for (;;) {
+    // Without the first test, calls after the end would count on for ever.
+    if (next.load(std::memory_order_relaxed) >= bytes)
+      return;
+    const uint64_t begin = next.fetch_add(prefault_piece, std::memory_order_relaxed);
+    if (begin >= bytes)
+      return;
+    platform::populate(weights + begin,
+                       bytes - begin < prefault_piece ? bytes - begin : prefault_piece);
+  }
+}
+
+} // namespace ingot::runtime
+
+extern "C" {
+
+const char *ingot_status_string(ingot_status status) {
+  switch (status) {
+  case INGOT_OK: return "ok";
+  case INGOT_CONTEXT_FULL: return "the context is full";
+  case INGOT_INTERRUPTED: return "interrupted";
+  case INGOT_BAD_TOKEN: return "a token id is outside the vocabulary";
+  case INGOT_BAD_ARGUMENT: return "an argument is out of range";
+  case INGOT_BUFFER_TOO_SMALL: return "the result does not fit the buffer";
+  case INGOT_NO_MEMORY: return "the system refuses the memory that the model needs";
+  case INGOT_NO_THREADS: return "the system refuses to start threads";
+  case INGOT_BAD_PROGRAM: return "the program and the runtime do not fit together";
+  case INGOT_UNSUPPORTED_CPU: return "this processor lacks instructions that the program uses";
+  case INGOT_NO_LOGITS: return "nothing has been evaluated";
+  case INGOT_BAD_LOGITS: return "the model gave no usable logits";
+  case INGOT_TEXT_TOO_LONG: return "the text is too long";
+  case INGOT_BAD_TEXT: return "the tokenizer has no token for a part of the text";
+  }
+  return "unknown status";
+}
+
+ingot_session_options ingot_default_session_options(void) { return {0, 1, 1u << 20}; }
+
+const char *ingot_missing_feature(const ingot_program *program) {
+  const ingot::manifest::Manifest *manifest = manifest_of(program);
+  if (!manifest || !manifest->build()->features())
+    return nullptr;
+  for (const flatbuffers::String *feature : *manifest->build()->features())
+    if (!platform::has_feature(feature->c_str()))
+      return feature->c_str();
+  return nullptr;
+}
+
+ingot_status ingot_session_create(const ingot_program *program,
+                                  const ingot_session_options *options, ingot_session **result) {
+  if (!result)
+    return INGOT_BAD_ARGUMENT;
+  *result = nullptr;
+  if (!options || options->threads < 0 || options->threads > INGOT_MAX_THREADS ||
+      options->max_text_bytes > INT32_MAX)
+    return INGOT_BAD_ARGUMENT;
+  const ingot::manifest::Manifest *manifest = manifest_of(program);
+  if (!manifest)
+    return INGOT_BAD_PROGRAM;
+  if (ingot_missing_feature(program))
+    return INGOT_UNSUPPORTED_CPU;
+
+  const uint64_t text_bytes = ingot_tokenizer_scratch_bytes(options->max_text_bytes);
+  const Layout layout = layout_of(*program, text_bytes);
+  auto *memory = static_cast<uint8_t *>(platform::map_memory(layout.end));
+  if (!memory)
+    return INGOT_NO_MEMORY;
+  auto *session = new (memory) ingot_session{};
+  session->program = program;
+  session->manifest = manifest;
+  session->tokenizer.tables = manifest->tokenizer();
+  session->mapped_bytes = layout.end;
+  session->arena = memory + layout.arena;
+  session->logits = reinterpret_cast<float *>(memory + layout.logits);
+  session->step_tokens = reinterpret_cast<int32_t *>(memory + layout.step_tokens);
+  session->step_capacity = longest_step(*program) + tile_padding;
+  session->history = reinterpret_cast<int32_t *>(memory + layout.history);
+  session->text_scratch = memory + layout.text;
+  session->text_scratch_bytes = text_bytes;
+  session->max_text_bytes = options->max_text_bytes;
+  session->sampler.attach(memory + layout.sampler, program->vocab_size);
+  const ingot_sampling sampling = ingot_default_sampling();
+  session->sampler.set(sampling);
+  if (options->prefault && program->weights) {
+    session->prefault.weights = program->weights;
+    session->prefault.bytes = program->weights_bytes;
+  }
+
+  int32_t threads = options->threads ? options->threads : platform::core_count();
+  if (threads > INGOT_MAX_THREADS)
+    threads = INGOT_MAX_THREADS;
+  if (!session->pool.start(threads, prefault_work, &session->prefault)) {
+    platform::unmap_memory(memory, layout.end);
+    return INGOT_NO_THREADS;
+  }
+  *result = session;
+  return INGOT_OK;
+}
+
+void ingot_session_destroy(ingot_session *session) {
+  if (!session)
+    return;
+  session->prefault.next.store(session->prefault.bytes, std::memory_order_relaxed);
+  session->pool.stop();
+  platform::unmap_memory(session, session->mapped_bytes);
+}
+
+ingot_status ingot_tokenize(ingot_session *session, const char *text, size_t bytes,
+                            int32_t parse_special, int32_t *tokens, int32_t capacity,
+                            int32_t *count) {
+  if (!session || (!text && bytes) || (!tokens && capacity) || capacity < 0 || !count)
+    return INGOT_BAD_ARGUMENT;
+  *count = -1;
+  if (bytes > session->max_text_bytes)
+    return INGOT_TEXT_TOO_LONG;
+  const int32_t made =
+      ingot_tokenizer_encode(&session->tokenizer, text, bytes, parse_special != 0,
+                             session->text_scratch, session->text_scratch_bytes, tokens, capacity);
+  if (made < 0)
+    return ingot_text_status(made);
+  *count = made;
+  return made > capacity ? INGOT_BUFFER_TOO_SMALL : INGOT_OK;
+}
+
+int32_t ingot_token_bytes(const ingot_session *session, int32_t token, const char **bytes) {
+  if (!session || !bytes || token < 0 || token >= session->program->vocab_size)
+    return -1;
+  return static_cast<int32_t>(ingot_tokenizer_piece(&session->tokenizer, token, bytes));
+}
+
+ingot_status ingot_detokenize(const ingot_session *session, const int32_t *tokens, int32_t count,
+                              char *out, size_t capacity, size_t *bytes) {
+  if (!session || (!tokens && count) || count < 0 || (!out && capacity) || !bytes)
+    return INGOT_BAD_ARGUMENT;
+  size_t used = 0;
+  for (int32_t i = 0; i < count; ++i) {
+    const char *piece;
+    const int32_t length = ingot_token_bytes(session, tokens[i], &piece);
+    if (length < 0)
+      return INGOT_BAD_TOKEN;
+    const auto size = static_cast<size_t>(length);
+    if (used <= capacity && size <= capacity - used && size)
+      memcpy(out + used, piece, size);
+    used += size;
+  }
+  *bytes = used;
+  return used > capacity ? INGOT_BUFFER_TOO_SMALL : INGOT_OK;
+}
+
+int32_t ingot_is_stop_token(const ingot_session *session, int32_t token) {
+  const ingot::manifest::Tokenizer *tables = session->manifest->tokenizer();
+  if (tables->stop())
+    for (int32_t stop : *tables->stop())
+      if (stop == token)
+        return 1;
+  return token >= 0 && token == tables->eos();
+}
+
+ingot_status ingot_eval(ingot_session *session, const int32_t *tokens, int32_t count) {
+  if (!session)
+    return INGOT_BAD_ARGUMENT;
+  if (ingot_status status = check_tokens(session, tokens, count))
+    return status;
+  session->prefault.work();
+  const ingot_program &program = *session->program;
+  while (count) {
+    if (ingot_interrupted(session))
+      return INGOT_INTERRUPTED;
+    const int32_t step = count < program.prefill_tokens ? count : program.prefill_tokens;
+    run_step(session, step == 1 ? program.decode : program.prefill, tokens, step);
+    session->current = session->logits;
+    tokens += step;
+    count -= step;
+  }
+  return INGOT_OK;
+}
+
+ingot_status ingot_eval_all(ingot_session *session, const int32_t *tokens, int32_t count,
+                            ingot_logits_callback callback, void *user) {
+  if (!session || !callback)
+    return INGOT_BAD_ARGUMENT;
+  if (ingot_status status = check_tokens(session, tokens, count))
+    return status;
+  session->prefault.work();
+  const ingot_program &program = *session->program;
+  for (int32_t first = 0; first < count;) {
+    if (ingot_interrupted(session))
+      return INGOT_INTERRUPTED;
+    const int32_t left = count - first;
+    const int32_t step = left < program.score_tokens ? left : program.score_tokens;
+    run_step(session, program.score, tokens + first, step);
+    session->current =
+        session->logits + static_cast<int64_t>(step - 1) * program.logits_stride;
+    if (callback(user, first, step, session->logits, program.logits_stride))
+      return INGOT_INTERRUPTED;
+    first += step;
+  }
+  return INGOT_OK;
+}
+
+const float *ingot_logits(const ingot_session *session) { return session->current; }
+int32_t ingot_position(const ingot_session *session) { return session->position; }
+const int32_t *ingot_history(const ingot_session *session) { return session->history; }
+int32_t ingot_context_length(const ingot_session *session) {
+  return session->program->context_length;
+}
+int32_t ingot_vocab_size(const ingot_session *session) { return session->program->vocab_size; }
+int32_t ingot_threads(const ingot_session *session) { return session->pool.threads; }
+
+ingot_status ingot_truncate(ingot_session *session, int32_t position) {
+  if (!session || position < 0 || position > session->position)
+    return INGOT_BAD_ARGUMENT;
+  session->position = position;
+  session->current = nullptr;
+  return INGOT_OK;
+}
+
+void ingot_reset(ingot_session *session) { ingot_truncate(session, 0); }
+
+void ingot_interrupt(ingot_session *session) {
+  session->interrupt.store(1, std::memory_order_relaxed);
+}
+void ingot_clear_interrupt(ingot_session *session) {
+  session->interrupt.store(0, std::memory_order_relaxed);
+}
+int32_t ingot_interrupted(const ingot_session *session) {
+  return session->interrupt.load(std::memory_order_relaxed) != 0;
+}
+
+ingot_sampling ingot_default_sampling(void) { return {0.8f, 40, 0.95f, 0.0f, 1.0f, 64, 0}; }
+
+ingot_status ingot_set_sampling(ingot_session *session, const ingot_sampling *sampling) {
+  return session && sampling ? session->sampler.set(*sampling) : INGOT_BAD_ARGUMENT;
+}
+
+ingot_status ingot_sample(ingot_session *session, int32_t *token) {
+  if (!session || !token)
+    return INGOT_BAD_ARGUMENT;
+  if (!session->current)
+    return INGOT_NO_LOGITS;
+  return session->sampler.sample(session->current, session->program->vocab_size, session->history,
+                                 session->position, token);
+}
+
+} // extern "C"

@@ -1,0 +1,123 @@
+// The thread pool and the barrier that steps call (thread_pool.h).
+#include "runtime/core/thread_pool.h"
+
+// After this many rounds of `pause` (some 40 cycles each) at a barrier, the thread that we wait for
+// has probably lost its core: give ours away.
+static constexpr uint32_t barrier_spins = 4096;
+
+extern "C" void ingot_barrier_wait(ingot_barrier *barrier, int32_t thread, int32_t threads) {
+  (void)thread;
+  if (threads <= 1)
+    return;
+  // Read before arriving: the round cannot end without us.
+  const uint32_t round = barrier->round.load(std::memory_order_relaxed);
+  if (barrier->arrived.fetch_add(1, std::memory_order_acq_rel) ==
+      static_cast<uint32_t>(threads) - 1) {
+    barrier->arrived.store(0, std::memory_order_relaxed);
+    barrier->round.store(round + 1, std::memory_order_release);
+    return;
+  }
+  for (uint32_t spins = 0; barrier->round.load(std::memory_order_acquire) == round;) {
+    if (++spins < barrier_spins)
+      ingot::platform::pause();
+    else
+      ingot::platform::yield();
+  }
+}
+
+namespace ingot::runtime {
+namespace {
+
+constexpr uint64_t stack_guard_bytes = 1u << 20;
+constexpr uint64_t idle_spin_ns = 80 * 1000; ///< longer than the gap between two decode steps
+
+/// Waits until the generation differs from `seen`: spins first, then sleeps.
+uint32_t next_generation(ThreadPool &pool, uint32_t seen) {
+  const uint64_t until = platform::clock_ns() + idle_spin_ns;
+  do {
+    for (int32_t i = 0; i < 64; ++i) {
+      const uint32_t now = pool.generation.load(std::memory_order_acquire);
+      if (now != seen)
+        return now;
+      platform::pause();
+    }
+  } while (platform::clock_ns() < until);
+  // The caller writes `generation` and then reads `sleepers`; we write `sleepers` and then (inside
+  // the wait) read `generation`. In one total order, one of the two sees the other.
+  pool.sleepers.fetch_add(1, std::memory_order_seq_cst);
+  uint32_t now;
+  while ((now = pool.generation.load(std::memory_order_seq_cst)) == seen)
+    platform::wait_while_equal(reinterpret_cast<const uint32_t *>(&pool.generation), seen);
+  pool.sleepers.fetch_sub(1, std::memory_order_seq_cst);
+  return now;
+}
+
+void *worker_main(void *argument) {
+  auto &worker = *static_cast<ThreadPool::Worker *>(argument);
+  ThreadPool &pool = *worker.pool;
+  if (pool.idle_work)
+    pool.idle_work(pool.idle_argument);
+  uint32_t seen = 0;
+  for (;;) {
+    seen = next_generation(pool, seen);
+    if (pool.ending)
+      return nullptr;
+    pool.step(pool.context, worker.index, pool.threads);
+    ingot_barrier_wait(&pool.barrier, worker.index, pool.threads);
+  }
+}
+
+void advance(ThreadPool &pool) {
+  pool.generation.fetch_add(1, std::memory_order_seq_cst);
+  if (pool.sleepers.load(std::memory_order_seq_cst))
+    platform::wake_all(reinterpret_cast<const uint32_t *>(&pool.generation));
+}
+
+void run_first_share(void *argument) {
+  auto &pool = *static_cast<ThreadPool *>(argument);
+  pool.step(pool.context, 0, pool.threads);
+}
+
+} // namespace
+
+static_assert(sizeof(std::atomic<uint32_t>) == sizeof(uint32_t));
+
+bool ThreadPool::start(int32_t count, void (*work)(void *), void *argument) {
+  threads = 1;
+  idle_work = work;
+  idle_argument = argument;
+  stack = platform::map_memory(platform::step_stack_bytes, stack_guard_bytes);
+  if (!stack)
+    return false;
+  for (int32_t i = 1; i < count; ++i) {
+    workers[i].pool = this;
+    workers[i].index = i;
+    if (!platform::start_thread(&workers[i].thread, worker_main, &workers[i])) {
+      stop();
+      return false;
+    }
+    threads = i + 1; // workers read it only after the first run
+  }
+  return true;
+}
+
+void ThreadPool::stop() {
+  ending = true;
+  advance(*this);
+  for (int32_t i = 1; i < threads; ++i)
+    platform::join_thread(workers[i].thread);
+  platform::unmap_memory(stack, platform::step_stack_bytes, stack_guard_bytes);
+  stack = nullptr;
+  threads = 1;
+}
+
+void ThreadPool::run(ingot_step_fn function, const ingot_step_context *arguments) {
+  step = function;
+  context = arguments;
+  if (threads > 1)
+    advance(*this);
+  platform::call_on_stack(stack, platform::step_stack_bytes, run_first_share, this);
+  ingot_barrier_wait(&barrier, 0, threads);
+}
+
+} // namespace ingot::runtime

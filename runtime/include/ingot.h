@@ -1,0 +1,167 @@
+/* Ingot's runtime: evaluates a compiled program's model from C or anything that can call C.
+ *
+ *   ingot_session_options options = ingot_default_session_options();
+ *   ingot_session *session;
+ *   if (ingot_session_create(&ingot_main_program, &options, &session) != INGOT_OK) ...
+ *   int32_t tokens[64], count;
+ *   ingot_tokenize(session, "The capital of France is", 24, 0, tokens, 64, &count);
+ *   ingot_eval(session, tokens, count);
+ *   ingot_sample(session, &next);
+ *   ingot_session_destroy(session);
+ *
+ * Linking: `ingot compile MODEL --emit object -o model.o`, then model.o, libingot_runtime.a, libc,
+ * libm and pthread (part of libc since glibc 2.34), static or not; no C++ library is needed. The
+ * archive's `main` (the command-line program) is taken only when nothing else defines main.
+ *
+ * Memory: a session takes everything it will need when it is created, in one mapping that is
+ * committed as it is touched (plus its threads' stacks); no function here uses the heap.
+ *
+ * Threads: sessions share nothing but the program, which is read-only. One session may be used by
+ * one thread at a time, not always the same; ingot_interrupt alone may be called from any thread and
+ * from a signal handler. Steps run on the session's threads and on a stack of its own, so the
+ * caller's stack may be small.
+ *
+ * Results do not depend on the number of threads. */
+#pragma once
+
+#include "../core/program.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* What a function returns. Nothing has changed in the session unless the function says so. */
+typedef enum ingot_status {
+  INGOT_OK = 0,
+  INGOT_CONTEXT_FULL = 1,     /* the tokens do not fit after the current position */
+  INGOT_INTERRUPTED = 2,      /* ingot_interrupt was called; complete steps stay evaluated */
+  INGOT_BAD_TOKEN = 3,        /* an id below 0 or not below the vocabulary's size */
+  INGOT_BAD_ARGUMENT = 4,     /* a pointer is null, a count negative, a parameter out of range */
+  INGOT_BUFFER_TOO_SMALL = 5, /* the result needs more room than `capacity` */
+  INGOT_NO_MEMORY = 6,        /* the system refused the session's memory */
+  INGOT_NO_THREADS = 7,       /* the system refused the session's threads */
+  INGOT_BAD_PROGRAM = 8,      /* made for another version of the runtime, or damaged */
+  INGOT_UNSUPPORTED_CPU = 9,  /* the processor lacks an instruction set the program was made for */
+  INGOT_NO_LOGITS = 10,       /* nothing has been evaluated since create, reset or truncate */
+  INGOT_BAD_LOGITS = 11,      /* every logit is NaN or minus infinity: nothing can be sampled */
+  INGOT_TEXT_TOO_LONG = 12,   /* longer than the session's max_text_bytes */
+  INGOT_BAD_TEXT = 13         /* the tokenizer has no token for a part of the text */
+} ingot_status;
+
+/* One English clause without a full stop, static: "the context is full". */
+const char *ingot_status_string(ingot_status status);
+
+typedef struct ingot_session ingot_session;
+
+#define INGOT_MAX_THREADS 256
+
+typedef struct ingot_session_options {
+  int32_t threads;         /* 1 .. INGOT_MAX_THREADS; 0: the physical cores this process may use */
+  int32_t prefault;        /* not 0: threads map the weights ahead of the first step (default 1) */
+  uint64_t max_text_bytes; /* longest text for ingot_tokenize; default 1 MiB */
+} ingot_session_options;
+
+ingot_session_options ingot_default_session_options(void);
+
+/* Makes a session. `program` must outlive it. On failure *session is null. */
+ingot_status ingot_session_create(const ingot_program *program,
+                                  const ingot_session_options *options, ingot_session **session);
+/* Ends its threads and gives its memory back. Null is allowed. */
+void ingot_session_destroy(ingot_session *session);
+
+/* After INGOT_UNSUPPORTED_CPU: the first feature the processor lacks ("avx512vnni"), or null when it
+ * has all that the program needs. */
+const char *ingot_missing_feature(const ingot_program *program);
+
+/* --- Text ------------------------------------------------------------------------------------ */
+
+/* Token ids of `bytes` bytes of UTF-8 (other bytes are kept byte by byte). With parse_special, texts
+ * such as "<|im_end|>" become the tokens they name: only for text that is trusted, never for a
+ * user's. *count is the number of ids; with INGOT_BUFFER_TOO_SMALL too, where it is known, else -1. */
+ingot_status ingot_tokenize(ingot_session *session, const char *text, size_t bytes,
+                            int32_t parse_special, int32_t *tokens, int32_t capacity,
+                            int32_t *count);
+
+/* The bytes of one token: *bytes points into the program (not 0-terminated) and stays valid. A token
+ * may hold a part of a UTF-8 sequence. Returns their number, -1 for a bad id. */
+int32_t ingot_token_bytes(const ingot_session *session, int32_t token, const char **bytes);
+
+/* The concatenated bytes of `count` tokens into out[capacity], not 0-terminated; *bytes is their
+ * number, also with INGOT_BUFFER_TOO_SMALL. `out` may be null when capacity is 0. */
+ingot_status ingot_detokenize(const ingot_session *session, const int32_t *tokens, int32_t count,
+                              char *out, size_t capacity, size_t *bytes);
+
+/* Not 0 when the token ends an answer. */
+int32_t ingot_is_stop_token(const ingot_session *session, int32_t token);
+
+/* --- Evaluation ------------------------------------------------------------------------------ */
+
+/* Evaluates `count` tokens after those already evaluated; the last one's logits are then in
+ * ingot_logits. Takes as many prefill steps as needed, the decode step for a single token.
+ * INGOT_CONTEXT_FULL and INGOT_BAD_TOKEN are found before anything is evaluated. */
+ingot_status ingot_eval(ingot_session *session, const int32_t *tokens, int32_t count);
+
+/* Gets logits[rows][stride] (floats; the first vocab_size of a row count) of the tokens `first` ..
+ * `first + rows - 1` of the call; valid until it returns. Not 0 stops with INGOT_INTERRUPTED. */
+typedef int32_t (*ingot_logits_callback)(void *user, int32_t first, int32_t rows,
+                                         const float *logits, int32_t stride);
+
+/* As ingot_eval, but gives the logits of every token to `callback`, a chunk at a time. */
+ingot_status ingot_eval_all(ingot_session *session, const int32_t *tokens, int32_t count,
+                            ingot_logits_callback callback, void *user);
+
+/* Logits of the last evaluated token, [vocab_size], valid until the next evaluation; null when there
+ * are none (INGOT_NO_LOGITS). */
+const float *ingot_logits(const ingot_session *session);
+
+/* Tokens evaluated so far, 0 .. context_length; and the tokens themselves, [position]. */
+int32_t ingot_position(const ingot_session *session);
+const int32_t *ingot_history(const ingot_session *session);
+int32_t ingot_context_length(const ingot_session *session);
+int32_t ingot_vocab_size(const ingot_session *session);
+int32_t ingot_threads(const ingot_session *session);
+
+/* Forgets everything from `position` on (0 .. ingot_position); logits are gone until the next
+ * evaluation. INGOT_BAD_ARGUMENT when the position is not in that range. */
+ingot_status ingot_truncate(ingot_session *session, int32_t position);
+/* The same as truncating to 0. Sampling goes on with its random sequence. */
+void ingot_reset(ingot_session *session);
+
+/* Makes the evaluation under way, and every later one, end with INGOT_INTERRUPTED before its next
+ * step, until ingot_clear_interrupt. Async-signal-safe. */
+void ingot_interrupt(ingot_session *session);
+void ingot_clear_interrupt(ingot_session *session);
+int32_t ingot_interrupted(const ingot_session *session);
+
+/* --- Sampling -------------------------------------------------------------------------------- */
+
+/* How ingot_sample picks a token. In this order: the repetition penalty (Keskar et al. 2019, "CTRL")
+ * on every token among the last repeat_window; temperature; then only the top_k most likely tokens;
+ * of those the fewest that hold top_p of the probability (Holtzman et al. 2020, "The Curious Case of
+ * Neural Text Degeneration"); of those the ones at least min_p as likely as the most likely one
+ * (Nguyen et al. 2024, "Turning Up the Heat"). Ties go to the lower id. NaN counts as minus infinity. */
+typedef struct ingot_sampling {
+  float temperature;     /* >= 0; 0 takes the most likely token. Default 0.8 */
+  int32_t top_k;         /* >= 0; 0: all. Default 40 */
+  float top_p;           /* 0 .. 1; 1: all. At least one token stays. Default 0.95 */
+  float min_p;           /* 0 .. 1; 0: all. Default 0 */
+  float repeat_penalty;  /* > 0; 1: none. Default 1 */
+  int32_t repeat_window; /* >= 0 tokens; -1: the whole context. Default 64 */
+  uint64_t seed;         /* equal seeds, parameters and logits give equal tokens on any machine */
+} ingot_sampling;
+
+ingot_sampling ingot_default_sampling(void);
+
+/* INGOT_BAD_ARGUMENT when a value is out of the range above or not finite. Restarts the random
+ * sequence from the seed. */
+ingot_status ingot_set_sampling(ingot_session *session, const ingot_sampling *sampling);
+
+/* Samples from ingot_logits; does not evaluate the token. */
+ingot_status ingot_sample(ingot_session *session, int32_t *token);
+
+#ifdef __cplusplus
+}
+#endif

@@ -1,0 +1,159 @@
+// --bench: prefill and decode speed of this program on this machine.
+#include "runtime/main/command.h"
+
+#include "runtime/platform/host.h"
+
+#include <string.h>
+
+namespace ingot::runtime {
+namespace {
+
+constexpr int32_t first_token_prompt = 32;
+constexpr int32_t max_reps = 1000;
+
+void sort(double *values, int32_t count) {
+  for (int32_t i = 1; i < count; ++i)
+    for (int32_t j = i; j > 0 && values[j] < values[j - 1]; --j) {
+      const double swapped = values[j];
+      values[j] = values[j - 1];
+      values[j - 1] = swapped;
+    }
+}
+
+double median(double *values, int32_t count) {
+  sort(values, count);
+  return count % 2 ? values[count / 2] : (values[count / 2 - 1] + values[count / 2]) / 2;
+}
+
+double seconds_since(uint64_t begin) {
+  return static_cast<double>(platform::clock_ns() - begin) * 1e-9;
+}
+
+/// The same ids in every run: speed does not depend on them, caches might.
+void fill(int32_t *tokens, int32_t count, int32_t vocab_size) {
+  Random random;
+  random.seed(1, 1);
+  for (int32_t i = 0; i < count; ++i)
+    tokens[i] = static_cast<int32_t>(random.next() % static_cast<uint32_t>(vocab_size));
+}
+
+ingot_status decode(ingot_session *session, const int32_t *tokens, int32_t count) {
+  for (int32_t i = 0; i < count; ++i)
+    if (ingot_status status = ingot_eval(session, tokens + i, 1))
+      return status;
+  return INGOT_OK;
+}
+
+/// Median time from process start to the first token of a 32-token prompt: this program is started
+/// again with --bench-first-token, and the first byte that it prints stops the clock.
+int first_token_ms(Command &command, double *milliseconds) {
+  char threads[16];
+  Writer number(threads, sizeof threads - 1);
+  number.number(ingot_threads(command.session));
+  threads[number.used] = 0;
+  char option[] = "--bench-first-token", threads_option[] = "--threads";
+  char *arguments[] = {command.arguments[0], option, threads_option, threads, nullptr};
+  double times[max_reps];
+  for (int32_t i = 0; i < command.options->reps; ++i) {
+    uint64_t nanoseconds;
+    if (int code = platform::time_to_first_byte(arguments, &nanoseconds))
+      return code;
+    times[i] = static_cast<double>(nanoseconds) * 1e-6;
+  }
+  *milliseconds = median(times, command.options->reps);
+  return 0;
+}
+
+} // namespace
+
+int run_first_token(Command &command) {
+  if (int code = open_session(command, 0))
+    return code;
+  ingot_session *session = command.session;
+  int32_t tokens[first_token_prompt], token;
+  const int32_t count = ingot_context_length(session) < first_token_prompt
+                            ? ingot_context_length(session)
+                            : first_token_prompt;
+  fill(tokens, count, ingot_vocab_size(session));
+  ingot_sampling greedy = ingot_default_sampling();
+  greedy.temperature = 0;
+  ingot_set_sampling(session, &greedy);
+  ingot_status status = ingot_eval(session, tokens, count);
+  if (!status)
+    status = ingot_sample(session, &token);
+  if (status)
+    return fail(command, "--bench", status);
+  command.out.text(".").flush();
+  return exit_ok;
+}
+
+int run_bench(Command &command) {
+  const Options &options = *command.options;
+  if (int code = open_session(command, 0))
+    return code;
+  ingot_session *session = command.session;
+  const int32_t context = ingot_context_length(session);
+  if (options.prompt_tokens > context || options.gen_tokens > context ||
+      options.depth > context - options.gen_tokens) {
+    char text[96];
+    Writer detail(text, sizeof text - 1);
+    detail.text("that does not fit the context of ").grouped(static_cast<uint64_t>(context))
+        .text(" tokens");
+    text[detail.used] = 0;
+    return fail(command, "--bench", text,
+                "lower --prompt-tokens, --gen-tokens or --depth, or compile with a larger --context");
+  }
+  auto *tokens = static_cast<int32_t *>(
+      platform::map_memory(static_cast<uint64_t>(context) * sizeof(int32_t)));
+  if (!tokens)
+    return fail(command, "--bench", INGOT_NO_MEMORY);
+  fill(tokens, context, ingot_vocab_size(session));
+
+  double prefill_times[max_reps], decode_times[max_reps];
+  ingot_status status = ingot_eval(session, tokens, options.prompt_tokens); // warms up
+  for (int32_t i = 0; i < options.reps && !status; ++i) {
+    ingot_reset(session);
+    uint64_t begin = platform::clock_ns();
+    status = ingot_eval(session, tokens, options.prompt_tokens);
+    prefill_times[i] = seconds_since(begin);
+    ingot_reset(session);
+    if (!status)
+      status = ingot_eval(session, tokens, options.depth);
+    begin = platform::clock_ns();
+    if (!status)
+      status = decode(session, tokens, options.gen_tokens);
+    decode_times[i] = seconds_since(begin);
+  }
+  if (status)
+    return fail(command, "--bench", status);
+  double first_token = 0;
+  if (int code = first_token_ms(command, &first_token))
+    return fail(command, "--bench: starting the program again", platform::error_text(code));
+  const double prefill = options.prompt_tokens / median(prefill_times, options.reps);
+  const double decoded = options.gen_tokens / median(decode_times, options.reps);
+  const double resident = static_cast<double>(platform::peak_resident_bytes()) / (1 << 20);
+  char cpu[64];
+  platform::processor_name(cpu, sizeof cpu);
+
+  Writer &out = command.out;
+  if (options.json) {
+    out.text("{\"prefill_tok_s\": ").fixed(prefill, 2).text(", \"decode_tok_s\": ")
+        .fixed(decoded, 2).text(", \"ttft_ms\": ").fixed(first_token, 2)
+        .text(", \"peak_rss_mib\": ").fixed(resident, 1).text(", \"threads\": ")
+        .number(ingot_threads(session)).text(", \"cpu\": ").json_string(cpu)
+        .text(", \"prompt_tokens\": ").number(options.prompt_tokens).text(", \"gen_tokens\": ")
+        .number(options.gen_tokens).text(", \"depth\": ").number(options.depth)
+        .text(", \"reps\": ").number(options.reps).text("}\n");
+    return exit_ok;
+  }
+  out.text("prefill      ").fixed(prefill, 1).text(" tokens/s (").number(options.prompt_tokens)
+      .text(" tokens)\ndecode       ").fixed(decoded, 1).text(" tokens/s (")
+      .number(options.gen_tokens).text(" tokens after ").number(options.depth)
+      .text(")\nfirst token  ").fixed(first_token, 1).text(" ms from process start (")
+      .number(first_token_prompt).text("-token prompt)\npeak memory  ").fixed(resident, 1)
+      .text(" MiB\nthreads      ").number(ingot_threads(session)).text("\nprocessor    ")
+      .text(cpu).text("\n");
+  return exit_ok;
+}
+
+} // namespace ingot::runtime

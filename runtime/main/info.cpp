@@ -1,0 +1,206 @@
+// --info and --version: the manifest, for people and as JSON.
+#include "runtime/main/command.h"
+
+namespace ingot::runtime {
+namespace {
+
+const char *text_of(const flatbuffers::String *text) { return text ? text->c_str() : ""; }
+
+/// Writes `"name": ` with the comma that goes before it.
+struct Object {
+  Writer &out;
+  bool first = true;
+
+  Object(Writer &out) : out(out) { out.text("{"); }
+  Writer &key(const char *name) {
+    out.text(first ? "" : ", ").json_string(name).text(": ");
+    first = false;
+    return out;
+  }
+  void string(const char *name, const flatbuffers::String *value) {
+    key(name);
+    if (value)
+      out.json_string(value->c_str(), value->size());
+    else
+      out.text("null");
+  }
+  void number(const char *name, int64_t value) { key(name).number(value); }
+  void real(const char *name, double value) { key(name).real(value); }
+  void boolean(const char *name, bool value) { key(name).text(value ? "true" : "false"); }
+  void end() { out.text("}"); }
+};
+
+void json_strings(Writer &out,
+                  const flatbuffers::Vector<flatbuffers::Offset<flatbuffers::String>> *list) {
+  out.text("[");
+  for (uint32_t i = 0; list && i < list->size(); ++i) {
+    out.text(i ? ", " : "");
+    out.json_string(list->Get(i)->c_str(), list->Get(i)->size());
+  }
+  out.text("]");
+}
+
+void model_json(Writer &out, const manifest::Model &model) {
+  Object object(out);
+  object.string("architecture", model.architecture());
+  object.string("name", model.name());
+  object.number("parameters", static_cast<int64_t>(model.parameters()));
+  object.number("layers", model.layers());
+  object.number("embedding_length", model.embedding_length());
+  object.number("feed_forward_length", model.feed_forward_length());
+  object.number("heads", model.heads());
+  object.number("kv_heads", model.kv_heads());
+  object.number("head_dim", model.head_dim());
+  object.number("vocab_size", model.vocab_size());
+  object.number("context_length", model.context_length());
+  object.number("model_context_length", model.model_context_length());
+  object.real("rope_theta", model.rope_theta());
+  object.real("rms_norm_eps", model.rms_norm_eps());
+  object.end();
+}
+
+void build_json(Writer &out, const manifest::Build &build) {
+  Object object(out);
+  object.string("ingot_version", build.ingot_version());
+  object.string("target", build.target());
+  object.string("isa", build.isa());
+  json_strings(object.key("features"), build.features());
+  object.string("activations", build.activations());
+  object.string("kv_cache", build.kv_cache());
+  object.string("quantize", build.quantize());
+  object.string("source_file", build.source_file());
+  object.string("source_hash", build.source_hash());
+  object.end();
+}
+
+void chat_json(Writer &out, const manifest::Chat &chat) {
+  Object object(out);
+  object.string("begin_with_system", chat.begin_with_system());
+  object.string("end_system", chat.end_system());
+  object.string("begin_without_system", chat.begin_without_system());
+  object.string("begin_user", chat.begin_user());
+  object.string("end_user", chat.end_user());
+  object.string("begin_assistant", chat.begin_assistant());
+  object.string("end_assistant", chat.end_assistant());
+  object.string("generation_prompt", chat.generation_prompt());
+  object.end();
+}
+
+void tokenizer_json(Writer &out, const manifest::Tokenizer &tables) {
+  Object object(out);
+  object.string("model", tables.model());
+  object.string("pre", tables.pre());
+  object.boolean("add_bos", tables.add_bos());
+  object.boolean("add_space_prefix", tables.add_space_prefix());
+  object.number("bos", tables.bos());
+  object.number("eos", tables.eos());
+  object.key("stop").text("[");
+  for (uint32_t i = 0; tables.stop() && i < tables.stop()->size(); ++i)
+    out.text(i ? ", " : "").number(tables.stop()->Get(i));
+  out.text("]");
+  object.end();
+}
+
+void lists_json(Object &object, const manifest::Manifest &manifest) {
+  Writer &out = object.key("weights").text("[");
+  for (uint32_t i = 0; manifest.weights() && i < manifest.weights()->size(); ++i) {
+    const manifest::Weight &weight = *manifest.weights()->Get(i);
+    out.text(i ? ", " : "");
+    Object row(out);
+    row.string("name", weight.name());
+    row.string("source_encoding", weight.source_encoding());
+    row.string("encoding", weight.encoding());
+    row.number("rows", weight.rows());
+    row.number("columns", weight.columns());
+    row.number("offset", static_cast<int64_t>(weight.offset()));
+    row.number("bytes", static_cast<int64_t>(weight.bytes()));
+    row.end();
+  }
+  out.text("]");
+  object.key("buffers").text("[");
+  for (uint32_t i = 0; manifest.buffers() && i < manifest.buffers()->size(); ++i) {
+    const manifest::Buffer &buffer = *manifest.buffers()->Get(i);
+    out.text(i ? ", " : "");
+    Object row(out);
+    row.string("name", buffer.name());
+    row.number("offset", static_cast<int64_t>(buffer.offset()));
+    row.number("bytes", static_cast<int64_t>(buffer.bytes()));
+    row.number("first_use", buffer.first_use());
+    row.number("last_use", buffer.last_use());
+    row.end();
+  }
+  out.text("]");
+  json_strings(object.key("kernels"), manifest.kernels());
+}
+
+void mebibytes(Writer &out, uint64_t bytes) {
+  out.fixed(static_cast<double>(bytes) / (1 << 20), 1).text(" MiB");
+}
+
+void print_text(Writer &out, const ingot_program &program, const manifest::Manifest &manifest) {
+  const manifest::Model &model = *manifest.model();
+  const manifest::Build &build = *manifest.build();
+  out.text("model      ").text(text_of(model.name())).text(" (")
+      .text(text_of(model.architecture())).text("), ").grouped(model.parameters())
+      .text(" parameters\nshape      ").number(model.layers()).text(" layers, width ")
+      .number(model.embedding_length()).text(", ").number(model.heads()).text(" heads of ")
+      .number(model.head_dim()).text(", ").number(model.kv_heads())
+      .text(" key/value heads, vocabulary ").grouped(static_cast<uint64_t>(program.vocab_size))
+      .text("\ncontext    ").grouped(static_cast<uint64_t>(program.context_length))
+      .text(" tokens (the model allows ")
+      .grouped(static_cast<uint64_t>(model.model_context_length())).text(")\nsource     ")
+      .text(text_of(build.source_file())).text(" (").text(text_of(build.source_hash()))
+      .text(")\nquantize   ")
+      .text(build.quantize() && build.quantize()->size() ? build.quantize()->c_str()
+                                                         : "as in the source")
+      .text("\nbuilt      by ingot ").text(text_of(build.ingot_version())).text(" for ")
+      .text(text_of(build.target())).text(", ").text(text_of(build.isa())).text("\nmath       ")
+      .text(text_of(build.activations())).text(" activations, ").text(text_of(build.kv_cache()))
+      .text(" key/value cache\nsteps      prefill ").number(program.prefill_tokens)
+      .text(" tokens, score ").number(program.score_tokens).text("\nmemory     weights ");
+  mebibytes(out, program.weights_bytes);
+  out.text(", arena ");
+  mebibytes(out, program.arena_bytes);
+  out.text("\nchat       ")
+      .text(manifest.chat() ? "yes" : "no: ")
+      .text(manifest.chat() ? "" : text_of(manifest.chat_note())).text("\n");
+}
+
+} // namespace
+
+int run_info(Command &command) {
+  const ingot_program &program = *command.program;
+  const manifest::Manifest *manifest = ingot_program_manifest(&program);
+  if (!manifest)
+    return fail(command, "cannot start", INGOT_BAD_PROGRAM);
+  Writer &out = command.out;
+  if (command.options->mode == Mode::version) {
+    out.text(text_of(manifest->model()->name())).text(", compiled by ingot ")
+        .text(text_of(manifest->build()->ingot_version())).text("\n");
+    return exit_ok;
+  }
+  if (!command.options->json) {
+    print_text(out, program, *manifest);
+    return exit_ok;
+  }
+  Object object(out);
+  model_json(object.key("model"), *manifest->model());
+  build_json(object.key("build"), *manifest->build());
+  object.key("chat");
+  if (manifest->chat())
+    chat_json(out, *manifest->chat());
+  else
+    out.text("null");
+  object.string("chat_note", manifest->chat_note());
+  tokenizer_json(object.key("tokenizer"), *manifest->tokenizer());
+  object.number("prefill_tokens", program.prefill_tokens);
+  object.number("score_tokens", program.score_tokens);
+  object.number("weights_bytes", static_cast<int64_t>(program.weights_bytes));
+  object.number("arena_bytes", static_cast<int64_t>(program.arena_bytes));
+  lists_json(object, *manifest);
+  object.end();
+  out.text("\n");
+  return exit_ok;
+}
+
+} // namespace ingot::runtime

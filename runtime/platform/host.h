@@ -1,0 +1,42 @@
+// What the command-line program needs of its host: files, terminal, signals, processes. Functions
+// that can fail return 0 or an error code that `error_text` explains.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+namespace ingot::platform {
+
+/// Static text such as "No such file or directory".
+const char *error_text(int code);
+
+/// Writes all of `data`.
+int write_all(int file, const void *data, size_t bytes);
+/// Reads at most `bytes`: *count is 0 at the end of the file. `interrupted` when a signal came first.
+int read_some(int file, void *data, size_t bytes, size_t *count);
+constexpr int interrupted = 4;
+
+/// Maps a whole file read-only. An empty file gives a pointer that must not be read.
+int map_file(const char *path, const char **data, uint64_t *bytes);
+/// Creates or empties a file for writing.
+int create_file(const char *path, int *file);
+/// Closes and says what the last writes met.
+int close_file(int file);
+/// `to` is replaced in one step; it is the old file or the new one, never a part.
+int rename_file(const char *from, const char *to);
+void remove_file(const char *path);
+
+bool is_terminal(int file);
+/// Calls `handler` (async-signal-safe) on Ctrl-C instead of ending the program.
+void on_interrupt(void (*handler)());
+
+uint64_t process_id();
+/// A number that differs from run to run.
+uint64_t entropy();
+uint64_t peak_resident_bytes();
+
+/// Starts this program again with `arguments` (0-terminated; [0] is its name), and measures the time
+/// from there to the first byte that it writes to its standard output; then waits for its end.
+int time_to_first_byte(char *const *arguments, uint64_t *nanoseconds);
+
+} // namespace ingot::platform

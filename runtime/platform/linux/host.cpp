@@ -1,0 +1,145 @@
+// Linux: files, terminal, signals and processes behind platform/host.h.
+#include "runtime/platform/host.h"
+
+#include "runtime/platform/platform.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+namespace ingot::platform {
+namespace {
+
+void (*interrupt_handler)() = nullptr;
+
+void on_signal(int) { interrupt_handler(); }
+
+} // namespace
+
+static_assert(interrupted == EINTR);
+
+const char *error_text(int code) {
+  const char *text = strerrordesc_np(code);
+  return text ? text : "unknown error";
+}
+
+int write_all(int file, const void *data, size_t bytes) {
+  auto *at = static_cast<const uint8_t *>(data);
+  while (bytes) {
+    const ssize_t count = write(file, at, bytes);
+    if (count < 0 && errno != EINTR)
+      return errno;
+    if (count > 0) {
+      at += count;
+      bytes -= static_cast<size_t>(count);
+    }
+  }
+  return 0;
+}
+
+int read_some(int file, void *data, size_t bytes, size_t *count) {
+  const ssize_t got = read(file, data, bytes);
+  *count = got > 0 ? static_cast<size_t>(got) : 0;
+  return got < 0 ? errno : 0;
+}
+
+int map_file(const char *path, const char **data, uint64_t *bytes) {
+  const int file = open(path, O_RDONLY | O_CLOEXEC);
+  if (file < 0)
+    return errno;
+  struct stat status;
+  int code = 0;
+  *data = "";
+  *bytes = 0;
+  if (fstat(file, &status)) {
+    code = errno;
+  } else if (S_ISDIR(status.st_mode)) {
+    code = EISDIR;
+  } else if (!S_ISREG(status.st_mode)) {
+    code = EINVAL;
+  } else if (status.st_size > 0) {
+    void *memory = mmap(nullptr, static_cast<size_t>(status.st_size), PROT_READ, MAP_PRIVATE, file,
+                        0);
+    if (memory == MAP_FAILED) {
+      code = errno;
+    } else {
+      *data = static_cast<const char *>(memory);
+      *bytes = static_cast<uint64_t>(status.st_size);
+    }
+  }
+  close(file);
+  return code;
+}
+
+int create_file(const char *path, int *file) {
+  *file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  return *file < 0 ? errno : 0;
+}
+
+int close_file(int file) { return close(file) ? errno : 0; }
+
+int rename_file(const char *from, const char *to) { return rename(from, to) ? errno : 0; }
+
+void remove_file(const char *path) { unlink(path); }
+
+bool is_terminal(int file) { return isatty(file); }
+
+void on_interrupt(void (*handler)()) {
+  interrupt_handler = handler;
+  struct sigaction action = {};
+  action.sa_handler = on_signal; // without SA_RESTART: a read at the prompt ends
+  sigaction(SIGINT, &action, nullptr);
+}
+
+uint64_t process_id() { return static_cast<uint64_t>(getpid()); }
+
+uint64_t entropy() {
+  uint64_t value;
+  if (getrandom(&value, sizeof value, 0) != sizeof value)
+    value = clock_ns() ^ process_id() << 32;
+  return value;
+}
+
+uint64_t peak_resident_bytes() {
+  rusage usage = {};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<uint64_t>(usage.ru_maxrss) * 1024;
+}
+
+int time_to_first_byte(char *const *arguments, uint64_t *nanoseconds) {
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC))
+    return errno;
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
+  const uint64_t begin = clock_ns();
+  pid_t child;
+  int code = posix_spawn(&child, "/proc/self/exe", &actions, nullptr, arguments, environ);
+  posix_spawn_file_actions_destroy(&actions);
+  close(ends[1]);
+  if (!code) {
+    char byte;
+    size_t count = 0;
+    while ((code = read_some(ends[0], &byte, 1, &count)) == interrupted) {
+    }
+    *nanoseconds = clock_ns() - begin;
+    if (!code && !count)
+      code = ECHILD; // it ended without a word
+    while (waitpid(child, nullptr, 0) < 0 && errno == EINTR) {
+    }
+  }
+  close(ends[0]);
+  return code;
+}
+
+} // namespace ingot::platform

@@ -1,0 +1,151 @@
+// Linux: which cores this process may use, what the processor is called and what it can do.
+#include "runtime/platform/platform.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <unistd.h>
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+namespace ingot::platform {
+namespace {
+
+/// The first number in a small file of /sys, -1 when there is none.
+int32_t first_number(const char *path) {
+  char text[64];
+  const int file = open(path, O_RDONLY | O_CLOEXEC);
+  if (file < 0)
+    return -1;
+  const ssize_t count = read(file, text, sizeof text);
+  close(file);
+  int32_t value = -1;
+  for (ssize_t i = 0; i < count && text[i] >= '0' && text[i] <= '9' && value < 100000000; ++i)
+    value = (value < 0 ? 0 : value) * 10 + (text[i] - '0');
+  return value;
+}
+
+/// The lowest-numbered hardware thread of the core that `cpu` belongs to; `cpu` when unknown.
+int32_t core_of(int32_t cpu) {
+  char path[96] = "/sys/devices/system/cpu/cpu";
+  char digits[12];
+  size_t length = 0;
+  int32_t rest = cpu;
+  do
+    digits[length++] = static_cast<char>('0' + rest % 10);
+  while (rest /= 10);
+  char *at = path + strlen(path);
+  while (length)
+    *at++ = digits[--length];
+  strcpy(at, "/topology/thread_siblings_list");
+  const int32_t first = first_number(path);
+  return first < 0 ? cpu : first;
+}
+
+/// Cores' worth of time that the control group grants, rounded up; 0: no limit.
+int32_t granted_cores() {
+  char text[64];
+  const int file = open("/sys/fs/cgroup/cpu.max", O_RDONLY | O_CLOEXEC);
+  if (file < 0)
+    return 0;
+  const ssize_t count = read(file, text, sizeof text - 1);
+  close(file);
+  uint64_t numbers[2] = {0, 0};
+  int32_t which = 0;
+  for (ssize_t i = 0; i < count && which < 2; ++i) {
+    if (text[i] >= '0' && text[i] <= '9')
+      numbers[which] = numbers[which] * 10 + static_cast<uint64_t>(text[i] - '0');
+    else if (text[i] == ' ')
+      ++which;
+    else if (text[i] == 'm') // "max"
+      return 0;
+    else
+      break;
+  }
+  if (!numbers[0] || !numbers[1])
+    return 0;
+  return static_cast<int32_t>((numbers[0] + numbers[1] - 1) / numbers[1]);
+}
+
+} // namespace
+
+int32_t core_count() {
+  constexpr int32_t limit = 4096;
+  unsigned char allowed[limit / 8] = {}, seen[limit / 8] = {};
+  if (sched_getaffinity(0, sizeof allowed, reinterpret_cast<cpu_set_t *>(allowed)) != 0)
+    return 1;
+  int32_t cores = 0;
+  for (int32_t cpu = 0; cpu < limit; ++cpu) {
+    if (!(allowed[cpu / 8] >> (cpu % 8) & 1))
+      continue;
+    const int32_t core = core_of(cpu);
+    if (core >= limit || (seen[core / 8] >> (core % 8) & 1))
+      continue;
+    seen[core / 8] = static_cast<unsigned char>(seen[core / 8] | 1 << (core % 8));
+    ++cores;
+  }
+  const int32_t granted = granted_cores();
+  if (granted && granted < cores)
+    cores = granted;
+  return cores ? cores : 1;
+}
+
+void processor_name(char *out, size_t capacity) {
+  if (!capacity)
+    return;
+  const char *name = "unknown";
+#if defined(__x86_64__)
+  // The brand string: leaves 0x80000002 to 0x80000004, 16 bytes each.
+  unsigned brand[13] = {};
+  unsigned a, b, c, d;
+  if (__get_cpuid(0x80000000u, &a, &b, &c, &d) && a >= 0x80000004u) {
+    for (unsigned i = 0; i < 3; ++i)
+      __get_cpuid(0x80000002u + i, &brand[4 * i], &brand[4 * i + 1], &brand[4 * i + 2],
+                  &brand[4 * i + 3]);
+    name = reinterpret_cast<const char *>(brand);
+    while (*name == ' ')
+      ++name;
+  }
+#endif
+  size_t length = strlen(name);
+  while (length && name[length - 1] == ' ')
+    --length;
+  if (length >= capacity)
+    length = capacity - 1;
+  memcpy(out, name, length);
+  out[length] = 0;
+}
+
+bool has_feature(const char *name) {
+#if defined(__x86_64__)
+  // Only what changes which instructions the kernels use; the system must also save the registers,
+  // which __builtin_cpu_supports checks.
+  __builtin_cpu_init();
+#define INGOT_FEATURE(spelling)                                                                    \
+  if (!strcmp(name, spelling))                                                                     \
+  return __builtin_cpu_supports(spelling)
+  INGOT_FEATURE("avx");
+  INGOT_FEATURE("avx2");
+  INGOT_FEATURE("fma");
+  INGOT_FEATURE("f16c");
+  INGOT_FEATURE("bmi");
+  INGOT_FEATURE("bmi2");
+  INGOT_FEATURE("avx512f");
+  INGOT_FEATURE("avx512bw");
+  INGOT_FEATURE("avx512cd");
+  INGOT_FEATURE("avx512dq");
+  INGOT_FEATURE("avx512vl");
+  INGOT_FEATURE("avx512vnni");
+  INGOT_FEATURE("avx512bf16");
+  INGOT_FEATURE("avx512vbmi");
+  INGOT_FEATURE("avx512vbmi2");
+  INGOT_FEATURE("avxvnni");
+#undef INGOT_FEATURE
+#endif
+  return true;
+}
+
+} // namespace ingot::platform

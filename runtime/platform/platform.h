@@ -1,0 +1,55 @@
+// What the runtime needs of a machine: memory, threads, waiting, a clock, the processor's name. A port
+// implements these functions and nothing else of the core; a machine without an operating system
+// runs one thread and leaves the waits empty. What only the command-line program needs (files,
+// terminal, signals) is apart, in platform/host.h.
+//
+// Thread rule: every function may be called from any thread.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+namespace ingot::platform {
+
+/// Kernels keep their scratch on the stack: every thread that runs a step has this many bytes,
+/// reserved, and committed only where touched.
+constexpr uint64_t step_stack_bytes = 16u << 20;
+
+/// Zeroed, page-aligned memory, committed page by page when first touched, with an inaccessible
+/// `guard_bytes` (a multiple of 64 KiB, or 0) below it. nullptr when the system refuses.
+void *map_memory(uint64_t bytes, uint64_t guard_bytes = 0);
+void unmap_memory(void *memory, uint64_t bytes, uint64_t guard_bytes = 0);
+
+struct Thread {
+  uint64_t handle; ///< meaning is the platform's
+};
+/// Starts `run(argument)` on a new thread with a stack of step_stack_bytes. False when refused.
+bool start_thread(Thread *thread, void *(*run)(void *), void *argument);
+void join_thread(Thread thread);
+
+/// Calls `run(argument)` on the stack [stack, stack + bytes) and comes back to this one.
+void call_on_stack(void *stack, uint64_t bytes, void (*run)(void *), void *argument);
+
+/// Sleeps while *word == value (may wake early); wake_all wakes every thread that sleeps on `word`.
+void wait_while_equal(const uint32_t *word, uint32_t value);
+void wake_all(const uint32_t *word);
+
+/// One round of a spin loop; and: let another thread have this core.
+void pause();
+void yield();
+
+/// Nanoseconds of a clock that never goes back.
+uint64_t clock_ns();
+
+/// Makes [memory, memory + bytes), which a file backs, resident and mapped. A hint.
+void populate(const void *memory, uint64_t bytes);
+
+/// Physical cores that this process may use, at least 1.
+int32_t core_count();
+/// The processor's name with a terminating 0, "unknown" when there is none to be had.
+void processor_name(char *out, size_t capacity);
+/// False when the processor is known to lack the feature (LLVM's spelling: "avx512vnni"). True for
+/// features that this platform cannot ask about.
+bool has_feature(const char *name);
+
+} // namespace ingot::platform

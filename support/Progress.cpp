@@ -1,0 +1,60 @@
+#include "support/Progress.h"
+
+#include "llvm/Support/Format.h"
+#include "llvm/Support/Process.h"
+#include "llvm/Support/raw_ostream.h"
+
+#include <chrono>
+
+namespace ingot {
+
+static double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+Progress::Progress(bool verbose)
+    : terminal(llvm::sys::Process::StandardErrIsDisplayed()), verbose(verbose) {}
+
+Progress::~Progress() {
+  std::lock_guard lock(mutex);
+  finishStage();
+  if (terminal)
+    llvm::errs() << "\r\033[K";
+}
+
+void Progress::finishStage() {
+  if (verbose && !name.empty())
+    llvm::errs() << (terminal ? "\r\033[K" : "") << llvm::format("%6.2f s  ", now() - started)
+                 << name << "\n";
+}
+
+void Progress::stage(llvm::StringRef next, uint64_t units) {
+  std::lock_guard lock(mutex);
+  finishStage();
+  name = next.str();
+  total = units;
+  done = 0;
+  started = now();
+  draw(true);
+}
+
+void Progress::advance(uint64_t units) {
+  std::lock_guard lock(mutex);
+  done += units;
+  draw(done == total);
+}
+
+void Progress::draw(bool force) {
+  if (!terminal || (!force && now() - drawn < 0.05))
+    return;
+  drawn = now();
+  llvm::errs() << "\r\033[K" << name;
+  if (total) {
+    constexpr int width = 30;
+    const int filled = static_cast<int>(double(done) / double(total) * width);
+    llvm::errs() << " [" << std::string(filled, '=') << std::string(width - filled, ' ') << "] "
+                 << llvm::format("%3d %%", static_cast<int>(100.0 * double(done) / double(total)));
+  }
+}
+
+} // namespace ingot

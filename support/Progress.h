@@ -1,0 +1,32 @@
+// A progress line for long work: a bar on a terminal, nothing where standard error is not one.
+#pragma once
+
+#include "llvm/ADT/StringRef.h"
+
+#include <mutex>
+#include <string>
+
+namespace ingot {
+
+/// Thread-safe. Stages follow each other; the line is erased when the object dies.
+class Progress {
+public:
+  /// With `verbose`, each stage also leaves a line with its time.
+  explicit Progress(bool verbose);
+  ~Progress();
+  /// Starts a stage of `total` units of work (0: unknown).
+  void stage(llvm::StringRef name, uint64_t total = 0);
+  void advance(uint64_t units = 1);
+
+private:
+  void finishStage();
+  void draw(bool force);
+
+  std::mutex mutex;
+  std::string name;
+  uint64_t total = 0, done = 0;
+  bool terminal, verbose;
+  double started = 0, drawn = 0;
+};
+
+} // namespace ingot

@@ -1,0 +1,73 @@
+// The table of x86-64 machines.
+//
+// What is peculiar about them: the byte dot product of AVX-512 VNNI (vpdpbusd) takes unsigned times
+// signed bytes, four to an i32 lane; without it, vpmaddubsw sums pairs into i16 with saturation,
+// which is exact for codes of at most 4 bits over 8 steps (8 * 2 * 15 * 127 = 30,480). Wider codes
+// go through i16 (vpmaddwd). AVX2 has 16 vector registers, AVX-512 has 32.
+//
+// Halide reaches vpdpbusd through its Zen 4 feature only, and LLVM then generates code for that
+// processor; machines that lack one of its extensions (Cascade Lake: VBMI, Ice Lake: SSE4A) use
+// AVX-512 without VNNI until Halide can tell them apart.
+#include "targets/x86/X86Target.h"
+
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/ADT/StringMap.h"
+#include "llvm/TargetParser/Host.h"
+
+using namespace ingot;
+
+namespace {
+
+#define AVX2 "avx,avx2,bmi,bmi2,f16c,fma,lzcnt,movbe,popcnt"
+#define AVX512 AVX2 ",avx512f,avx512bw,avx512cd,avx512dq,avx512vl"
+#define ZEN4                                                                                       \
+  AVX512 ",avx512bf16,avx512bitalg,avx512ifma,avx512vbmi,avx512vbmi2,avx512vnni,"                  \
+         "avx512vpopcntdq,gfni,sse4a,vaes,vpclmulqdq"
+#define HALIDE_AVX2 "avx-avx2-f16c-fma-sse41"
+#define HALIDE_AVX512 HALIDE_AVX2 "-avx512-avx512_skylake"
+#define HALIDE_ZEN4 HALIDE_AVX512 "-avx512_cannonlake-avx512_zen4"
+
+constexpr X86Machine machines[] = {
+    {"znver4", "AMD Zen 4", "avx512-vnni", "znver4", HALIDE_ZEN4, ZEN4, 512, 32, 4, false, 32,
+     1024, 32768},
+    {"icelake-server", "Intel Ice Lake and later", "avx512", "skylake-avx512", HALIDE_AVX512, AVX512
+     ",avx512vnni,avx512vbmi", 512, 32, 2, true, 48, 1280, 32768},
+    {"cascadelake", "Intel Cascade Lake", "avx512", "skylake-avx512", HALIDE_AVX512,
+     AVX512 ",avx512vnni", 512, 32, 2, true, 32, 1024, 32768},
+    {"x86-64-v4", "any processor with AVX-512 (F, BW, CD, DQ, VL)", "avx512", "skylake-avx512",
+     HALIDE_AVX512, AVX512, 512, 32, 2, true, 32, 1024, 16384},
+    {"znver3", "AMD Zen 3", "avx2", "haswell", HALIDE_AVX2, AVX2 ",vaes,vpclmulqdq", 256, 16, 2,
+     true, 32, 512, 32768},
+    {"x86-64-v3", "any processor with AVX2, FMA and F16C", "avx2", "haswell", HALIDE_AVX2, AVX2,
+     256, 16, 2, true, 32, 256, 8192},
+};
+
+bool hostHas(const char *features) {
+  static const llvm::StringMap<bool> host = llvm::sys::getHostCPUFeatures();
+  for (llvm::StringRef feature : llvm::split(features, ','))
+    if (!host.lookup(feature))
+      return false;
+  return true;
+}
+
+} // namespace
+
+llvm::ArrayRef<X86Machine> ingot::x86Machines() { return machines; }
+
+const X86Machine *ingot::x86HostMachine() {
+  for (const X86Machine &machine : machines)
+    if (hostHas(machine.features))
+      return &machine;
+  return nullptr;
+}
+
+bool X86Target::runsHere() const { return hostHas(row.features); }
+
+std::vector<TargetName> ingot::x86TargetNames() {
+  std::vector<TargetName> names;
+  if (const X86Machine *host = x86HostMachine())
+    names.push_back({"host", std::string("this machine: ") + host->name, true});
+  for (const X86Machine &machine : machines)
+    names.push_back({machine.name, machine.description, hostHas(machine.features)});
+  return names;
+}

@@ -1,0 +1,19 @@
+// The schedules of x86-64, one function per family of stages.
+#pragma once
+
+#include "codegen/halide/Schedule.h"
+#include "targets/x86/X86Target.h"
+
+namespace ingot {
+
+void scheduleLinear(ScheduleRequest &request, LinearStage &stage, OutputStage &output,
+                    const X86Machine &machine);
+void scheduleAttention(ScheduleRequest &request, AttentionStage &stage, OutputStage &output,
+                       const X86Machine &machine);
+/// Norms and quantizations of rows, and outputs that are cut by tokens.
+void scheduleRows(ScheduleRequest &request, const X86Machine &machine);
+
+/// The largest power of two that is at most `value` and `most`.
+int32_t lanesFor(int64_t value, int32_t most = 16);
+
+} // namespace ingot

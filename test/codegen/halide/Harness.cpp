@@ -1,0 +1,227 @@
+// Loads kernels with LLVM's JIT linker and fills their buffers.
+#include "test/codegen/halide/Harness.h"
+
+#include "HalideRuntime.h"
+
+#include "llvm/ExecutionEngine/Orc/LLJIT.h"
+#include "llvm/Support/TargetSelect.h"
+
+#include "gtest/gtest.h"
+
+using namespace ingot;
+using namespace ingot::test;
+
+namespace {
+constexpr int64_t kGuard = 64;
+constexpr uint8_t kGuardByte = 0xa5;
+
+float roundTo(CodeKind kind, float value) {
+  return kind == CodeKind::f16 ? float(_Float16(value)) : value;
+}
+uint16_t halfBits(float value) {
+  const _Float16 half = _Float16(value);
+  uint16_t bits;
+  std::memcpy(&bits, &half, 2);
+  return bits;
+}
+/// Truncated: only for values that bf16 holds.
+uint16_t bfloatBits(float value) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, 4);
+  return uint16_t(bits >> 16);
+}
+} // namespace
+
+TestMatrix test::makeMatrix(const KernelValue &value, uint32_t seed, Codes kind) {
+  const Encoding &e = value.encoding;
+  const PackedLayout &layout = value.layout;
+  TestMatrix m;
+  m.encoding = e;
+  m.rows = value.height;
+  m.columns = value.width;
+  std::mt19937 random(seed);
+  std::uniform_real_distribution<float> uniform(-1, 1);
+  const int64_t padded = roundUp(m.rows, layout.rows), lanes = layout.rows;
+
+  if (e.isFloat()) {
+    m.floats.resize(m.rows * m.columns);
+    m.packed_codes.assign(padded * m.columns * layout.code_bits / 8, 0);
+    for (int64_t r = 0; r < m.rows; ++r)
+      for (int64_t k = 0; k < m.columns; ++k) {
+        float v = uniform(random) / 8;
+        if (e.code == CodeKind::bf16) {
+          uint32_t bits = uint32_t(bfloatBits(v)) << 16;
+          std::memcpy(&v, &bits, 4);
+        } else {
+          v = roundTo(e.code, v);
+        }
+        m.floats[r * m.columns + k] = v;
+        const int64_t at = ((r / lanes) * m.columns + k) * lanes + r % lanes; // [r % 16][k][r / 16]
+        if (e.code == CodeKind::f32) {
+          std::memcpy(m.packed_codes.data() + 4 * at, &v, 4);
+        } else {
+          const uint16_t bits = e.code == CodeKind::f16 ? halfBits(v) : bfloatBits(v);
+          std::memcpy(m.packed_codes.data() + 2 * at, &bits, 2);
+        }
+      }
+    return m;
+  }
+
+  const int64_t group = e.groupElements(m.columns), ki = layout.k_inner;
+  const int64_t part = layout.code_bits == 4 ? group / 2 : group, steps = part / ki;
+  m.groups = m.columns / group;
+  m.codes.resize(m.rows * m.columns);
+  m.scales.resize(m.rows * m.groups);
+  m.mins.assign(m.rows * m.groups, 0);
+  m.packed_codes.assign(padded * m.columns * layout.code_bits / 8, 0);
+  const int64_t scale_bytes = layout.scale_type == CodeKind::f16 ? 2 : 4;
+  m.packed_scales.assign(padded * m.groups * scale_bytes, 0);
+  if (!e.symmetric())
+    m.packed_mins.assign(padded * m.groups * scale_bytes, 0);
+  auto store = [&](std::vector<uint8_t> &bytes, int64_t at, float v) {
+    const uint16_t half = halfBits(v);
+    if (scale_bytes == 2)
+      std::memcpy(bytes.data() + 2 * at, &half, 2);
+    else
+      std::memcpy(bytes.data() + 4 * at, &v, 4);
+  };
+  std::uniform_int_distribution<int> code(e.minCode(), e.maxCode());
+  for (int64_t r = 0; r < m.rows; ++r) {
+    const int64_t block = r / lanes, n = r % lanes;
+    for (int64_t g = 0; g < m.groups; ++g) {
+      const float scale = roundTo(layout.scale_type, (uniform(random) + 1.5f) / 64);
+      const float min = roundTo(layout.scale_type, uniform(random) / 8);
+      const int64_t at = (block * m.groups + g) * lanes + n; // [n][g][block]
+      m.scales[r * m.groups + g] = scale;
+      store(m.packed_scales, at, scale);
+      if (!e.symmetric()) {
+        m.mins[r * m.groups + g] = min;
+        store(m.packed_mins, at, min);
+      }
+      for (int64_t k = 0; k < group; ++k) {
+        const int c = kind == Codes::random    ? code(random)
+                      : kind == Codes::largest ? e.maxCode()
+                                               : e.minCode();
+        m.codes[r * m.columns + g * group + k] = int16_t(c);
+        const uint8_t stored = uint8_t(c - e.minCode());
+        // [k % ki][n][k / ki][g][block]
+        const int64_t kk = k % part;
+        uint8_t &byte = m.packed_codes[(((block * m.groups + g) * steps + kk / ki) * lanes + n) * ki +
+                                       kk % ki];
+        byte |= k < part ? stored : uint8_t(stored << 4);
+      }
+    }
+  }
+  return m;
+}
+
+Memory::Memory(const KernelSpec &spec) {
+  std::vector<int32_t> values = spec.inputs;
+  values.insert(values.end(), spec.outputs.begin(), spec.outputs.end());
+  for (int32_t value : values)
+    for (int32_t part = 0; part < bufferCount(spec.values[value], spec.kv); ++part) {
+      Buffer &buffer = buffers[{value, part}];
+      buffer.bytes = bufferBytes(spec, value, part);
+      buffer.data.reset(static_cast<uint8_t *>(
+          std::aligned_alloc(64, roundUp(buffer.bytes, 64) + kGuard)));
+      std::memset(buffer.data.get(), 0, buffer.bytes);
+      std::memset(buffer.data.get() + buffer.bytes, kGuardByte,
+                  roundUp(buffer.bytes, 64) + kGuard - buffer.bytes);
+    }
+}
+
+void Memory::setMatrix(int32_t value, const TestMatrix &matrix) {
+  const std::vector<uint8_t> *parts[] = {&matrix.packed_codes, &matrix.packed_scales,
+                                         &matrix.packed_mins};
+  for (int part = 0; part < 3; ++part)
+    if (!parts[part]->empty()) {
+      ASSERT_EQ(int64_t(parts[part]->size()), bytes(value, part));
+      std::memcpy(get<uint8_t>(value, part), parts[part]->data(), parts[part]->size());
+    }
+}
+
+void Memory::randomRows(int32_t value, uint32_t seed, float scale) {
+  std::mt19937 random(seed);
+  std::normal_distribution<float> normal(0, scale);
+  float *data = get<float>(value);
+  for (int64_t i = 0; i < bytes(value) / 4; ++i)
+    data[i] = normal(random);
+}
+
+bool Memory::intact() const {
+  for (const auto &[key, buffer] : buffers)
+    for (int64_t i = buffer.bytes; i < roundUp(buffer.bytes, 64) + kGuard; ++i)
+      if (buffer.data.get()[i] != kGuardByte)
+        return false;
+  return true;
+}
+
+struct LoadedKernel::Jit {
+  std::unique_ptr<llvm::orc::LLJIT> jit;
+};
+
+LoadedKernel::LoadedKernel(const KernelSpec &spec, const Target &target)
+    : spec(spec), interface(kernelInterface(spec)), jit(std::make_unique<Jit>()) {
+  llvm::Expected<std::string> object = compileKernel(spec, target);
+  if (!object) {
+    ADD_FAILURE() << llvm::toString(object.takeError());
+    return;
+  }
+  static const bool initialized = !llvm::InitializeNativeTarget() &&
+                                  !llvm::InitializeNativeTargetAsmPrinter();
+  EXPECT_TRUE(initialized);
+  auto made = llvm::orc::LLJITBuilder().create();
+  if (!made) {
+    ADD_FAILURE() << llvm::toString(made.takeError());
+    return;
+  }
+  jit->jit = std::move(*made);
+  auto error =
+      jit->jit->addObjectFile(llvm::MemoryBuffer::getMemBufferCopy(*object, spec.name));
+  auto symbol = error ? llvm::Expected<llvm::orc::ExecutorAddr>(std::move(error))
+                      : jit->jit->lookup(spec.name);
+  if (!symbol) {
+    ADD_FAILURE() << llvm::toString(symbol.takeError());
+    return;
+  }
+  function = symbol->toPtr<void *>();
+}
+
+LoadedKernel::~LoadedKernel() = default;
+
+void LoadedKernel::run(Memory &memory, int32_t begin, int32_t extent, int32_t tokens,
+                       int32_t position) {
+  ASSERT_TRUE(function);
+  const size_t count = interface.arguments.size();
+  std::vector<halide_buffer_t> buffers(count);
+  for (size_t i = 0; i < count; ++i) {
+    const KernelArgument &argument = interface.arguments[i];
+    // Everything but the host pointer is garbage: kernels must not read it.
+    std::memset(static_cast<void *>(&buffers[i]), 0xee, sizeof(halide_buffer_t));
+    buffers[i].host = static_cast<uint8_t *>(memory.host(argument.value, argument.part)) +
+                      begin * argument.slice_stride_bytes;
+  }
+  using B = halide_buffer_t *;
+  auto b = [&](size_t i) { return i < count ? &buffers[i] : nullptr; };
+  // Surplus arguments are ignored by the callee.
+  ASSERT_LE(count, 10u);
+  auto call = reinterpret_cast<int32_t (*)(int32_t, int32_t, int32_t, int32_t, B, B, B, B, B, B, B,
+                                           B, B, B)>(function);
+  EXPECT_EQ(call(begin, extent, tokens, position, b(0), b(1), b(2), b(3), b(4), b(5), b(6), b(7),
+                 b(8), b(9)),
+            0);
+}
+
+std::vector<std::unique_ptr<Target>> test::testTargets() {
+  std::vector<std::unique_ptr<Target>> targets;
+  for (const char *name : {"host", "x86-64-v3", "x86-64-v4"}) {
+    llvm::Expected<std::unique_ptr<Target>> target = makeTarget(name);
+    if (!target) {
+      llvm::consumeError(target.takeError());
+      continue;
+    }
+    if ((*target)->runsHere())
+      targets.push_back(std::move(*target));
+  }
+  return targets;
+}

@@ -1,0 +1,163 @@
+// Linear layers over quantized and float activations, with their epilogues, against plain loops.
+#include "test/codegen/halide/Twins.h"
+
+#include "gtest/gtest.h"
+
+using namespace ingot;
+using namespace ingot::test;
+using Kind = KernelOp::Kind;
+
+namespace {
+
+struct Shape {
+  int64_t rows, columns;
+  int32_t max_tokens, tokens;
+};
+
+enum class Epilogue { none, residual, silu };
+
+/// Runs one linear and compares every output bit for bit.
+void checkLinear(const Target &target, const Encoding &encoding, Shape shape, bool quantized,
+                 Epilogue epilogue = Epilogue::none, Codes codes = Codes::random) {
+  SCOPED_TRACE(target.machine().name + " " + std::to_string(shape.rows) + "x" +
+               std::to_string(shape.columns) + " u/i " + std::to_string(int(encoding.code)) +
+               " bits " + std::to_string(encoding.bits) + " group " +
+               std::to_string(encoding.group_size) + " tokens " + std::to_string(shape.tokens) +
+               "/" + std::to_string(shape.max_tokens));
+  const int32_t group = encoding.groupElements(shape.columns) % 32 ? 16 : 32;
+  SpecMaker make(shape.max_tokens);
+  const int32_t x =
+      make.input(quantized ? KernelValue::Kind::quant : KernelValue::Kind::rows, shape.columns);
+  const int32_t w = make.matrix(target, encoding, shape.rows, shape.columns);
+  const int32_t residual = epilogue == Epilogue::residual ? make.rows(shape.rows) : -1;
+  int32_t y = make.rowsOp(Kind::linear, {x, w}, shape.rows);
+  make.spec.ops.back().act_group = quantized ? group : 0;
+  if (epilogue == Epilogue::residual)
+    y = make.rowsOp(Kind::add, {y, residual}, shape.rows);
+  else if (epilogue == Epilogue::silu)
+    y = make.rowsOp(Kind::silu_mul, {y}, shape.rows / 2);
+  const KernelSpec spec = make.finish(target, {y});
+  LoadedKernel kernel(spec, target);
+  ASSERT_TRUE(kernel);
+
+  Memory memory(spec);
+  const TestMatrix matrix = makeMatrix(spec.values[w], 7, codes);
+  memory.setMatrix(w, matrix);
+  std::vector<float> source(shape.columns);
+  std::mt19937 random(11);
+  std::normal_distribution<float> normal;
+  const int64_t groups = shape.columns / group;
+  for (int32_t t = 0; t < shape.tokens; ++t) {
+    for (float &v : source)
+      v = codes == Codes::random ? normal(random) : 1.0f; // extremes: every activation is 127
+    if (quantized)
+      twinQuantize(source.data(), shape.columns, group,
+                   memory.get<int8_t>(x) + t * shape.columns, memory.get<float>(x, 1) + t * groups,
+                   memory.get<int32_t>(x, 2) + t * groups);
+    else
+      std::memcpy(memory.get<float>(x) + t * roundUp(shape.columns, 16), source.data(),
+                  4 * shape.columns);
+  }
+  std::vector<float> before;
+  if (residual >= 0) {
+    memory.randomRows(residual, 5);
+    before.assign(memory.get<float>(residual), memory.get<float>(residual) + memory.bytes(residual) / 4);
+    memory.alias(y, residual); // in place
+  }
+  // Odd slices: 1, then 3 at a time.
+  for (int32_t begin = 0, slices = kernel.slices(shape.tokens), extent = 1; begin < slices;
+       begin += extent, extent = 3)
+    kernel.run(memory, begin, std::min(extent, slices - begin), shape.tokens);
+  EXPECT_TRUE(memory.intact());
+
+  const int64_t out_rows = epilogue == Epilogue::silu ? shape.rows / 2 : shape.rows;
+  const int64_t stride = roundUp(out_rows, 16);
+  const float *result = static_cast<const float *>(memory.host(y, 0));
+  int wrong = 0;
+  for (int32_t t = 0; t < shape.tokens; ++t) {
+    auto dot = [&](int64_t row) {
+      return quantized ? twinLinear(matrix, row, memory.get<int8_t>(x) + t * shape.columns,
+                                    memory.get<float>(x, 1) + t * groups,
+                                    memory.get<int32_t>(x, 2) + t * groups, group)
+                       : twinLinear(matrix, row,
+                                    memory.get<float>(x) + t * roundUp(shape.columns, 16));
+    };
+    for (int64_t n = 0; n < out_rows; ++n) {
+      float want;
+      if (epilogue == Epilogue::silu) {
+        const int64_t gate = n / 16 * 32 + n % 16;
+        want = twinSilu(dot(gate)) * dot(gate + 16);
+      } else {
+        want = dot(n);
+        if (residual >= 0)
+          want = want + before[t * stride + n];
+      }
+      const float got = result[t * stride + n];
+      if (got != want && ++wrong <= 3)
+        ADD_FAILURE() << "row " << n << " token " << t << ": " << got << ", expected " << want;
+    }
+  }
+  EXPECT_EQ(wrong, 0);
+}
+
+const Shape shapes[] = {{40, 64, 1, 1}, {48, 192, 19, 19}, {33, 96, 13, 5}};
+
+const Encoding encodings[] = {
+    integers(CodeKind::u, 4, 32, CodeKind::f16, true),  // Q4_1
+    integers(CodeKind::i, 4, 32, CodeKind::f16, false), // Q4_0
+    integers(CodeKind::i, 8, 32, CodeKind::f16, false), // Q8_0
+    integers(CodeKind::u, 5, 32, CodeKind::f16, true),  // Q5_1
+    integers(CodeKind::u, 4, 32, CodeKind::f32, true),  // Q4_K, Q2_K widened
+    integers(CodeKind::i, 6, 16, CodeKind::f32, false), // Q6_K widened
+    integers(CodeKind::u, 2, 16, CodeKind::f32, true),
+    integers(CodeKind::i, 3, 16, CodeKind::f32, false),
+    integers(CodeKind::i, 8, 0, CodeKind::f32, false),  // a scale a row
+    integers(CodeKind::i, 4, 0, CodeKind::f16, false),
+};
+
+TEST(Linear, EveryEncodingQuantized) {
+  for (const auto &target : testTargets())
+    for (const Encoding &encoding : encodings)
+      for (const Shape &shape : shapes)
+        checkLinear(*target, encoding, shape, true);
+}
+
+TEST(Linear, WideGroups) {
+  for (const auto &target : testTargets())
+    for (int bits : {4, 8})
+      for (uint32_t group : {64u, 128u})
+        for (int32_t tokens : {1, 7})
+          checkLinear(*target, integers(CodeKind::i, bits, group, CodeKind::f16, false),
+                      {40, 256, tokens, tokens}, true);
+}
+
+TEST(Linear, EveryEncodingFloat) {
+  for (const auto &target : testTargets()) {
+    for (const Encoding &encoding : encodings)
+      for (const Shape &shape : {shapes[0], shapes[2]})
+        checkLinear(*target, encoding, shape, false);
+    for (CodeKind kind : {CodeKind::f32, CodeKind::f16, CodeKind::bf16})
+      for (const Shape &shape : {Shape{40, 64, 1, 1}, Shape{33, 40, 13, 5}})
+        checkLinear(*target, floats(kind), shape, false);
+  }
+}
+
+TEST(Linear, Epilogues) {
+  for (const auto &target : testTargets())
+    for (const Encoding &encoding : {encodings[0], encodings[2]})
+      for (int32_t tokens : {1, 11})
+        for (bool quantized : {true, false}) {
+          checkLinear(*target, encoding, {72, 64, tokens, tokens}, quantized, Epilogue::residual);
+          checkLinear(*target, encoding, {96, 64, tokens, tokens}, quantized, Epilogue::silu);
+        }
+}
+
+TEST(Linear, LargestCodesDoNotSaturate) {
+  for (const auto &target : testTargets())
+    for (const Encoding &encoding : encodings)
+      for (Codes codes : {Codes::largest, Codes::smallest})
+        for (int32_t tokens : {1, 3})
+          checkLinear(*target, encoding, {16, 64, tokens, tokens}, true, Epilogue::none, codes);
+}
+
+} // namespace

@@ -1,0 +1,92 @@
+// The kernels as plain loops: the same operations on floats in the same order, so that results are
+// compared bit for bit. Compiled without contraction into fused operations.
+#pragma once
+
+#include "test/codegen/halide/Harness.h"
+
+#include <cmath>
+
+namespace ingot::test {
+
+/// Fixed tree over 16 values: l and l + 8, then l + 4, l + 2, l + 1.
+template <typename Combine> inline float tree16(const float *lanes, Combine combine) {
+  float v[16];
+  std::memcpy(v, lanes, sizeof(v));
+  for (int width = 8; width; width /= 2)
+    for (int i = 0; i < width; ++i)
+      v[i] = combine(v[i], v[i + width]);
+  return v[0];
+}
+inline float sum16(const float *lanes) {
+  return tree16(lanes, [](float a, float b) { return a + b; });
+}
+
+inline float twinExp(float x) {
+  x = std::fmin(std::fmax(x, -87.0f), 88.0f);
+  const float n = std::nearbyint(x * 1.44269504088896341f);
+  float r = x - n * 0.693359375f;
+  r = r - n * -2.12194440e-4f;
+  const float coefficients[] = {1.0f / 5040, 1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1, 1};
+  float p = coefficients[0];
+  for (int i = 1; i < 8; ++i)
+    p = p * r + coefficients[i];
+  return p * std::ldexp(1.0f, int(n));
+}
+
+/// x, y: [width]
+inline void twinNorm(const float *x, const float *gain, float eps, int64_t width, float *y) {
+  float lanes[16] = {};
+  for (int64_t c = 0; c < width; ++c)
+    lanes[c % 16] += x[c] * x[c];
+  const float inverse = 1.0f / std::sqrt(sum16(lanes) * float(1.0 / double(width)) + eps);
+  for (int64_t c = 0; c < width; ++c)
+    y[c] = x[c] * inverse * gain[c];
+}
+
+/// x: [width]; codes: [width]; scales, sums: [width / group]
+inline void twinQuantize(const float *x, int64_t width, int32_t group, int8_t *codes, float *scales,
+                         int32_t *sums) {
+  for (int64_t g = 0; g < width / group; ++g) {
+    float largest = 0;
+    for (int32_t k = 0; k < group; ++k)
+      largest = std::fmax(largest, std::fabs(x[g * group + k]));
+    const float scale = largest * float(1.0 / 127.0);
+    scales[g] = scale > 1e-30f ? scale : 0;
+    const float inverse = scales[g] > 0 ? 1.0f / scales[g] : 0;
+    sums[g] = 0;
+    for (int32_t k = 0; k < group; ++k) {
+      const float code = std::nearbyint(x[g * group + k] * inverse);
+      codes[g * group + k] = int8_t(std::fmin(std::fmax(code, -127.0f), 127.0f));
+      sums[g] += codes[g * group + k];
+    }
+  }
+}
+
+/// One output of a linear over quantized activations of one token.
+inline float twinLinear(const TestMatrix &m, int64_t row, const int8_t *codes, const float *scales,
+                        const int32_t *sums, int32_t group) {
+  const int64_t weight_group = m.encoding.groupElements(m.columns);
+  float y = 0;
+  for (int64_t g = 0; g < m.columns / group; ++g) {
+    int32_t acc = 0; // sum of code * activation; the kernel sums stored codes and corrects
+    for (int32_t k = 0; k < group; ++k)
+      acc += int32_t(m.codes[row * m.columns + g * group + k]) * codes[g * group + k];
+    const int64_t at = row * m.groups + g * group / weight_group;
+    y = y + float(acc) * (m.scales[at] * scales[g]);
+    if (!m.encoding.symmetric())
+      y = y + m.mins[at] * (scales[g] * float(sums[g]));
+  }
+  return y;
+}
+
+/// One output of a linear over float activations of one token.
+inline float twinLinear(const TestMatrix &m, int64_t row, const float *x) {
+  float y = 0;
+  for (int64_t k = 0; k < m.columns; ++k)
+    y = y + m.at(row, k) * x[k];
+  return y;
+}
+
+inline float twinSilu(float v) { return v / (1.0f + twinExp(-v)); }
+
+} // namespace ingot::test

@@ -1,0 +1,71 @@
+# How lit runs the tests of this folder: files that end in .mlir or .test and have RUN lines.
+#
+# Substitutions: %ingot, %ingot-opt, %FileCheck, %not, %python (the one of .venv), %runtime (what
+# programs are linked with), %source (the repository's root) and, for tests that REQUIRE them:
+#   smollm2      %model: SmolLM2-135M-Instruct, Q4_1 (./dev test gets it; INGOT_MODEL)
+#   wikitext     %wikitext: the validation text (INGOT_WIKITEXT)
+#   avx2, avx512vnni    the processor has them
+import os
+import pathlib
+import sys
+
+import lit.formats
+
+if not hasattr(config, "source_root"):  # `lit test/passes`, without a build's site config
+    config.source_root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    config.build_root = os.path.join(config.source_root, "build")
+    config.llvm_tools = "/usr/lib/llvm-22/bin"
+
+config.name = "ingot"
+config.test_format = lit.formats.ShTest(execute_external=False)
+config.suffixes = [".mlir", ".test"]
+config.excludes = ["Inputs"]
+config.test_source_root = os.path.join(config.source_root, "test")
+config.test_exec_root = os.path.join(config.build_root, "test", "lit")
+
+config.environment["PATH"] = os.pathsep.join(
+    [os.path.join(config.build_root, "bin"), config.llvm_tools, os.environ["PATH"]])
+for name in ("HOME", "XDG_CACHE_HOME", "ASAN_OPTIONS", "UBSAN_OPTIONS"):
+    if name in os.environ:
+        config.environment[name] = os.environ[name]
+
+
+def substitute(name, value):
+    # Not followed by a letter or '-': %ingot is not the start of %ingot-opt.
+    config.substitutions.append((f"%{name}(?![-\\w])", str(value)))
+
+
+def substitute_file(name, feature, path):
+    """Substitutes `path` and declares `feature` when it exists; says so when it does not."""
+    if path.is_file():
+        config.available_features.add(feature)
+        substitute(name, path)
+    else:
+        lit_config.note(f"{path} is missing: tests that need '{feature}' are unsupported")
+
+
+substitute("ingot", os.path.join(config.build_root, "bin", "ingot"))
+substitute("ingot-opt", os.path.join(config.build_root, "bin", "ingot-opt"))
+substitute("FileCheck", os.path.join(config.llvm_tools, "FileCheck"))
+substitute("not", os.path.join(config.llvm_tools, "not"))
+substitute("python", sys.executable)
+substitute("runtime", os.path.join(config.build_root, "lib", "ingot", "libingot_runtime.a"))
+substitute("source", config.source_root)
+
+cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
+substitute_file("model", "smollm2", pathlib.Path(
+    os.environ.get("INGOT_MODEL")
+    or cache / "ingot" / "models" / "SmolLM2-135M-Instruct.Q4_1.gguf"))
+substitute_file("wikitext", "wikitext", pathlib.Path(
+    os.environ.get("INGOT_WIKITEXT")
+    or os.path.join(config.source_root, "..", "shared", "data", "wikitext2.valid.txt")).resolve())
+
+flags = set()
+cpuinfo = pathlib.Path("/proc/cpuinfo")
+if cpuinfo.exists():
+    flags = set(next((line.split(":")[1] for line in cpuinfo.read_text().splitlines()
+                      if line.startswith("flags")), "").split())
+if {"avx2", "fma", "f16c"} <= flags:
+    config.available_features.add("avx2")
+if {"avx512f", "avx512bw", "avx512vl", "avx512_vnni"} <= flags:
+    config.available_features.add("avx512vnni")

@@ -1,0 +1,21 @@
+// RUN: %ingot-opt %s --lm-quantize-activations | %FileCheck %s
+
+// CHECK-LABEL: func.func @forward
+func.func @forward(%x: tensor<?x96xf32>, %a: tensor<8x96x!lm.q<u4, g32, f16+f16>>,
+                   %b: tensor<8x96x!lm.q<i8, row, f32>>, %c: tensor<8x96x!lm.q<i6, g16, f32>>,
+                   %f: tensor<8x96xf16>) {
+  // Two layers of one input share its codes; the group of 32 suits a whole-row scale, too.
+  // CHECK: %[[Q:.*]] = lm.quantize %{{.*}} -> tensor<?x96x!lm.q<i8, g32, f32>>
+  // CHECK: lm.linear %[[Q]]
+  %0 = lm.linear %x, %a : tensor<?x96xf32>, tensor<8x96x!lm.q<u4, g32, f16+f16>> -> tensor<?x8xf32>
+  // CHECK-NOT: lm.quantize
+  // CHECK: lm.linear %[[Q]]
+  %1 = lm.linear %x, %b : tensor<?x96xf32>, tensor<8x96x!lm.q<i8, row, f32>> -> tensor<?x8xf32>
+  // Groups of 16 need activations in groups of 16.
+  // CHECK: lm.quantize %{{.*}} -> tensor<?x96x!lm.q<i8, g16, f32>>
+  %2 = lm.linear %x, %c : tensor<?x96xf32>, tensor<8x96x!lm.q<i6, g16, f32>> -> tensor<?x8xf32>
+  // Float weights take floats.
+  // CHECK: lm.linear %arg0,
+  %3 = lm.linear %x, %f : tensor<?x96xf32>, tensor<8x96xf16> -> tensor<?x8xf32>
+  return
+}

@@ -1,0 +1,23 @@
+// The commands of `ingot` besides `compile`. Each returns the exit code.
+#pragma once
+
+#include <string>
+
+namespace ingot {
+
+struct InspectOptions {
+  std::string file;
+  bool json = false;
+};
+int runInspect(const InspectOptions &options);
+
+struct ReferenceOptions {
+  std::string model, tokens, output, activations = "f32";
+};
+int runReference(const ReferenceOptions &options);
+
+int runTargets();
+
+std::string defaultCacheFolder();
+
+} // namespace ingot
