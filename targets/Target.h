@@ -20,6 +20,7 @@ struct Machine {
   std::string name;        ///< "x86-64-v4", "znver4", "host (znver4)"
   std::string triple;      ///< "x86_64-unknown-linux-gnu"
   std::string isa;         ///< short name of the instruction set in use: "avx512-vnni"
+  std::string cpu;         ///< LLVM's name of the processor that code is tuned for
   std::vector<std::string> features; ///< LLVM feature names
   int32_t vector_bits = 128;
   int32_t vector_registers = 16;

@@ -74,6 +74,13 @@ Expr inHalf(Expr step, int32_t half) {
   return unsafe_promise_clamped(select(step < half, step, step - half), 0, half - 1);
 }
 
+/// A stored float as f32; bf16 is the upper half of one.
+Expr widen(Expr stored) {
+  if (stored.type() == UInt(16))
+    return reinterpret<float>(cast<uint32_t>(stored) << 16);
+  return cast<float>(stored);
+}
+
 class Builder {
 public:
   Builder(const KernelSpec &spec, const ingot::Target &target)
@@ -230,7 +237,7 @@ void Builder::declareInput(int32_t index) {
     const int64_t blocks = roundUp(value.height, layout.rows) / layout.rows;
     if (value.encoding.isFloat()) {
       const Type type = value.encoding.code == CodeKind::f32    ? Float(32)
-                        : value.encoding.code == CodeKind::bf16 ? BFloat(16)
+                        : value.encoding.code == CodeKind::bf16 ? UInt(16)
                                                                 : Float(16);
       matrix.codes = input(type, name + "_codes", {layout.rows, value.width, blocks});
     } else {
@@ -269,7 +276,7 @@ llvm::Error Builder::embedding(const KernelOp &op) {
     Expr row = clamp(ids(t), 0, int32_t(value.height - 1));
     Expr n = row % layout.rows, nb = row / layout.rows;
     if (encoding.isFloat())
-      return cast<float>(matrix.codes(n, c, nb));
+      return widen(matrix.codes(n, c, nb));
     const int32_t group = int32_t(encoding.groupElements(value.width));
     Expr wg = c / group, within = c % group, code;
     if (layout.code_bits == 4) {
@@ -496,7 +503,7 @@ llvm::Error Builder::linearFloat(const KernelOp &op) {
     s.k_inner = 1;
     s.steps = value.width % 16 ? 1 : 16;
     s.groups = int32_t(value.width) / s.steps;
-    s.codes(b, n, q, g, nb) = cast<float>(matrix.codes(n, b + q + g * s.steps, nb));
+    s.codes(b, n, q, g, nb) = widen(matrix.codes(n, b + q + g * s.steps, nb));
   } else {
     const int32_t weight_group = int32_t(encoding.groupElements(value.width));
     const int32_t ki = layout.k_inner, group = weight_group % 32 ? 16 : 32;

@@ -1,60 +1,181 @@
-// Runs Halide: from a scheduled pipeline to an object or assembly text.
+// From a scheduled pipeline to machine code. Halide lowers and optimizes to LLVM bitcode; LLVM's
+// code generator, which knows every processor of the machine table, does the rest here.
+//
+// Between the two, the module becomes what Kernel.h promises: large buffers move from Halide's heap
+// calls to the stack (their sizes are constants), and only the kernel itself is left.
 #include "codegen/halide/Builder.h"
 #include "codegen/halide/Kernel.h"
 #include "support/Error.h"
 #include "targets/Target.h"
 
+#include "llvm/Bitcode/BitcodeReader.h"
+#include "llvm/IR/Constants.h"
+#include "llvm/IR/IRBuilder.h"
+#include "llvm/IR/Instructions.h"
+#include "llvm/IR/LegacyPassManager.h"
+#include "llvm/IR/Module.h"
+#include "llvm/IR/Verifier.h"
+#include "llvm/MC/TargetRegistry.h"
+#include "llvm/Passes/PassBuilder.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FileUtilities.h"
 #include "llvm/Support/MemoryBuffer.h"
+#include "llvm/Support/TargetSelect.h"
+#include "llvm/Target/TargetMachine.h"
+#include "llvm/Transforms/IPO/GlobalDCE.h"
 
 using namespace ingot;
 
 namespace {
 
-enum class Form { object, assembly };
+llvm::Error kernelError(const KernelSpec &spec, const llvm::Twine &message) {
+  return inputError("kernel " + spec.name, "", message);
+}
 
-llvm::Expected<std::string> compile(const KernelSpec &spec, const Target &target, Form form) {
+/// Lowers to bitcode. Halide writes files; bytes are what we want.
+llvm::Expected<std::unique_ptr<llvm::Module>> lower(const KernelSpec &spec, const Target &target,
+                                                    llvm::LLVMContext &context) {
   llvm::Expected<BuiltKernel> kernel = buildKernel(spec, target);
   if (!kernel)
     return kernel.takeError();
   target.schedule(kernel->request);
 
-  // Halide writes files; bytes are what callers want.
   llvm::SmallString<128> path;
-  if (std::error_code error = llvm::sys::fs::createTemporaryFile(
-          "ingot-kernel", form == Form::object ? "o" : "s", path))
-    return inputError("kernel " + spec.name, "",
-                      "cannot create a temporary file: " + error.message());
+  if (std::error_code error = llvm::sys::fs::createTemporaryFile("ingot-kernel", "bc", path))
+    return kernelError(spec, "cannot create a temporary file: " + error.message());
   llvm::FileRemover remover(path);
   Halide::Target machine(target.halideTarget());
   if (kernel->large_buffers)
     machine.set_feature(Halide::Target::LargeBuffers);
   std::string message;
   try {
-    if (form == Form::object)
-      kernel->pipeline.compile_to_object(path.c_str(), kernel->arguments, spec.name, machine);
-    else
-      kernel->pipeline.compile_to_assembly(path.c_str(), kernel->arguments, spec.name, machine);
+    kernel->pipeline.compile_to_bitcode(path.c_str(), kernel->arguments, spec.name, machine);
   } catch (const Halide::Error &error) {
     message = error.what();
   }
   if (!message.empty())
-    return inputError("kernel " + spec.name, "", message);
+    return kernelError(spec, message);
   auto buffer = llvm::MemoryBuffer::getFile(path, /*IsText=*/false,
                                             /*RequiresNullTerminator=*/false);
   if (!buffer)
-    return inputError("kernel " + spec.name, "",
-                      "cannot read a temporary file: " + buffer.getError().message());
-  return (*buffer)->getBuffer().str();
+    return kernelError(spec, "cannot read a temporary file: " + buffer.getError().message());
+  llvm::Expected<std::unique_ptr<llvm::Module>> module =
+      llvm::parseBitcodeFile(**buffer, context);
+  if (!module)
+    return kernelError(spec, llvm::toString(module.takeError()));
+  return module;
+}
+
+/// Replaces Halide's heap by the stack of the caller.
+llvm::Error moveHeapToStack(const KernelSpec &spec, llvm::Module &module) {
+  if (llvm::Function *allocate = module.getFunction("halide_malloc")) {
+    for (llvm::User *user : llvm::make_early_inc_range(allocate->users())) {
+      auto *call = llvm::dyn_cast<llvm::CallInst>(user);
+      auto *size = call ? llvm::dyn_cast<llvm::ConstantInt>(call->getArgOperand(1)) : nullptr;
+      if (!size)
+        return kernelError(spec, "a buffer has no constant size");
+      llvm::IRBuilder<> builder(&*call->getFunction()->getEntryBlock().getFirstInsertionPt());
+      llvm::AllocaInst *stack = builder.CreateAlloca(
+          llvm::ArrayType::get(builder.getInt8Ty(), size->getZExtValue()));
+      stack->setAlignment(llvm::Align(64));
+      call->replaceAllUsesWith(stack);
+      call->eraseFromParent();
+    }
+    allocate->eraseFromParent();
+  }
+  if (llvm::Function *release = module.getFunction("halide_free")) {
+    for (llvm::User *user : llvm::make_early_inc_range(release->users())) {
+      auto *call = llvm::dyn_cast<llvm::CallInst>(user);
+      if (!call || !call->use_empty())
+        return kernelError(spec, "a buffer is freed in an unknown way");
+      call->eraseFromParent();
+    }
+    release->eraseFromParent();
+  }
+  return llvm::Error::success();
+}
+
+/// Keeps the kernel and what it calls; the rest is Halide's wrappers for other callers.
+void keepOnlyKernel(const KernelSpec &spec, llvm::Module &module) {
+  for (llvm::GlobalValue &value : module.global_values())
+    if (!value.isDeclaration() && value.getName() != spec.name)
+      value.setLinkage(llvm::GlobalValue::InternalLinkage);
+  llvm::LoopAnalysisManager loops;
+  llvm::FunctionAnalysisManager functions;
+  llvm::CGSCCAnalysisManager graphs;
+  llvm::ModuleAnalysisManager modules;
+  llvm::PassBuilder builder;
+  builder.registerModuleAnalyses(modules);
+  builder.registerCGSCCAnalyses(graphs);
+  builder.registerFunctionAnalyses(functions);
+  builder.registerLoopAnalyses(loops);
+  builder.crossRegisterProxies(loops, functions, graphs, modules);
+  llvm::ModulePassManager passes;
+  passes.addPass(llvm::GlobalDCEPass());
+  passes.run(module, modules);
+}
+
+llvm::Expected<std::string> compile(const KernelSpec &spec, const Target &target,
+                                    llvm::CodeGenFileType type) {
+  static const bool initialized = [] {
+    llvm::InitializeAllTargetInfos();
+    llvm::InitializeAllTargets();
+    llvm::InitializeAllTargetMCs();
+    llvm::InitializeAllAsmPrinters();
+    return true;
+  }();
+  (void)initialized;
+
+  llvm::LLVMContext context;
+  llvm::Expected<std::unique_ptr<llvm::Module>> lowered = lower(spec, target, context);
+  if (!lowered)
+    return lowered.takeError();
+  llvm::Module &module = **lowered;
+  module.setModuleIdentifier("kernel");
+  module.setSourceFileName("kernel");
+  if (llvm::Error error = moveHeapToStack(spec, module))
+    return std::move(error);
+  keepOnlyKernel(spec, module);
+
+  const Machine &machine = target.machine();
+  const llvm::Triple triple(machine.triple);
+  std::string message, features;
+  const llvm::Target *backend = llvm::TargetRegistry::lookupTarget(triple, message);
+  if (!backend)
+    return kernelError(spec, message);
+  for (const std::string &feature : machine.features)
+    features += (features.empty() ? "+" : ",+") + feature;
+  std::unique_ptr<llvm::TargetMachine> generator(backend->createTargetMachine(
+      triple, machine.cpu, features, llvm::TargetOptions(), llvm::Reloc::PIC_, std::nullopt,
+      llvm::CodeGenOptLevel::Aggressive));
+  module.setTargetTriple(triple);
+  module.setDataLayout(generator->createDataLayout());
+  for (llvm::Function &function : module) {
+    // What Halide believes of the processor stops at the bitcode.
+    for (const char *attribute : {"target-cpu", "target-features", "tune-cpu"})
+      function.removeFnAttr(attribute);
+    if (function.isDeclaration() && function.getName().starts_with("halide_") &&
+        !function.use_empty())
+      return kernelError(spec, "needs " + function.getName() + " at run time");
+  }
+  if (llvm::verifyModule(module))
+    return kernelError(spec, "the generated module is not valid");
+
+  llvm::SmallString<0> bytes;
+  llvm::raw_svector_ostream stream(bytes);
+  llvm::legacy::PassManager passes;
+  if (generator->addPassesToEmitFile(passes, stream, nullptr, type))
+    return kernelError(spec, "this target cannot emit objects");
+  passes.run(module);
+  return bytes.str().str();
 }
 
 } // namespace
 
 llvm::Expected<std::string> ingot::compileKernel(const KernelSpec &spec, const Target &target) {
-  return compile(spec, target, Form::object);
+  return compile(spec, target, llvm::CodeGenFileType::ObjectFile);
 }
 
 llvm::Expected<std::string> ingot::kernelAssembly(const KernelSpec &spec, const Target &target) {
-  return compile(spec, target, Form::assembly);
+  return compile(spec, target, llvm::CodeGenFileType::AssemblyFile);
 }

@@ -9,7 +9,7 @@
 namespace ingot {
 
 struct ManifestInputs {
-  mlir::ModuleOp planned;
+  mutable mlir::ModuleOp planned; // ModuleOp is a handle whose look-ups are not const
   const ImportedModel *model = nullptr;
   const Target *target = nullptr;
   std::string quantize;

@@ -143,7 +143,12 @@ private:
           out.act_group = lm::encodingOf(type.getElementType())->group_size;
         })
         .Case<lm::LinearOp, lm::LogitsOp>(
-            [&](auto) { out.kind = Kind::linear, operands(op.getOperands()); })
+            [&](auto) {
+              out.kind = Kind::linear, operands(op.getOperands());
+              const KernelValue &x = spec.values[out.operands[0]];
+              if (x.kind == KernelValue::Kind::quant)
+                out.act_group = x.encoding.group_size;
+            })
         .Case([&](lm::AddOp) { out.kind = Kind::add, operands(op.getOperands()); })
         .Case([&](lm::SiluMulOp silu) {
           auto split = silu.getGate().getDefiningOp<lm::SplitOp>();

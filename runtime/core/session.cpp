@@ -47,28 +47,6 @@ Layout layout_of(const ingot_program &program, uint64_t text_bytes) {
   return layout;
 }
 
-/// The manifest, null when the program was made for another runtime or is damaged.
-const manifest::Manifest *manifest_of(const ingot_program *program) {
-  constexpr int32_t limit = 1 << 28; // keeps every size below 2^64
-  if (!program || program->abi != INGOT_PROGRAM_ABI || !program->manifest ||
-      program->manifest_bytes < 16 || !program->decode || !program->prefill || !program->score ||
-      program->prefill_tokens < 1 || program->score_tokens < 1 || program->vocab_size < 1 ||
-      program->logits_stride < program->vocab_size || program->context_length < 1 ||
-      program->prefill_tokens > limit || program->score_tokens > (1 << 20) ||
-      program->logits_stride > limit || program->context_length > limit ||
-      program->arena_bytes > uint64_t{1} << 46)
-    return nullptr;
-  if (memcmp(program->manifest + 4, manifest::ManifestIdentifier(), 4))
-    return nullptr;
-  const manifest::Manifest *root = manifest::GetManifest(program->manifest);
-  const manifest::Tokenizer *tokenizer = root->tokenizer();
-  if (!root->model() || !root->build() || !tokenizer || !tokenizer->token_offsets() ||
-      !tokenizer->token_bytes() ||
-      tokenizer->token_offsets()->size() != static_cast<uint32_t>(program->vocab_size) + 1)
-    return nullptr;
-  return root;
-}
-
 void prefault_work(void *argument) { static_cast<Prefault *>(argument)->work(); }
 
 ingot_status run_step(ingot_session *session, ingot_step_fn step, const int32_t *tokens,
@@ -100,6 +78,27 @@ ingot_status check_tokens(const ingot_session *session, const int32_t *tokens, i
 }
 
 } // namespace
+
+const manifest::Manifest *program_manifest(const ingot_program *program) {
+  constexpr int32_t limit = 1 << 28; // keeps every size below 2^64
+  if (!program || program->abi != INGOT_PROGRAM_ABI || !program->manifest ||
+      program->manifest_bytes < 16 || !program->decode || !program->prefill || !program->score ||
+      program->prefill_tokens < 1 || program->score_tokens < 1 || program->vocab_size < 1 ||
+      program->logits_stride < program->vocab_size || program->context_length < 1 ||
+      program->prefill_tokens > limit || program->score_tokens > (1 << 20) ||
+      program->logits_stride > limit || program->context_length > limit ||
+      program->arena_bytes > uint64_t{1} << 46)
+    return nullptr;
+  if (memcmp(program->manifest + 4, manifest::ManifestIdentifier(), 4))
+    return nullptr;
+  const manifest::Manifest *root = manifest::GetManifest(program->manifest);
+  const manifest::Tokenizer *tokenizer = root->tokenizer();
+  if (!root->model() || !root->build() || !tokenizer || !tokenizer->token_offsets() ||
+      !tokenizer->token_bytes() ||
+      tokenizer->token_offsets()->size() != static_cast<uint32_t>(program->vocab_size) + 1)
+    return nullptr;
+  return root;
+}
 
 void Prefault::work() {
   for (;;) {
@@ -141,7 +140,7 @@ const char *ingot_status_string(ingot_status status) {
 ingot_session_options ingot_default_session_options(void) { return {0, 1, 1u << 20}; }
 
 const char *ingot_missing_feature(const ingot_program *program) {
-  const ingot::manifest::Manifest *manifest = manifest_of(program);
+  const ingot::manifest::Manifest *manifest = program_manifest(program);
   if (!manifest || !manifest->build()->features())
     return nullptr;
   for (const flatbuffers::String *feature : *manifest->build()->features())
@@ -158,7 +157,7 @@ ingot_status ingot_session_create(const ingot_program *program,
   if (!options || options->threads < 0 || options->threads > INGOT_MAX_THREADS ||
       options->max_text_bytes > INT32_MAX)
     return INGOT_BAD_ARGUMENT;
-  const ingot::manifest::Manifest *manifest = manifest_of(program);
+  const ingot::manifest::Manifest *manifest = program_manifest(program);
   if (!manifest)
     return INGOT_BAD_PROGRAM;
   if (ingot_missing_feature(program))
@@ -221,7 +220,7 @@ ingot_status ingot_tokenize(ingot_session *session, const char *text, size_t byt
       ingot_tokenizer_encode(&session->tokenizer, text, bytes, parse_special != 0,
                              session->text_scratch, session->text_scratch_bytes, tokens, capacity);
   if (made < 0)
-    return ingot_text_status(made);
+    return INGOT_BAD_TEXT;
   *count = made;
   return made > capacity ? INGOT_BUFFER_TOO_SMALL : INGOT_OK;
 }

@@ -28,6 +28,9 @@ struct Prefault {
   void work();
 };
 
+/// The manifest in place; null when the program was made for another runtime or is damaged.
+const manifest::Manifest *program_manifest(const ingot_program *program);
+
 } // namespace ingot::runtime
 
 struct ingot_session {

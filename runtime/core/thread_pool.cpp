@@ -1,10 +1,6 @@
 // The thread pool and the barrier that steps call (thread_pool.h).
 #include "runtime/core/thread_pool.h"
 
-// After this many rounds of `pause` (some 40 cycles each) at a barrier, the thread that we wait for
-// has probably lost its core: give ours away.
-static constexpr uint32_t barrier_spins = 4096;
-
 extern "C" void ingot_barrier_wait(ingot_barrier *barrier, int32_t thread, int32_t threads) {
   (void)thread;
   if (threads <= 1)
@@ -18,10 +14,12 @@ extern "C" void ingot_barrier_wait(ingot_barrier *barrier, int32_t thread, int32
     return;
   }
   for (uint32_t spins = 0; barrier->round.load(std::memory_order_acquire) == round;) {
-    if (++spins < barrier_spins)
+    if (spins < barrier->spins) {
+      ++spins;
       ingot::platform::pause();
-    else
+    } else {
       ingot::platform::yield();
+    }
   }
 }
 
@@ -30,10 +28,13 @@ namespace {
 
 constexpr uint64_t stack_guard_bytes = 1u << 20;
 constexpr uint64_t idle_spin_ns = 80 * 1000; ///< longer than the gap between two decode steps
+// After this many rounds of `pause` (some 40 cycles each) at a barrier, the thread that we wait for
+// has probably lost its core.
+constexpr uint32_t barrier_spins = 4096;
 
 /// Waits until the generation differs from `seen`: spins first, then sleeps.
 uint32_t next_generation(ThreadPool &pool, uint32_t seen) {
-  const uint64_t until = platform::clock_ns() + idle_spin_ns;
+  const uint64_t until = platform::clock_ns() + (pool.crowded ? 0 : idle_spin_ns);
   do {
     for (int32_t i = 0; i < 64; ++i) {
       const uint32_t now = pool.generation.load(std::memory_order_acquire);
@@ -84,6 +85,8 @@ static_assert(sizeof(std::atomic<uint32_t>) == sizeof(uint32_t));
 
 bool ThreadPool::start(int32_t count, void (*work)(void *), void *argument) {
   threads = 1;
+  crowded = count > platform::core_count();
+  barrier.spins = crowded ? 0 : barrier_spins;
   idle_work = work;
   idle_argument = argument;
   stack = platform::map_memory(platform::step_stack_bytes, stack_guard_bytes);

@@ -17,6 +17,7 @@
 struct ingot_barrier {
   alignas(64) std::atomic<uint32_t> arrived{0};
   alignas(64) std::atomic<uint32_t> round{0};
+  uint32_t spins = 0; ///< rounds of `pause` before a waiting thread gives its core away
 };
 
 namespace ingot::runtime {
@@ -35,6 +36,7 @@ struct ThreadPool {
   alignas(64) ingot_step_fn step = nullptr;
   const ingot_step_context *context = nullptr;
   bool ending = false;
+  bool crowded = false; ///< more threads than cores: waiting threads give way at once
   int32_t threads = 1; ///< the caller included
   void *stack = nullptr;
   void (*idle_work)(void *) = nullptr; ///< each worker calls it once when it starts

@@ -170,7 +170,7 @@ void print_text(Writer &out, const ingot_program &program, const manifest::Manif
 
 int run_info(Command &command) {
   const ingot_program &program = *command.program;
-  const manifest::Manifest *manifest = ingot_program_manifest(&program);
+  const manifest::Manifest *manifest = program_manifest(&program);
   if (!manifest)
     return fail(command, "cannot start", INGOT_BAD_PROGRAM);
   Writer &out = command.out;

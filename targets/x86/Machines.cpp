@@ -5,9 +5,8 @@
 // which is exact for codes of at most 4 bits over 8 steps (8 * 2 * 15 * 127 = 30,480). Wider codes
 // go through i16 (vpmaddwd). AVX2 has 16 vector registers, AVX-512 has 32.
 //
-// Halide reaches vpdpbusd through its Zen 4 feature only, and LLVM then generates code for that
-// processor; machines that lack one of its extensions (Cascade Lake: VBMI, Ice Lake: SSE4A) use
-// AVX-512 without VNNI until Halide can tell them apart.
+// Halide reaches vpdpbusd through its Zen 4 feature only; LLVM then generates code for the machine
+// itself, so the other extensions of Zen 4 are not needed.
 #include "targets/x86/X86Target.h"
 
 #include "llvm/ADT/StringExtras.h"
@@ -20,24 +19,25 @@ namespace {
 
 #define AVX2 "avx,avx2,bmi,bmi2,f16c,fma,lzcnt,movbe,popcnt"
 #define AVX512 AVX2 ",avx512f,avx512bw,avx512cd,avx512dq,avx512vl"
-#define ZEN4                                                                                       \
-  AVX512 ",avx512bf16,avx512bitalg,avx512ifma,avx512vbmi,avx512vbmi2,avx512vnni,"                  \
-         "avx512vpopcntdq,gfni,sse4a,vaes,vpclmulqdq"
+#define VNNI AVX512 ",avx512vnni"
+#define ICELAKE VNNI ",avx512bitalg,avx512ifma,avx512vbmi,avx512vbmi2,avx512vpopcntdq,gfni"
 #define HALIDE_AVX2 "avx-avx2-f16c-fma-sse41"
 #define HALIDE_AVX512 HALIDE_AVX2 "-avx512-avx512_skylake"
-#define HALIDE_ZEN4 HALIDE_AVX512 "-avx512_cannonlake-avx512_zen4"
+#define HALIDE_VNNI HALIDE_AVX512 "-avx512_cannonlake-avx512_zen4"
 
 constexpr X86Machine machines[] = {
-    {"znver4", "AMD Zen 4", "avx512-vnni", "znver4", HALIDE_ZEN4, ZEN4, 512, 32, 4, false, 32,
-     1024, 32768},
-    {"icelake-server", "Intel Ice Lake and later", "avx512", "skylake-avx512", HALIDE_AVX512, AVX512
-     ",avx512vnni,avx512vbmi", 512, 32, 2, true, 48, 1280, 32768},
-    {"cascadelake", "Intel Cascade Lake", "avx512", "skylake-avx512", HALIDE_AVX512,
-     AVX512 ",avx512vnni", 512, 32, 2, true, 32, 1024, 32768},
+    {"znver4", "AMD Zen 4", "avx512-vnni", "znver4", HALIDE_VNNI, ICELAKE ",avx512bf16,sse4a", 512,
+     32, 4, false, 32, 1024, 32768},
+    {"sapphirerapids", "Intel Sapphire Rapids", "avx512-vnni", "sapphirerapids", HALIDE_VNNI,
+     ICELAKE ",avx512bf16,avxvnni", 512, 32, 4, false, 48, 2048, 32768},
+    {"icelake-server", "Intel Ice Lake", "avx512-vnni", "icelake-server", HALIDE_VNNI, ICELAKE, 512,
+     32, 4, false, 48, 1280, 32768},
+    {"cascadelake", "Intel Cascade Lake", "avx512-vnni", "cascadelake", HALIDE_VNNI, VNNI, 512, 32,
+     4, false, 32, 1024, 32768},
     {"x86-64-v4", "any processor with AVX-512 (F, BW, CD, DQ, VL)", "avx512", "skylake-avx512",
      HALIDE_AVX512, AVX512, 512, 32, 2, true, 32, 1024, 16384},
-    {"znver3", "AMD Zen 3", "avx2", "haswell", HALIDE_AVX2, AVX2 ",vaes,vpclmulqdq", 256, 16, 2,
-     true, 32, 512, 32768},
+    {"znver3", "AMD Zen 3", "avx2", "znver3", HALIDE_AVX2, AVX2 ",sse4a,vaes,vpclmulqdq", 256, 16,
+     2, true, 32, 512, 32768},
     {"x86-64-v3", "any processor with AVX2, FMA and F16C", "avx2", "haswell", HALIDE_AVX2, AVX2,
      256, 16, 2, true, 32, 256, 8192},
 };

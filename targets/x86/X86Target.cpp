@@ -12,6 +12,7 @@ X86Target::X86Target(const X86Machine &row, llvm::StringRef name) : row(row) {
   description.name = name.str();
   description.triple = "x86_64-unknown-linux-gnu";
   description.isa = row.isa;
+  description.cpu = row.cpu;
   for (llvm::StringRef feature : llvm::split(row.features, ','))
     description.features.push_back(feature.str());
   description.vector_bits = row.vector_bits;
@@ -63,8 +64,12 @@ Tile X86Target::tile(const KernelSpec &spec) const {
   tile.token_tile = row.vector_registers == 32 ? 6 : 2;
   for (const KernelOp &op : spec.ops)
     if (op.kind == KernelOp::Kind::attention) {
-      tile.token_tile = row.vector_registers == 32 ? 6 : 4;
       tile.key_tile = 16;
+      // Scores and weights of a tile live on the stack: at most 1 MiB of it.
+      for (int32_t tokens : {1, 2, 3, 4, 6})
+        if (tokens <= (row.vector_registers == 32 ? 6 : 4) &&
+            (tokens == 1 || int64_t(tokens) * spec.context * 2 * 4 <= 1 << 20))
+          tile.token_tile = tokens;
     }
   return tile;
 }

@@ -11,7 +11,7 @@ namespace ingot {
 struct X86Machine {
   const char *name, *description;
   const char *isa;      ///< Machine::isa
-  const char *cpu;      ///< what LLVM generates code for
+  const char *cpu;      ///< Machine::cpu
   const char *halide;   ///< Halide's features, joined by '-'
   const char *features; ///< LLVM's names of what the code needs, joined by ','
   int32_t vector_bits, vector_registers;

@@ -10,6 +10,7 @@ the keys and values of every position before it.
 import argparse
 import datetime
 import json
+import os
 import pathlib
 import shlex
 import statistics
@@ -29,7 +30,7 @@ def bytes_per_token(info, position):
     """Weights and cache that decoding one token after `position` others reads."""
     model, weights = info["model"], info["weights"]
     # An embedding that is not also the output matrix is a table: one row is read.
-    tied = not any(w["name"].startswith("output.") for w in weights)
+    tied = not any(w["name"] in ("output", "output.weight") for w in weights)
     read = sum(w["bytes"] for w in weights if tied or not w["name"].startswith("token_embd"))
     row = model["kv_heads"] * model["head_dim"] * KV_BYTES[info["build"]["kv_cache"]]
     return read + 2 * model["layers"] * row * position
@@ -124,7 +125,7 @@ def print_table(subjects, bandwidth, options, info):
                   / peer.median(threads, None, "prefill_tok_s")]
         ratios += [program.median(threads, depth, "decode_tok_s")
                    / peer.median(threads, depth, "decode_tok_s") for depth in options.depths]
-        print(f"| {threads} threads | " + " | ".join(f"{ratio:.2f}x" for ratio in ratios) + " |")
+        print(f"| threads: {threads} | " + " | ".join(f"{ratio:.2f}x" for ratio in ratios) + " |")
 
 
 def main():
@@ -160,6 +161,9 @@ def main():
     if not options.no_program:
         info = json.loads(run(options.program, "--info", "--json"))
         subjects.append(Subject("Ingot", [options.program, "--bench", "--json"]))
+    if os.getloadavg()[0] > 0.5:
+        print(f"warning: the machine is busy (load {os.getloadavg()[0]:.1f}): figures will be low",
+              file=sys.stderr)
     bandwidth = measure(subjects, options)
     print_table(subjects, bandwidth, options, info)
     if options.json:

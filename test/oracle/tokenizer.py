@@ -1,9 +1,10 @@
-"""Compares a compiled program's token ids with llama.cpp's, text by text.
+"""Compares a compiled program's token ids with llama.cpp's, text by text, and turns them back.
 
     tokenizer.py PROGRAM --model MODEL.gguf --text FILE [--lines N]
 
-The texts are the first N lines of FILE (default 2,500) and made ones: Unicode, emoji, code, white
-space, line ends, long words, the empty text. Exits 1 when any differs, after printing the first few.
+The texts are the first N lines of FILE (default 2,500) and made ones: Unicode, emoji, code, spaces,
+line ends, long words, the empty text. Exits 1 when any differs or does not come back byte for byte,
+after printing the first few.
 """
 
 import argparse
@@ -44,10 +45,15 @@ def made_texts():
                       else choose.choice(" \n\t'0") for _ in range(choose.randrange(1, 60)))
 
 
-def program_ids(program, text):
-    out = subprocess.run([program, "--tokenize", "-"], input=text.encode(), check=True,
-                         capture_output=True).stdout
-    return [int(number) for number in re.findall(rb"\d+", out)]
+def run(program, mode, data):
+    return subprocess.run([program, mode, "-"], input=data, check=True, capture_output=True).stdout
+
+
+def through_program(program, text):
+    """(ids, the bytes that the ids turn back into)."""
+    ids = [int(number) for number in re.findall(rb"\d+", run(program, "--tokenize", text.encode()))]
+    back = run(program, "--detokenize", ",".join(map(str, ids)).encode()) if ids else b""
+    return ids, back
 
 
 def main():
@@ -60,14 +66,21 @@ def main():
     with open(options.text, encoding="utf-8", newline="") as source:
         texts = [line for _, line in zip(range(options.lines), source)] + list(made_texts())
     peer = Peer(options.model, threads=1, context=0, vocab_only=True)
+    differ = lossy = 0
     with ThreadPoolExecutor(2) as pool:
-        found = pool.map(lambda text: program_ids(options.program, text), texts)
-        wrong = [(text, ids, expected) for text, ids in zip(texts, found)
-                 if ids != (expected := peer.tokenize(text))]
-    for text, ids, expected in wrong[:SHOWN]:
-        print(f"{text[:60]!r}\n  program   {ids[:20]}\n  llama.cpp {expected[:20]}")
-    print(f"{len(texts)} texts, {len(wrong)} differ")
-    return 1 if wrong else 0
+        found = pool.map(lambda text: through_program(options.program, text), texts)
+        for text, (ids, back) in zip(texts, found):
+            expected = peer.tokenize(text)
+            if ids != expected:
+                differ += 1
+                if differ <= SHOWN:
+                    print(f"{text[:60]!r}\n  program   {ids[:20]}\n  llama.cpp {expected[:20]}")
+            if back != text.encode():
+                lossy += 1
+                if lossy <= SHOWN:
+                    print(f"{text[:60]!r}\n  comes back as {back[:60]!r}")
+    print(f"{len(texts)} texts, {differ} differ from llama.cpp, {lossy} do not come back")
+    return 1 if differ or lossy else 0
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
-"""Reads lit's xUnit report, prints `N passed, N failed, N skipped`, and exits 1 unless tests ran and
-none failed. (lit's JSON report leaves skipped tests out.)
+"""Reads lit's xUnit report, prints `N passed, N failed, N skipped`, and exits 1 unless tests ran
+and none failed. (lit's JSON report leaves skipped tests out.)
 
     test_summary.py RESULTS.xml
 """

@@ -1,0 +1,269 @@
+// What the machine code must and must not contain, without running it: so also for processors that
+// this machine is not.
+#include "test/codegen/halide/Harness.h"
+
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/Object/ELFObjectFile.h"
+
+#include "gtest/gtest.h"
+
+#include <set>
+#include <thread>
+
+using namespace ingot;
+using namespace ingot::test;
+using Kind = KernelOp::Kind;
+
+namespace {
+
+const char *const machines[] = {"x86-64-v3",   "znver3",         "x86-64-v4", "cascadelake",
+                                "icelake-server", "sapphirerapids", "znver4"};
+const Encoding u4 = integers(CodeKind::u, 4, 32, CodeKind::f16, true);
+const Encoding i8 = integers(CodeKind::i, 8, 32, CodeKind::f16, false);
+
+std::unique_ptr<Target> targetNamed(llvm::StringRef name) {
+  return llvm::cantFail(makeTarget(name));
+}
+
+KernelSpec linearSpec(const Target &target, const Encoding &encoding, int32_t max_tokens,
+                      int64_t rows = 64, int64_t columns = 576) {
+  SpecMaker make(max_tokens);
+  const int32_t x = make.input(KernelValue::Kind::quant, columns);
+  const int32_t w = make.matrix(target, encoding, rows, columns);
+  const int32_t y = make.rowsOp(Kind::linear, {x, w}, rows);
+  make.spec.ops.back().act_group = 32;
+  return make.finish(target, {y});
+}
+
+KernelSpec attentionSpec(const Target &target, int32_t max_tokens, int32_t context) {
+  SpecMaker make(max_tokens);
+  make.spec.context = context;
+  const int32_t q = make.rows(9 * 64), cache = make.input(KernelValue::Kind::cache, 3 * 64);
+  const int32_t y = make.rowsOp(Kind::attention, {q, cache}, 9 * 64);
+  KernelOp &op = make.spec.ops.back();
+  op.heads = 9, op.kv_heads = 3, op.head_dim = 64, op.scale = 0.125;
+  return make.finish(target, {y});
+}
+
+KernelSpec normSpec(const Target &target, int32_t max_tokens) {
+  SpecMaker make(max_tokens);
+  const int32_t x = make.rows(576), gain = make.input(KernelValue::Kind::vector, 576);
+  const int32_t q = make.quantize(make.rowsOp(Kind::rms_norm, {x, gain}, 576), 32);
+  return make.finish(target, {q});
+}
+
+KernelSpec anglesSpec(const Target &target) {
+  SpecMaker make(1);
+  const int32_t y = make.value(KernelValue::Kind::angles, 64);
+  KernelOp &op = make.op(Kind::rope_angles, {}, y);
+  op.head_dim = 64, op.rope_theta = 1e5;
+  return make.finish(target, {y});
+}
+
+std::string assembly(const KernelSpec &spec, const Target &target) {
+  llvm::Expected<std::string> text = kernelAssembly(spec, target);
+  if (!text) {
+    ADD_FAILURE() << llvm::toString(text.takeError());
+    return "";
+  }
+  return *text;
+}
+
+/// Instructions whose mnemonic starts with `mnemonic`.
+int count(llvm::StringRef text, llvm::StringRef mnemonic) {
+  int found = 0;
+  for (llvm::StringRef line : llvm::split(text, '\n'))
+    found += line.trim().starts_with(mnemonic);
+  return found;
+}
+
+std::vector<KernelSpec> someKernels(const Target &target) {
+  return {linearSpec(target, u4, 1),      linearSpec(target, i8, 1),
+          linearSpec(target, u4, 192),    linearSpec(target, i8, 192),
+          attentionSpec(target, 1, 2048), attentionSpec(target, 192, 2048),
+          normSpec(target, 1),            normSpec(target, 192),
+          anglesSpec(target)};
+}
+
+TEST(Code, VnniMachinesUseTheDotProduct) {
+  for (const char *name : {"cascadelake", "icelake-server", "sapphirerapids", "znver4"})
+    for (const Encoding &encoding : {u4, i8}) {
+      const auto target = targetNamed(name);
+      // A group is 8 steps of 4 elements: one instruction each for one token, six times that for
+      // the tile of six.
+      const std::string one = assembly(linearSpec(*target, encoding, 1), *target);
+      EXPECT_EQ(count(one, "vpdpbusd"), 8) << name;
+      EXPECT_EQ(count(one, "vpmaddwd") + count(one, "vpmaddubsw"), 0) << name;
+      const std::string many = assembly(linearSpec(*target, encoding, 192), *target);
+      EXPECT_EQ(count(many, "vpdpbusd"), 48) << name;
+      EXPECT_EQ(count(many, "vpmaddwd") + count(many, "vpmaddubsw"), 0) << name;
+    }
+}
+
+TEST(Code, MachinesWithoutVnniUsePairs) {
+  for (const char *name : {"x86-64-v3", "znver3", "x86-64-v4"}) {
+    const auto target = targetNamed(name);
+    for (int32_t tokens : {1, 192}) {
+      const std::string narrow = assembly(linearSpec(*target, u4, tokens), *target);
+      EXPECT_GE(count(narrow, "vpmaddubsw"), 16 * (tokens == 1 ? 1 : 2)) << name;
+      EXPECT_EQ(count(narrow, "vpdpbusd"), 0) << name;
+      // Pairs of 8-bit codes would saturate.
+      const std::string wide = assembly(linearSpec(*target, i8, tokens), *target);
+      EXPECT_EQ(count(wide, "vpmaddubsw"), 0) << name;
+      EXPECT_GE(count(wide, "vpmaddwd"), 16) << name;
+      EXPECT_EQ(count(wide, "vpdpbusd"), 0) << name;
+    }
+  }
+}
+
+TEST(Code, OnlyInstructionsOfTheMachine) {
+  for (const char *name : {"x86-64-v3", "znver3"})
+    for (const KernelSpec &spec : someKernels(*targetNamed(name)))
+      EXPECT_EQ(llvm::StringRef(assembly(spec, *targetNamed(name))).count("%zmm"), 0u);
+  for (const char *name : {"x86-64-v4", "cascadelake", "icelake-server", "sapphirerapids"}) {
+    const auto target = targetNamed(name);
+    for (const KernelSpec &spec : someKernels(*target)) {
+      const std::string text = assembly(spec, *target);
+      // SSE4A is AMD's; bf16 came after Ice Lake.
+      EXPECT_EQ(count(text, "extrq") + count(text, "insertq"), 0) << name;
+      EXPECT_EQ(count(text, "vdpbf16ps") + count(text, "vcvtneps2bf16"), 0) << name;
+      if (llvm::StringRef(name) == "cascadelake") {
+        EXPECT_EQ(count(text, "vpermb") + count(text, "vpermi2b") + count(text, "vpermt2b"), 0);
+      }
+    }
+  }
+}
+
+TEST(Code, ObjectsNeedOnlyTheCLibrary) {
+  const std::set<std::string> allowed = {"",    "memset", "memcpy", "memmove",
+                                         "sin", "cos",    "pow",    "_GLOBAL_OFFSET_TABLE_"};
+  for (const char *name : machines) {
+    const auto target = targetNamed(name);
+    for (const KernelSpec &spec : someKernels(*target)) {
+      llvm::Expected<std::string> object = compileKernel(spec, *target);
+      ASSERT_TRUE(bool(object)) << llvm::toString(object.takeError());
+      auto file = llvm::object::ObjectFile::createObjectFile(
+          llvm::MemoryBufferRef(*object, "kernel.o"));
+      ASSERT_TRUE(bool(file));
+      std::vector<std::string> defined;
+      for (const llvm::object::SymbolRef &symbol : (*file)->symbols()) {
+        const std::string symbol_name = llvm::cantFail(symbol.getName()).str();
+        const uint32_t flags = llvm::cantFail(symbol.getFlags());
+        if (flags & llvm::object::SymbolRef::SF_Undefined)
+          EXPECT_TRUE(allowed.count(symbol_name)) << symbol_name;
+        else if (flags & llvm::object::SymbolRef::SF_Global)
+          defined.push_back(symbol_name);
+      }
+      EXPECT_EQ(defined, std::vector<std::string>{"kernel"}) << name;
+    }
+  }
+}
+
+TEST(Code, SameBytesWheneverAndWhereverCompiled) {
+  const auto target = targetNamed("znver4");
+  const std::vector<KernelSpec> specs = someKernels(*target);
+  auto compileAll = [&](bool reverse) {
+    std::vector<std::string> objects(specs.size());
+    for (size_t i = 0; i < specs.size(); ++i) {
+      const size_t at = reverse ? specs.size() - 1 - i : i;
+      objects[at] = llvm::cantFail(compileKernel(specs[at], *target));
+    }
+    return objects;
+  };
+  const std::vector<std::string> first = compileAll(false);
+  std::vector<std::vector<std::string>> others(2);
+  std::thread one([&] { others[0] = compileAll(true); });
+  std::thread two([&] { others[1] = compileAll(false); });
+  one.join();
+  two.join();
+  for (const auto &other : others)
+    for (size_t i = 0; i < specs.size(); ++i)
+      EXPECT_TRUE(other[i] == first[i]) << "kernel " << i;
+}
+
+TEST(Code, MatricesOverTwoGigabytesCompile) {
+  const auto target = targetNamed("znver4");
+  const KernelSpec spec = linearSpec(*target, i8, 1, 300000, 8192);
+  EXPECT_GT(bufferBytes(spec, 1, 0), int64_t(INT32_MAX));
+  EXPECT_TRUE(bool(compileKernel(spec, *target)));
+}
+
+TEST(Code, KeysTellKernelsApart) {
+  std::set<std::string> keys;
+  size_t made = 0;
+  for (const char *name : {"x86-64-v3", "znver4"}) {
+    const auto target = targetNamed(name);
+    for (KernelSpec spec : someKernels(*target)) {
+      keys.insert(kernelKey(spec, *target));
+      ++made;
+      spec.name = "other";
+      keys.insert(kernelKey(spec, *target)); // the name does not count
+      spec.ops[0].eps += 1e-9;
+      keys.insert(kernelKey(spec, *target));
+      ++made;
+    }
+  }
+  EXPECT_EQ(keys.size(), made);
+}
+
+TEST(Code, ImpossibleKernelsAreErrors) {
+  const auto target = targetNamed("znver4");
+  auto message = [&](const KernelSpec &spec) {
+    llvm::Expected<std::string> object = compileKernel(spec, *target);
+    return object ? std::string("compiled") : llvm::toString(object.takeError());
+  };
+  SpecMaker groups(1);
+  const int32_t odd = groups.quantize(groups.rows(40), 32);
+  EXPECT_NE(message(groups.finish(*target, {odd})).find("40 columns cannot be quantized"),
+            std::string::npos);
+
+  SpecMaker widths(1);
+  const int32_t x = widths.rows(64), w = widths.matrix(*target, u4, 16, 96);
+  const int32_t y = widths.rowsOp(Kind::linear, {x, w}, 16);
+  EXPECT_NE(message(widths.finish(*target, {y})).find("64 columns meet a matrix of 96"),
+            std::string::npos);
+
+  SpecMaker nothing(1);
+  nothing.rows(64);
+  EXPECT_NE(message(nothing.finish(*target, {})).find("no output"), std::string::npos);
+
+  // A norm of the linear's own output needs all of it before the first block: found by Halide.
+  SpecMaker order(1);
+  const int32_t q = order.input(KernelValue::Kind::quant, 64), gain = order.input(
+                    KernelValue::Kind::vector, 64);
+  const int32_t m = order.matrix(*target, u4, 64, 64);
+  const int32_t product = order.rowsOp(Kind::linear, {q, m}, 64);
+  order.spec.ops.back().act_group = 32;
+  const int32_t n = order.rowsOp(Kind::rms_norm, {product, gain}, 64);
+  const std::string found = message(order.finish(*target, {n}));
+  EXPECT_NE(found.find("linear"), std::string::npos) << found;
+}
+
+TEST(Interface, SlicesAndStrides) {
+  const auto target = targetNamed("znver4");
+  const KernelInterface linear = kernelInterface(linearSpec(*target, u4, 192, 40, 64));
+  EXPECT_EQ(linear.axis, SliceAxis::row_blocks);
+  EXPECT_EQ(linear.slices, 3);
+  ASSERT_EQ(linear.arguments.size(), 7u); // codes, scales, sums; codes, scales, mins; rows
+  EXPECT_EQ(linear.arguments[5].slice_stride_bytes, 0);
+  EXPECT_EQ(linear.arguments[6].slice_stride_bytes, 64);
+  const KernelInterface attention = kernelInterface(attentionSpec(*target, 1, 64));
+  EXPECT_EQ(attention.axis, SliceAxis::heads);
+  EXPECT_EQ(attention.slices, 9);
+  EXPECT_EQ(attention.arguments.back().slice_stride_bytes, 256);
+  EXPECT_EQ(kernelInterface(normSpec(*target, 192)).slices, 0);
+  EXPECT_EQ(kernelInterface(normSpec(*target, 1)).slices, 1);
+}
+
+TEST(Interface, Costs) {
+  const auto target = targetNamed("znver4");
+  const KernelCost linear = kernelCost(linearSpec(*target, u4, 192, 64, 576), 10, 0);
+  EXPECT_EQ(linear.macs, 64 * 576 * 10);
+  EXPECT_EQ(linear.weight_bytes, 64 * 576 / 2 + 2 * 64 * 18 * 2);
+  // Tokens 0, 1, 2 at position 5 attend to 6, 7, 8 keys; scores and values.
+  const KernelCost attention = kernelCost(attentionSpec(*target, 192, 64), 3, 5);
+  EXPECT_EQ(attention.macs, 2 * (6 + 7 + 8) * 9 * 64);
+  EXPECT_EQ(attention.cache_bytes, 2 * 8 * 3 * 64 * 2);
+}
+
+} // namespace

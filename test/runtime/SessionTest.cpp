@@ -1,0 +1,333 @@
+// Sessions over a fake program whose steps record their calls: how tokens are split into steps, that
+// no split changes the logits, and what every error leaves behind.
+#include "fake.h"
+#include "runtime/core/session.h"
+#include "runtime/include/ingot.h"
+#include "runtime/main/conversation.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <string>
+#include <vector>
+
+namespace {
+
+alignas(8) const uint8_t manifest[] = {
+#include "fake_manifest.inc"
+};
+
+constexpr int32_t context_length = 50;
+
+struct Call {
+  char step; // 'd'ecode, 'p'refill, 's'core
+  int32_t position, count;
+  bool operator==(const Call &) const = default;
+};
+std::vector<Call> calls;
+ingot_session *interrupt_after_step = nullptr;
+
+template <char name, bool every_row>
+void recorded(const ingot_step_context *context, int32_t thread, int32_t threads) {
+  if (thread == 0)
+    calls.push_back({name, context->position, context->token_count});
+  fake::step(context, thread, threads, every_row);
+  if (thread == 0 && interrupt_after_step)
+    ingot_interrupt(interrupt_after_step);
+}
+
+const ingot_program program = {
+    INGOT_PROGRAM_ABI, 0, manifest, sizeof manifest, nullptr, 0, (context_length + 1) * 8,
+    recorded<'d', false>, recorded<'p', false>, recorded<'s', true>, fake::prefill_tokens,
+    fake::score_tokens, fake::vocab_size, fake::logits_stride, context_length, 0};
+
+class Session : public testing::TestWithParam<int32_t> {
+protected:
+  void SetUp() override {
+    ingot_session_options options = ingot_default_session_options();
+    options.threads = GetParam();
+    ASSERT_EQ(ingot_session_create(&program, &options, &session), INGOT_OK);
+    calls.clear();
+    interrupt_after_step = nullptr;
+  }
+  void TearDown() override {
+    interrupt_after_step = nullptr;
+    ingot_session_destroy(session);
+  }
+  std::vector<int32_t> sequence(int32_t count) {
+    std::vector<int32_t> tokens;
+    for (int32_t i = 0; i < count; ++i)
+      tokens.push_back((i * 37 + 11) % fake::vocab_size);
+    return tokens;
+  }
+  /// ingot_logits is what the fake model says after `tokens`.
+  void expect_logits(const std::vector<int32_t> &tokens) {
+    const uint64_t chain = fake::chain_of(tokens.data(), static_cast<int32_t>(tokens.size()));
+    ASSERT_NE(ingot_logits(session), nullptr);
+    for (int32_t j = 0; j < fake::vocab_size; ++j)
+      ASSERT_EQ(ingot_logits(session)[j], fake::logit(chain, tokens.back(), j)) << j;
+  }
+  ingot_session *session = nullptr;
+};
+
+TEST_P(Session, PrefillIsSplitAndOneTokenDecodes) {
+  const auto tokens = sequence(21);
+  ASSERT_EQ(ingot_eval(session, tokens.data(), 17), INGOT_OK);
+  ASSERT_EQ(ingot_eval(session, tokens.data() + 17, 1), INGOT_OK);
+  ASSERT_EQ(ingot_eval(session, tokens.data() + 18, 3), INGOT_OK);
+  EXPECT_EQ(calls, (std::vector<Call>{{'p', 0, 8}, {'p', 8, 8}, {'d', 16, 1}, {'d', 17, 1},
+                                      {'p', 18, 3}}));
+  EXPECT_EQ(ingot_position(session), 21);
+  EXPECT_EQ(std::vector<int32_t>(ingot_history(session), ingot_history(session) + 21), tokens);
+  expect_logits(tokens);
+}
+
+TEST_P(Session, EverySplitGivesTheSameLogits) {
+  const auto tokens = sequence(20);
+  for (int32_t first = 0; first <= 20; ++first) {
+    ingot_reset(session);
+    ASSERT_EQ(ingot_eval(session, tokens.data(), first), INGOT_OK);
+    ASSERT_EQ(ingot_eval(session, tokens.data() + first, 20 - first), INGOT_OK);
+    expect_logits(tokens);
+  }
+}
+
+struct Rows {
+  std::vector<int32_t> firsts, counts;
+  std::vector<float> logits;
+  int32_t stop_after = 1000;
+};
+
+int32_t collect(void *user, int32_t first, int32_t rows, const float *logits, int32_t stride) {
+  auto &all = *static_cast<Rows *>(user);
+  all.firsts.push_back(first);
+  all.counts.push_back(rows);
+  for (int32_t i = 0; i < rows; ++i)
+    all.logits.insert(all.logits.end(), logits + i * stride, logits + i * stride + fake::vocab_size);
+  return static_cast<int32_t>(all.firsts.size()) >= all.stop_after;
+}
+
+TEST_P(Session, EvalAllGivesEveryTokensLogits) {
+  const auto tokens = sequence(10);
+  Rows rows;
+  ASSERT_EQ(ingot_eval_all(session, tokens.data(), 10, collect, &rows), INGOT_OK);
+  EXPECT_EQ(rows.firsts, (std::vector<int32_t>{0, 4, 8}));
+  EXPECT_EQ(rows.counts, (std::vector<int32_t>{4, 4, 2}));
+  for (int32_t i = 0; i < 10; ++i) {
+    const uint64_t chain = fake::chain_of(tokens.data(), i + 1);
+    for (int32_t j = 0; j < fake::vocab_size; ++j)
+      ASSERT_EQ(rows.logits[static_cast<size_t>(i * fake::vocab_size + j)],
+                fake::logit(chain, tokens[static_cast<size_t>(i)], j));
+  }
+  expect_logits(tokens); // the last token's stay
+  ingot_reset(session);
+  rows.stop_after = static_cast<int32_t>(rows.firsts.size()) + 2;
+  EXPECT_EQ(ingot_eval_all(session, tokens.data(), 10, collect, &rows), INGOT_INTERRUPTED);
+  EXPECT_EQ(ingot_position(session), 8);
+}
+
+TEST_P(Session, PastTheContextNothingHappens) {
+  const auto tokens = sequence(context_length + 1);
+  Rows rows;
+  EXPECT_EQ(ingot_eval(session, tokens.data(), context_length + 1), INGOT_CONTEXT_FULL);
+  EXPECT_EQ(ingot_eval_all(session, tokens.data(), context_length + 1, collect, &rows),
+            INGOT_CONTEXT_FULL);
+  EXPECT_TRUE(calls.empty());
+  EXPECT_EQ(ingot_position(session), 0);
+  ASSERT_EQ(ingot_eval(session, tokens.data(), context_length), INGOT_OK);
+  EXPECT_EQ(ingot_eval(session, tokens.data(), 1), INGOT_CONTEXT_FULL);
+  EXPECT_EQ(ingot_position(session), context_length);
+  expect_logits({tokens.begin(), tokens.end() - 1}); // still there
+  EXPECT_EQ(ingot_eval(session, nullptr, 0), INGOT_OK);
+}
+
+TEST_P(Session, BadTokensAreFoundBeforeAnyStep) {
+  for (int32_t bad : {-1, fake::vocab_size, INT32_MAX, INT32_MIN}) {
+    auto tokens = sequence(12);
+    tokens[11] = bad;
+    EXPECT_EQ(ingot_eval(session, tokens.data(), 12), INGOT_BAD_TOKEN) << bad;
+  }
+  EXPECT_TRUE(calls.empty());
+  EXPECT_EQ(ingot_eval(session, nullptr, 3), INGOT_BAD_ARGUMENT);
+  EXPECT_EQ(ingot_eval(session, nullptr, -3), INGOT_BAD_ARGUMENT);
+  EXPECT_EQ(ingot_eval(nullptr, nullptr, 0), INGOT_BAD_ARGUMENT);
+}
+
+TEST_P(Session, TruncateGoesBack) {
+  const auto tokens = sequence(12);
+  ASSERT_EQ(ingot_eval(session, tokens.data(), 12), INGOT_OK);
+  EXPECT_EQ(ingot_truncate(session, 13), INGOT_BAD_ARGUMENT);
+  EXPECT_EQ(ingot_truncate(session, -1), INGOT_BAD_ARGUMENT);
+  ASSERT_EQ(ingot_truncate(session, 5), INGOT_OK);
+  EXPECT_EQ(ingot_logits(session), nullptr);
+  int32_t token;
+  EXPECT_EQ(ingot_sample(session, &token), INGOT_NO_LOGITS);
+  ASSERT_EQ(ingot_eval(session, tokens.data() + 8, 2), INGOT_OK);
+  std::vector<int32_t> expected(tokens.begin(), tokens.begin() + 5);
+  expected.insert(expected.end(), {tokens[8], tokens[9]});
+  expect_logits(expected);
+}
+
+TEST_P(Session, InterruptKeepsWholeSteps) {
+  const auto tokens = sequence(30);
+  interrupt_after_step = session;
+  EXPECT_EQ(ingot_eval(session, tokens.data(), 30), INGOT_INTERRUPTED);
+  EXPECT_EQ(ingot_position(session), fake::prefill_tokens);
+  expect_logits({tokens.begin(), tokens.begin() + fake::prefill_tokens});
+  interrupt_after_step = nullptr;
+  EXPECT_EQ(ingot_eval(session, tokens.data(), 1), INGOT_INTERRUPTED); // until it is cleared
+  ingot_clear_interrupt(session);
+  EXPECT_EQ(ingot_eval(session, tokens.data() + fake::prefill_tokens, 22), INGOT_OK);
+  expect_logits(tokens);
+}
+
+TEST_P(Session, SamplesWithTheHistory) {
+  ingot_sampling sampling = ingot_default_sampling();
+  sampling.temperature = 0;
+  ASSERT_EQ(ingot_set_sampling(session, &sampling), INGOT_OK);
+  const int32_t prompt[] = {'b', 'a'};
+  int32_t token;
+  ASSERT_EQ(ingot_eval(session, prompt, 2), INGOT_OK);
+  ASSERT_EQ(ingot_sample(session, &token), INGOT_OK);
+  EXPECT_EQ(token, 'b');
+  sampling.repeat_penalty = 100; // 'b' is in the prompt
+  ASSERT_EQ(ingot_set_sampling(session, &sampling), INGOT_OK);
+  ASSERT_EQ(ingot_sample(session, &token), INGOT_OK);
+  EXPECT_NE(token, 'b');
+}
+
+TEST_P(Session, TextAndBack) {
+  int32_t tokens[64], count;
+  ASSERT_EQ(ingot_tokenize(session, "Hi \xc3\xa9!", 6, 0, tokens, 64, &count), INGOT_OK);
+  char text[64];
+  size_t bytes;
+  ASSERT_EQ(ingot_detokenize(session, tokens, count, text, sizeof text, &bytes), INGOT_OK);
+  EXPECT_EQ(std::string(text, bytes), "Hi \xc3\xa9!");
+  EXPECT_EQ(ingot_detokenize(session, tokens, count, text, 2, &bytes), INGOT_BUFFER_TOO_SMALL);
+  EXPECT_EQ(bytes, 6u);
+  EXPECT_EQ(ingot_detokenize(session, nullptr, 0, nullptr, 0, &bytes), INGOT_OK);
+  EXPECT_EQ(ingot_tokenize(session, "Hi \xc3\xa9!", 6, 0, tokens, 2, &count),
+            INGOT_BUFFER_TOO_SMALL);
+  EXPECT_EQ(ingot_tokenize(session, "x", (1u << 20) + 1, 0, tokens, 64, &count),
+            INGOT_TEXT_TOO_LONG);
+  const char *piece;
+  EXPECT_EQ(ingot_token_bytes(session, fake::im_end, &piece), 10);
+  EXPECT_EQ(std::string(piece, 10), "<|im_end|>");
+  EXPECT_EQ(ingot_token_bytes(session, fake::vocab_size, &piece), -1);
+  EXPECT_TRUE(ingot_is_stop_token(session, fake::im_end));
+  EXPECT_FALSE(ingot_is_stop_token(session, 'a'));
+}
+
+// --- Conversations ---------------------------------------------------------------------------
+
+std::vector<int32_t> ids(const std::string &text) { // <s> start, <e> end
+  std::vector<int32_t> tokens;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text.compare(i, 3, "<s>") == 0 || text.compare(i, 3, "<e>") == 0) {
+      tokens.push_back(text[i + 1] == 's' ? fake::im_start : fake::im_end);
+      i += 2;
+    } else {
+      tokens.push_back(static_cast<unsigned char>(text[i]));
+    }
+  }
+  return tokens;
+}
+
+struct Turn {
+  int32_t tokens[context_length];
+  char plain[4096];
+  ingot::runtime::Prompt prompt;
+  Turn(ingot_session *session) : prompt{session, tokens, context_length, 0, plain, sizeof plain} {}
+};
+
+std::vector<int32_t> history(const ingot_session *session) {
+  return {ingot_history(session), ingot_history(session) + ingot_position(session)};
+}
+
+TEST_P(Session, ConversationFollowsTheTemplate) {
+  ingot::runtime::Conversation conversation{session};
+  Turn first(session);
+  ASSERT_EQ(conversation.ask(&first.prompt, "ab", 2), INGOT_OK);
+  const std::string text = "<s>user\nab<e>\n<s>assistant\n";
+  EXPECT_EQ(history(session), ids(text));
+  const int32_t answer[] = {'x', 'y'};
+  ASSERT_EQ(ingot_eval(session, answer, 2), INGOT_OK);
+  calls.clear();
+  Turn second(session);
+  EXPECT_EQ(conversation.ask(&second.prompt, "cdefghi", 7), INGOT_CONTEXT_FULL); // 23 + 28 > 50
+  EXPECT_EQ(history(session), ids(text + "xy"));
+  EXPECT_TRUE(calls.empty());
+  EXPECT_EQ(second.prompt.needed, 28);
+  Turn fitting(session);
+  ASSERT_EQ(conversation.ask(&fitting.prompt, "cdefgh", 6), INGOT_OK); // just
+  EXPECT_EQ(history(session), ids(text + "xy<e>\n<s>user\ncdefgh<e>\n<s>assistant\n"));
+  conversation.reset();
+  Turn third(session);
+  ASSERT_EQ(conversation.ask(&third.prompt, "d", 1), INGOT_OK);
+  EXPECT_EQ(history(session), ids("<s>user\nd<e>\n<s>assistant\n"));
+}
+
+TEST_P(Session, AUsersSpecialTokensArePlainText) {
+  ingot::runtime::Conversation conversation{session};
+  Turn turn(session);
+  ASSERT_EQ(conversation.ask(&turn.prompt, "<|im_end|>", 10), INGOT_OK);
+  std::vector<int32_t> expected = ids("<s>user\n");
+  for (char c : std::string("<|im_end|>"))
+    expected.push_back(c);
+  for (int32_t token : ids("<e>\n<s>assistant\n"))
+    expected.push_back(token);
+  EXPECT_EQ(history(session), expected);
+}
+
+TEST_P(Session, AnInterruptedPromptLeavesTheConversationAsItWas) {
+  ingot::runtime::Conversation conversation{session};
+  interrupt_after_step = session;
+  Turn turn(session);
+  EXPECT_EQ(conversation.ask(&turn.prompt, "abcdefgh", 8), INGOT_INTERRUPTED);
+  EXPECT_EQ(ingot_position(session), 0);
+  EXPECT_FALSE(conversation.started);
+}
+
+INSTANTIATE_TEST_SUITE_P(Threads, Session, testing::Values(1, 2, 5));
+
+// --- Programs that do not fit -----------------------------------------------------------------
+
+template <typename Change> ingot_status create(Change change, int32_t threads = 1) {
+  ingot_program changed = program;
+  change(changed);
+  ingot_session_options options = ingot_default_session_options();
+  options.threads = threads;
+  ingot_session *session = nullptr;
+  const ingot_status status = ingot_session_create(&changed, &options, &session);
+  EXPECT_EQ(session == nullptr, status != INGOT_OK);
+  ingot_session_destroy(session);
+  return status;
+}
+
+TEST(Create, RefusesWhatDoesNotFit) {
+  EXPECT_EQ(create([](ingot_program &) {}), INGOT_OK);
+  EXPECT_EQ(create([](ingot_program &p) { p.abi = 99; }), INGOT_BAD_PROGRAM);
+  EXPECT_EQ(create([](ingot_program &p) { p.manifest = nullptr; }), INGOT_BAD_PROGRAM);
+  EXPECT_EQ(create([](ingot_program &p) { p.manifest_bytes = 4; }), INGOT_BAD_PROGRAM);
+  EXPECT_EQ(create([](ingot_program &p) { p.decode = nullptr; }), INGOT_BAD_PROGRAM);
+  EXPECT_EQ(create([](ingot_program &p) { p.prefill_tokens = 0; }), INGOT_BAD_PROGRAM);
+  EXPECT_EQ(create([](ingot_program &p) { p.vocab_size = 300; }), INGOT_BAD_PROGRAM);
+  EXPECT_EQ(create([](ingot_program &p) { p.logits_stride = 10; }), INGOT_BAD_PROGRAM);
+  EXPECT_EQ(create([](ingot_program &p) { p.context_length = -1; }), INGOT_BAD_PROGRAM);
+  EXPECT_EQ(create([](ingot_program &) {}, -1), INGOT_BAD_ARGUMENT);
+  EXPECT_EQ(create([](ingot_program &) {}, INGOT_MAX_THREADS + 1), INGOT_BAD_ARGUMENT);
+  // More than the address space holds.
+  EXPECT_EQ(create([](ingot_program &p) { p.arena_bytes = uint64_t{1} << 47; }), INGOT_BAD_PROGRAM);
+}
+
+TEST(Create, DefaultThreadsAreTheCores) {
+  ingot_session_options options = ingot_default_session_options();
+  ingot_session *session = nullptr;
+  ASSERT_EQ(ingot_session_create(&program, &options, &session), INGOT_OK);
+  EXPECT_EQ(ingot_threads(session), ingot::platform::core_count());
+  EXPECT_GE(ingot_threads(session), 1);
+  ingot_session_destroy(session);
+  ingot_session_destroy(nullptr);
+}
+
+} // namespace

@@ -1,0 +1,54 @@
+// Writes the manifest of the fake program as a list of bytes for #include: a vocabulary of the 256
+// bytes and three special tokens, a chat table, no merges.
+#include "fake.h"
+#include "runtime/manifest_generated.h"
+
+#include <cstdio>
+#include <string>
+#include <vector>
+
+using namespace ingot::manifest;
+
+int main() {
+  flatbuffers::FlatBufferBuilder builder;
+  std::vector<uint32_t> offsets{0};
+  std::vector<uint8_t> bytes, kinds;
+  std::vector<int32_t> byte_tokens;
+  for (int i = 0; i < 256; ++i) {
+    bytes.push_back(static_cast<uint8_t>(i));
+    offsets.push_back(static_cast<uint32_t>(bytes.size()));
+    kinds.push_back(1);
+    byte_tokens.push_back(i);
+  }
+  for (std::string special : {"<|im_start|>", "<|im_end|>", "<|endoftext|>"}) {
+    bytes.insert(bytes.end(), special.begin(), special.end());
+    offsets.push_back(static_cast<uint32_t>(bytes.size()));
+    kinds.push_back(3);
+  }
+  // A free slot has the key ~0; lengths are powers of two.
+  std::vector<uint64_t> merge_keys(2, ~uint64_t{0});
+  std::vector<uint32_t> merge_ranks(2);
+  std::vector<int32_t> merge_results(2), special{fake::endoftext, fake::im_start, fake::im_end};
+  std::vector<int32_t> stop{fake::im_end, fake::endoftext};
+  std::vector<uint16_t> class_index(0x1100, 0);
+  std::vector<uint8_t> class_blocks(256, 0);
+  auto tokenizer = CreateTokenizerDirect(
+      builder, "bpe", "gpt2", false, false, fake::im_start, fake::im_end, &stop, -1, &offsets,
+      &bytes, &kinds, &byte_tokens, &merge_keys, &merge_ranks, &merge_results, &special,
+      &class_index, &class_blocks);
+  auto model = CreateModelDirect(builder, "llama", "Fake \"model\"", 1234567, 2, 64, 128, 4, 2, 16,
+                                 fake::vocab_size, 96, 2048, 100000.0, 1e-5);
+  std::vector<flatbuffers::Offset<flatbuffers::String>> features{builder.CreateString("sse2")};
+  auto build = CreateBuildDirect(builder, "0.0.0-test", "x86-64", "sse2", &features, "f32", "f32",
+                                 "", "fake.gguf", "00ff");
+  auto chat = CreateChatDirect(builder, "<|im_start|>system\n", "<|im_end|>\n", "",
+                               "<|im_start|>user\n", "<|im_end|>\n", "<|im_start|>assistant\n",
+                               "<|im_end|>\n", "<|im_start|>assistant\n");
+  std::vector<flatbuffers::Offset<Weight>> weights{
+      CreateWeightDirect(builder, "blk.0.w", "Q4_1", "u4, g32, f16+f16", 64, 64, 0, 2560)};
+  auto manifest =
+      CreateManifestDirect(builder, model, build, chat, nullptr, tokenizer, &weights);
+  FinishManifestBuffer(builder, manifest);
+  for (size_t i = 0; i < builder.GetSize(); ++i)
+    std::printf("%u,%s", builder.GetBufferPointer()[i], i % 20 == 19 ? "\n" : "");
+}

@@ -1,0 +1,27 @@
+// A compiled program without a compiler: the fake model (fake.h) linked with the runtime's main.
+#include "fake.h"
+
+#ifndef FAKE_CONTEXT
+#define FAKE_CONTEXT 96
+#endif
+
+namespace {
+
+alignas(8) const uint8_t manifest[] = {
+#include "fake_manifest.inc"
+};
+alignas(4096) const uint8_t weights[3 * 4096 + 5] = {1};
+
+void last(const ingot_step_context *context, int32_t thread, int32_t threads) {
+  fake::step(context, thread, threads, false);
+}
+void all(const ingot_step_context *context, int32_t thread, int32_t threads) {
+  fake::step(context, thread, threads, true);
+}
+
+} // namespace
+
+extern "C" const ingot_program ingot_main_program = {
+    INGOT_PROGRAM_ABI, 0, manifest, sizeof manifest, weights, sizeof weights,
+    (FAKE_CONTEXT + 1) * 8, last, last, all, fake::prefill_tokens, fake::score_tokens,
+    fake::vocab_size, fake::logits_stride, FAKE_CONTEXT, 0};

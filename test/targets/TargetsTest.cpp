@@ -1,0 +1,130 @@
+// The registry and what x86-64 targets answer to the passes.
+#include "codegen/halide/Kernel.h"
+#include "targets/Target.h"
+
+#include "gtest/gtest.h"
+
+#include <set>
+
+using namespace ingot;
+
+namespace {
+
+Encoding integers(CodeKind code, int bits, uint32_t group, ScaleFormat scale, ScaleFormat min = {}) {
+  Encoding e;
+  e.code = code;
+  e.bits = uint8_t(bits);
+  e.group_size = group;
+  e.scale = scale;
+  e.min = min;
+  return e;
+}
+constexpr ScaleFormat half{CodeKind::f16, 0, false}, single{CodeKind::f32, 0, false};
+
+std::vector<std::unique_ptr<Target>> allTargets() {
+  std::vector<std::unique_ptr<Target>> targets;
+  for (const TargetName &name : targetNames())
+    targets.push_back(llvm::cantFail(makeTarget(name.name)));
+  return targets;
+}
+
+TEST(Targets, EveryListedNameIsATarget) {
+  std::set<std::string> names;
+  for (const TargetName &name : targetNames()) {
+    EXPECT_TRUE(names.insert(name.name).second) << name.name << " is listed twice";
+    EXPECT_FALSE(name.description.empty());
+    llvm::Expected<std::unique_ptr<Target>> target = makeTarget(name.name);
+    ASSERT_TRUE(bool(target)) << llvm::toString(target.takeError());
+    EXPECT_EQ((*target)->runsHere(), name.runs_here) << name.name;
+  }
+  for (const char *expected : {"x86-64-v3", "x86-64-v4", "znver4"})
+    EXPECT_TRUE(names.count(expected)) << expected;
+}
+
+TEST(Targets, UnknownNamesListTheKnownOnes) {
+  llvm::Expected<std::unique_ptr<Target>> target = makeTarget("x86-64-v2");
+  ASSERT_FALSE(bool(target));
+  const std::string text = llvm::toString(target.takeError());
+  EXPECT_NE(text.find("unknown target 'x86-64-v2'"), std::string::npos) << text;
+  EXPECT_NE(text.find("x86-64-v3"), std::string::npos) << text;
+}
+
+TEST(Targets, HostIsTheFirstMachineThatRunsHere) {
+  std::string first;
+  for (const TargetName &name : targetNames())
+    if (name.runs_here && name.name != "host" && first.empty())
+      first = name.name;
+  llvm::Expected<std::unique_ptr<Target>> host = makeTarget("host");
+  if (first.empty()) {
+    EXPECT_FALSE(bool(host));
+    llvm::consumeError(host.takeError());
+    return;
+  }
+  ASSERT_TRUE(bool(host)) << llvm::toString(host.takeError());
+  EXPECT_EQ((*host)->machine().name, "host (" + first + ")");
+  EXPECT_EQ((*host)->machine().features, llvm::cantFail(makeTarget(first))->machine().features);
+}
+
+TEST(Targets, LegalEncodingsKeepCodesAndFlattenScales) {
+  const ScaleFormat six{CodeKind::f16, 6, false}, eight{CodeKind::f16, 8, true},
+      brain{CodeKind::bf16, 0, false};
+  struct Case {
+    Encoding stored, legal;
+  } cases[] = {
+      {integers(CodeKind::u, 4, 32, half, half), integers(CodeKind::u, 4, 32, half, half)},
+      {integers(CodeKind::i, 8, 32, half), integers(CodeKind::i, 8, 32, half)},
+      {integers(CodeKind::u, 4, 32, six, six), integers(CodeKind::u, 4, 32, single, single)},
+      {integers(CodeKind::i, 6, 16, eight), integers(CodeKind::i, 6, 16, single)},
+      {integers(CodeKind::i, 8, 0, single), integers(CodeKind::i, 8, 0, single)},
+      {integers(CodeKind::i, 4, 32, brain), integers(CodeKind::i, 4, 32, single)},
+      {integers(CodeKind::u, 4, 32, half, single), integers(CodeKind::u, 4, 32, single, single)},
+  };
+  for (const auto &target : allTargets())
+    for (const Case &c : cases) {
+      const Encoding legal = target->legalEncoding(c.stored);
+      EXPECT_TRUE(legal == c.legal) << target->machine().name << " bits " << int(c.stored.bits);
+      EXPECT_TRUE(target->legalEncoding(legal) == legal);
+    }
+}
+
+TEST(Targets, PackedLayoutsFitTheMachine) {
+  for (const auto &target : allTargets()) {
+    for (int bits = 2; bits <= 8; ++bits) {
+      const PackedLayout layout = target->packedLayout(integers(CodeKind::u, bits, 32, half, half));
+      EXPECT_EQ(layout.rows, 16);
+      EXPECT_EQ(layout.k_inner, target->machine().dot_width);
+      EXPECT_EQ(layout.code_bits, bits <= 4 ? 4 : 8);
+      EXPECT_EQ(layout.scale_type, CodeKind::f16);
+    }
+    Encoding real;
+    real.code = CodeKind::bf16;
+    real.bits = 16;
+    EXPECT_TRUE(target->legalEncoding(real) == real);
+    EXPECT_EQ(target->packedLayout(real).code_bits, 16);
+    EXPECT_EQ(target->packedLayout(real).scale_type, CodeKind::none);
+  }
+}
+
+TEST(Targets, TilesDivideThePaddingAndBoundTheStack) {
+  for (const auto &target : allTargets())
+    for (int32_t context : {512, 2048, 32768, 131072}) {
+      KernelSpec spec;
+      spec.max_tokens = 192;
+      spec.context = context;
+      KernelOp op;
+      for (KernelOp::Kind kind : {KernelOp::Kind::linear, KernelOp::Kind::attention}) {
+        op.kind = kind;
+        spec.ops = {op};
+        const Tile tile = target->tile(spec);
+        ASSERT_GE(tile.token_tile, 1);
+        EXPECT_EQ(kTokenPadding % tile.token_tile, 0);
+        // Scores and weights of a tile, in f32.
+        if (kind == KernelOp::Kind::attention) {
+          EXPECT_LE(int64_t(2) * 4 * context * tile.token_tile, 1 << 20);
+        }
+      }
+      EXPECT_EQ(target->prefillTokens() % kTokenPadding, 0);
+    }
+}
+
+} // namespace
