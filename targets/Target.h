@@ -17,14 +17,14 @@ struct ScheduleRequest; // codegen/halide/Schedule.h: the Funcs of a kernel with
 
 /// The machine as data.
 struct Machine {
-  std::string name;        ///< "x86-64-v4", "znver4", "host (znver4)"
-  std::string triple;      ///< "x86_64-unknown-linux-gnu"
-  std::string isa;         ///< short name of the instruction set in use: "avx512-vnni"
-  std::string cpu;         ///< LLVM's name of the processor that code is tuned for
+  std::string name;                  ///< "x86-64-v4", "znver4", "host (znver4)"
+  std::string triple;                ///< "x86_64-unknown-linux-gnu"
+  std::string isa;                   ///< short name of the instruction set in use: "avx512-vnni"
+  std::string cpu;                   ///< LLVM's name of the processor that code is tuned for
   std::vector<std::string> features; ///< LLVM feature names
   int32_t vector_bits = 128;
   int32_t vector_registers = 16;
-  int32_t dot_width = 0;   ///< i8 products summed into one lane by the widest dot instruction
+  int32_t dot_width = 0;      ///< i8 products summed into one lane by the widest dot instruction
   bool dot_saturates = false; ///< pairs of products saturate in i16 (needs codes of <= 4 bits)
   int64_t l1_bytes = 32 << 10, l2_bytes = 512 << 10, l3_bytes = 0;
 };
@@ -34,9 +34,9 @@ struct LinkInputs {
   std::vector<std::string> objects; ///< kernels, steps, tables (paths)
   std::string weights;              ///< packed weights; its first `weights_reserve` bytes are free
   uint64_t weight_bytes = 0;
-  std::string runtime_folder;       ///< where Ingot keeps the runtime and the C library to link
+  std::string runtime_folder; ///< where Ingot keeps the runtime and the C library to link
   std::string output;
-  bool relocatable = false;         ///< one object instead of a program (--emit object)
+  bool relocatable = false; ///< one object instead of a program (--emit object)
 };
 
 class Target {

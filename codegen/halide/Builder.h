@@ -1,5 +1,5 @@
-// From a KernelSpec to an unscheduled Halide pipeline: one function per op kind makes its value from
-// the values of its operands.
+// From a KernelSpec to an unscheduled Halide pipeline: one function per op kind makes its value
+// from the values of its operands.
 #pragma once
 
 #include "codegen/halide/Schedule.h"

@@ -8,10 +8,11 @@
 #include "support/Error.h"
 #include "targets/Target.h"
 
+#include "llvm/Analysis/ValueTracking.h"
 #include "llvm/Bitcode/BitcodeReader.h"
 #include "llvm/IR/Constants.h"
 #include "llvm/IR/IRBuilder.h"
-#include "llvm/IR/Instructions.h"
+#include "llvm/IR/IntrinsicInst.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
 #include "llvm/IR/Verifier.h"
@@ -59,8 +60,7 @@ llvm::Expected<std::unique_ptr<llvm::Module>> lower(const KernelSpec &spec, cons
                                             /*RequiresNullTerminator=*/false);
   if (!buffer)
     return kernelError(spec, "cannot read a temporary file: " + buffer.getError().message());
-  llvm::Expected<std::unique_ptr<llvm::Module>> module =
-      llvm::parseBitcodeFile(**buffer, context);
+  llvm::Expected<std::unique_ptr<llvm::Module>> module = llvm::parseBitcodeFile(**buffer, context);
   if (!module)
     return kernelError(spec, llvm::toString(module.takeError()));
   return module;
@@ -75,8 +75,8 @@ llvm::Error moveHeapToStack(const KernelSpec &spec, llvm::Module &module) {
       if (!size)
         return kernelError(spec, "a buffer has no constant size");
       llvm::IRBuilder<> builder(&*call->getFunction()->getEntryBlock().getFirstInsertionPt());
-      llvm::AllocaInst *stack = builder.CreateAlloca(
-          llvm::ArrayType::get(builder.getInt8Ty(), size->getZExtValue()));
+      llvm::AllocaInst *stack =
+          builder.CreateAlloca(llvm::ArrayType::get(builder.getInt8Ty(), size->getZExtValue()));
       stack->setAlignment(llvm::Align(64));
       call->replaceAllUsesWith(stack);
       call->eraseFromParent();
@@ -93,6 +93,50 @@ llvm::Error moveHeapToStack(const KernelSpec &spec, llvm::Module &module) {
     release->eraseFromParent();
   }
   return llvm::Error::success();
+}
+
+/// True for the running sum of a loop: where the sum starts (zero), what the last iteration left, a
+/// sum that was fused before, or lanes of those.
+bool isRunningSum(llvm::Value *value) {
+  if (auto *constant = llvm::dyn_cast<llvm::Constant>(value))
+    return constant->isNullValue() || llvm::isa<llvm::UndefValue>(constant);
+  if (auto *shuffle = llvm::dyn_cast<llvm::ShuffleVectorInst>(value))
+    return isRunningSum(shuffle->getOperand(0)) && isRunningSum(shuffle->getOperand(1));
+  if (llvm::isa<llvm::PHINode>(value))
+    return true;
+  if (auto *load = llvm::dyn_cast<llvm::LoadInst>(value))
+    return llvm::isa<llvm::AllocaInst>(llvm::getUnderlyingObject(load->getPointerOperand()));
+  auto *call = llvm::dyn_cast<llvm::IntrinsicInst>(value);
+  return call && call->getIntrinsicID() == llvm::Intrinsic::fma;
+}
+
+/// sum + a * b becomes fma(a, b, sum) where `sum` is the running sum of a loop, and nowhere else:
+/// a dequantized weight (code * scale + min) is rounded twice, as its format defines. Pipelines are
+/// lowered with strict float operations, so nothing else reorders or fuses, and kernels for one and
+/// for many tokens fuse alike.
+void fuseRunningSums(llvm::Module &module) {
+  for (llvm::Function &function : module)
+    for (llvm::BasicBlock &block : function)
+      for (llvm::Instruction &instruction : llvm::make_early_inc_range(block)) {
+        if (instruction.getOpcode() != llvm::Instruction::FAdd ||
+            !instruction.getType()->getScalarType()->isFloatTy())
+          continue;
+        for (unsigned side : {0, 1}) {
+          auto *product = llvm::dyn_cast<llvm::BinaryOperator>(instruction.getOperand(side));
+          llvm::Value *sum = instruction.getOperand(1 - side);
+          if (!product || product->getOpcode() != llvm::Instruction::FMul ||
+              !product->hasOneUse() || !isRunningSum(sum))
+            continue;
+          llvm::IRBuilder<> builder(&instruction);
+          llvm::Value *fused =
+              builder.CreateIntrinsic(llvm::Intrinsic::fma, {instruction.getType()},
+                                      {product->getOperand(0), product->getOperand(1), sum});
+          instruction.replaceAllUsesWith(fused);
+          instruction.eraseFromParent();
+          product->eraseFromParent();
+          break;
+        }
+      }
 }
 
 /// Keeps the kernel and what it calls; the rest is Halide's wrappers for other callers.
@@ -136,6 +180,7 @@ llvm::Expected<std::string> compile(const KernelSpec &spec, const Target &target
   if (llvm::Error error = moveHeapToStack(spec, module))
     return std::move(error);
   keepOnlyKernel(spec, module);
+  fuseRunningSums(module);
 
   const Machine &machine = target.machine();
   const llvm::Triple triple(machine.triple);

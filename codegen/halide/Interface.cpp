@@ -1,4 +1,5 @@
-// What callers of kernels need to know without compiling them: arguments, buffer sizes, costs, keys.
+// What callers of kernels need to know without compiling them: arguments, buffer sizes, costs,
+// keys.
 #include "codegen/halide/Kernel.h"
 #include "targets/Target.h"
 
@@ -11,7 +12,7 @@ using namespace ingot;
 namespace {
 
 /// Bumped whenever a builder or schedule changes the code of an unchanged spec.
-constexpr int kScheduleVersion = 1;
+constexpr int kScheduleVersion = 3;
 
 int64_t roundUp(int64_t value, int64_t to) { return (value + to - 1) / to * to; }
 
@@ -70,8 +71,7 @@ int64_t ingot::bufferBytes(const KernelSpec &spec, int32_t index, int32_t part) 
     const int64_t rows = roundUp(value.height, layout.rows);
     if (part == 0)
       return rows * value.width * layout.code_bits / 8;
-    return rows * value.encoding.groups(value.width) *
-           (layout.scale_type == CodeKind::f16 ? 2 : 4);
+    return rows * value.encoding.groups(value.width) * (layout.scale_type == CodeKind::f16 ? 2 : 4);
   }
   case KernelValue::Kind::cache: {
     int32_t kv_heads = 1, head_dim = 1;
@@ -160,8 +160,7 @@ KernelCost ingot::kernelCost(const KernelSpec &spec, int64_t tokens, int64_t pos
     if (value.kind == KernelValue::Kind::rows || value.kind == KernelValue::Kind::quant ||
         value.kind == KernelValue::Kind::angles)
       for (int32_t part = 0; part < bufferCount(value, spec.kv); ++part)
-        cost.activation_bytes +=
-            bufferBytes(spec, index, part) / padded * (last ? 1 : tokens);
+        cost.activation_bytes += bufferBytes(spec, index, part) / padded * (last ? 1 : tokens);
   };
   for (int32_t value : spec.inputs)
     addActivations(value);
@@ -178,9 +177,9 @@ std::string ingot::kernelKey(const KernelSpec &spec, const Target &target) {
      << target.halideTarget() << " isa " << target.machine().isa << '\n';
   for (const std::string &feature : target.machine().features)
     os << feature << ' ';
-  os << "\nmax_tokens " << spec.max_tokens << " context " << spec.context << " kv "
-     << int(spec.kv) << " tile " << spec.tile.token_tile << ' ' << spec.tile.row_blocks << ' '
-     << spec.tile.key_tile << '\n';
+  os << "\nmax_tokens " << spec.max_tokens << " context " << spec.context << " kv " << int(spec.kv)
+     << " tile " << spec.tile.token_tile << ' ' << spec.tile.row_blocks << ' ' << spec.tile.key_tile
+     << '\n';
   for (const KernelValue &value : spec.values)
     os << "value " << int(value.kind) << ' ' << value.width << ' ' << value.height << ' '
        << value.encoding.str() << " layout " << value.layout.rows << ' ' << value.layout.k_inner

@@ -23,8 +23,8 @@ namespace ingot {
 struct PackedLayout {
   int32_t rows = 16;
   int32_t k_inner = 4;
-  int32_t code_bits = 4;                     ///< container: 4 or 8; 16/32 for floats
-  CodeKind scale_type = CodeKind::f16;       ///< f16 or f32 (none for float matrices)
+  int32_t code_bits = 4;               ///< container: 4 or 8; 16/32 for floats
+  CodeKind scale_type = CodeKind::f16; ///< f16 or f32 (none for float matrices)
   bool operator==(const PackedLayout &) const = default;
 };
 
@@ -37,14 +37,17 @@ struct PackedLayout {
 ///   matrix   codes; scales, mins where the encoding has them   (see PackedLayout)
 ///   cache    keys, values of one layer                     (see KernelSpec::kv)
 ///   angles   f32 cos then sin: [head_dim/2][2][tokens]     (rope angles of this step's tokens)
-/// All [tokens] extents are max_tokens rounded up to the tile's token_tile in memory.
+/// In memory the columns of rows and vectors are padded to 16, and all [tokens] extents to
+/// paddedTokens(max_tokens) (Kernel.h). A cache is keys [position % 16][head_dim][position / 16]
+/// [kv_heads] and values [head_dim][position][kv_heads], first index fastest, with the context
+/// rounded up to 16 positions. The width of angles is head_dim.
 struct KernelValue {
   enum class Kind : uint8_t { tokens, rows, quant, vector, matrix, cache, angles };
   Kind kind = Kind::rows;
-  int64_t width = 0;       ///< columns; for a matrix: columns (the reduction)
-  int64_t height = 0;      ///< matrix: rows (the outputs), before padding
-  Encoding encoding;       ///< matrix
-  PackedLayout layout;     ///< matrix
+  int64_t width = 0;   ///< columns; for a matrix: columns (the reduction)
+  int64_t height = 0;  ///< matrix: rows (the outputs), before padding
+  Encoding encoding;   ///< matrix
+  PackedLayout layout; ///< matrix
   bool operator==(const KernelValue &) const = default;
 };
 
@@ -65,8 +68,18 @@ struct KernelValue {
 ///   attention   (q rows, cache) -> rows                heads, kv_heads, head_dim, scale; causal
 struct KernelOp {
   enum class Kind : uint8_t {
-    embedding, rms_norm, quantize, linear, add, silu_mul, last_token, rope_angles, rope, slice,
-    append, attention
+    embedding,
+    rms_norm,
+    quantize,
+    linear,
+    add,
+    silu_mul,
+    last_token,
+    rope_angles,
+    rope,
+    slice,
+    append,
+    attention
   };
   Kind kind;
   std::vector<int32_t> operands;

@@ -32,7 +32,8 @@ inline Halide::Expr exponential(Halide::Expr x) {
   Expr n = Halide::round(x * 1.44269504088896341f);
   Expr r = x - n * 0.693359375f;
   r = r - n * -2.12194440e-4f;
-  const float coefficients[] = {1.0f / 5040, 1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1, 1};
+  const float coefficients[] = {1.0f / 5040, 1.0f / 720, 1.0f / 120, 1.0f / 24,
+                                1.0f / 6,    0.5f,       1,          1};
   Expr p = coefficients[0];
   for (int i = 1; i < 8; ++i)
     p = p * r + coefficients[i];

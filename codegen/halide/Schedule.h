@@ -23,13 +23,13 @@ enum class DotForm : uint8_t {
 /// elements in the group; b: element of the step. Undefined Funcs are absent in that form.
 struct LinearStage {
   DotForm form = DotForm::quads;
-  Halide::Func result;      ///< f32 (n, nb, t); update 0 over (group)
-  Halide::Func accumulator; ///< i32 (n, g, nb, t); update 0 over (step.x, step.y)
-  Halide::Func pairs;       ///< i16 (n, h, g, nb, t), saturating_pairs only: h = 16 elements
-  Halide::Func codes;       ///< unpacked (b, n, q, g, nb): u8, i16 (widened) or f32 (floats)
+  Halide::Func result;       ///< f32 (n, nb, t); update 0 over (group)
+  Halide::Func accumulator;  ///< i32 (n, g, nb, t); update 0 over (step.x, step.y)
+  Halide::Func pairs;        ///< i16 (n, h, g, nb, t), saturating_pairs only: h = 16 elements
+  Halide::Func codes;        ///< unpacked (b, n, q, g, nb): u8, i16 (widened) or f32 (floats)
   Halide::Func scales, mins; ///< f32 (n, g, nb)
-  Halide::Func sums;        ///< f32 (g, t): activation sums times their scale; where mins are
-  Halide::Func wide;        ///< i16 (k, g, t), widened_pairs only
+  Halide::Func sums;         ///< f32 (g, t): activation sums times their scale; where mins are
+  Halide::Func wide;         ///< i16 (k, g, t), widened_pairs only
   Halide::Var n, nb, t, g, q, b, h, k;
   Halide::RVar step_x, step_y, group; ///< elements of a step, steps, groups
   int32_t rows = 16, k_inner = 4, steps = 8, groups = 1, parts = 1;
@@ -45,7 +45,7 @@ struct NormStage {
 
 /// Symmetric int8 codes of groups of a row.
 struct QuantizeStage {
-  Halide::Func source;    ///< f32 (k, g, t): what is quantized
+  Halide::Func source;              ///< f32 (k, g, t): what is quantized
   std::vector<Halide::Func> maxima; ///< |x| in 16 lanes (l, g, t), then 8, 4, 2, 1 lanes
   Halide::Func codes, scales, sums; ///< outputs: i8 (k, g, t), f32 (g, t), i32 (g, t)
   Halide::Var k, g, t, l;
@@ -55,12 +55,12 @@ struct QuantizeStage {
 
 /// Causal attention of one head over blocks of 16 keys.
 struct AttentionStage {
-  Halide::Func partial_scores; ///< f32 (l, blk, h, t): q.k; update over rd (head_dim)
-  Halide::Func scores;         ///< f32 (l, blk, h, t): scaled, masked; kept for the tile
+  Halide::Func partial_scores;        ///< f32 (l, blk, h, t): q.k; update over rd (head_dim)
+  Halide::Func scores;                ///< f32 (l, blk, h, t): scaled, masked; kept for the tile
   Halide::Func maxima, maximum;       ///< f32 (l, h, t), (h, t)
-  Halide::Func weights;        ///< f32 (l, blk, h, t): exp(score - maximum)
+  Halide::Func weights;               ///< f32 (l, blk, h, t): exp(score - maximum)
   Halide::Func partial_sums, inverse; ///< f32 (l, h, t), (h, t)
-  Halide::Func values;         ///< f32 (d, h, t): update over (rl, rb)
+  Halide::Func values;                ///< f32 (d, h, t): update over (rl, rb)
   Halide::Var l, blk, h, t, d;
   Halide::RVar rd, max_rb, sum_rb, value_rl, value_rb;
   int32_t blocks = 1; ///< of 16 keys in the whole context

@@ -102,8 +102,11 @@ private:
     auto pieces = lowerChatTemplate(model.chat_template, model.bos_text, model.eos_text);
     if (!pieces)
       return {{}, llvm::toString(pieces.takeError())};
+    auto optional = [](const std::optional<std::string> &text) {
+      return text ? text->c_str() : nullptr;
+    };
     return {manifest::CreateChatDirect(
-                buffer, pieces->begin_with_system.c_str(), pieces->end_system.c_str(),
+                buffer, optional(pieces->begin_with_system), optional(pieces->end_system),
                 pieces->begin_without_system.c_str(), pieces->begin_user.c_str(),
                 pieces->end_user.c_str(), pieces->begin_assistant.c_str(),
                 pieces->end_assistant.c_str(), pieces->generation_prompt.c_str()),

@@ -31,6 +31,8 @@ typedef void (*ingot_step_fn)(const struct ingot_step_context *context, int32_t 
 /* Defined by the runtime, called by steps: returns when all threads have arrived. */
 void ingot_barrier_wait(struct ingot_barrier *barrier, int32_t thread, int32_t threads);
 
+typedef struct ingot_program ingot_program;
+
 struct ingot_program {
   uint32_t abi;                 /* INGOT_PROGRAM_ABI */
   uint32_t reserved;
@@ -50,7 +52,7 @@ struct ingot_program {
 };
 
 /* The program this runtime is linked with. */
-extern const struct ingot_program ingot_main_program;
+extern const struct ingot_program ingot_main_program; // NOLINT: extern is not a definition
 
 #ifdef __cplusplus
 }

@@ -34,7 +34,7 @@ Layout layout_of(const ingot_program &program, uint64_t text_bytes) {
     at = begin + bytes;
     return begin;
   };
-  const auto rows = static_cast<uint64_t>(program.score_tokens + tile_padding);
+  const auto rows = static_cast<uint64_t>(program.score_tokens) + tile_padding;
   layout.session = take(sizeof(ingot_session), 64);
   layout.arena = take(program.arena_bytes, page);
   layout.logits = take(rows * static_cast<uint64_t>(program.logits_stride) * sizeof(float), page);
@@ -54,9 +54,10 @@ ingot_status run_step(ingot_session *session, ingot_step_fn step, const int32_t 
   memcpy(session->step_tokens, tokens, static_cast<size_t>(count) * sizeof(int32_t));
   memset(session->step_tokens + count, 0,
          static_cast<size_t>(session->step_capacity - count) * sizeof(int32_t));
-  const ingot_step_context context{session->arena,   session->program->weights,
-                                   session->step_tokens, session->logits,
-                                   &session->pool.barrier, count, session->position};
+  const ingot_step_context context{session->arena,         session->program->weights,
+                                   session->step_tokens,   session->logits,
+                                   &session->pool.barrier, count,
+                                   session->position};
   session->current = nullptr;
   session->pool.run(step, &context);
   memcpy(session->history + session->position, tokens,
@@ -89,7 +90,7 @@ const manifest::Manifest *program_manifest(const ingot_program *program) {
       program->logits_stride > limit || program->context_length > limit ||
       program->arena_bytes > uint64_t{1} << 46)
     return nullptr;
-  if (memcmp(program->manifest + 4, manifest::ManifestIdentifier(), 4))
+  if (memcmp(program->manifest + 4, manifest::ManifestIdentifier(), 4) != 0)
     return nullptr;
   const manifest::Manifest *root = manifest::GetManifest(program->manifest);
   const manifest::Tokenizer *tokenizer = root->tokenizer();
@@ -119,20 +120,34 @@ extern "C" {
 
 const char *ingot_status_string(ingot_status status) {
   switch (status) {
-  case INGOT_OK: return "ok";
-  case INGOT_CONTEXT_FULL: return "the context is full";
-  case INGOT_INTERRUPTED: return "interrupted";
-  case INGOT_BAD_TOKEN: return "a token id is outside the vocabulary";
-  case INGOT_BAD_ARGUMENT: return "an argument is out of range";
-  case INGOT_BUFFER_TOO_SMALL: return "the result does not fit the buffer";
-  case INGOT_NO_MEMORY: return "the system refuses the memory that the model needs";
-  case INGOT_NO_THREADS: return "the system refuses to start threads";
-  case INGOT_BAD_PROGRAM: return "the program and the runtime do not fit together";
-  case INGOT_UNSUPPORTED_CPU: return "this processor lacks instructions that the program uses";
-  case INGOT_NO_LOGITS: return "nothing has been evaluated";
-  case INGOT_BAD_LOGITS: return "the model gave no usable logits";
-  case INGOT_TEXT_TOO_LONG: return "the text is too long";
-  case INGOT_BAD_TEXT: return "the tokenizer has no token for a part of the text";
+  case INGOT_OK:
+    return "ok";
+  case INGOT_CONTEXT_FULL:
+    return "the context is full";
+  case INGOT_INTERRUPTED:
+    return "interrupted";
+  case INGOT_BAD_TOKEN:
+    return "a token id is outside the vocabulary";
+  case INGOT_BAD_ARGUMENT:
+    return "an argument is out of range";
+  case INGOT_BUFFER_TOO_SMALL:
+    return "the result does not fit the buffer";
+  case INGOT_NO_MEMORY:
+    return "the system refuses the memory that the model needs";
+  case INGOT_NO_THREADS:
+    return "the system refuses to start threads";
+  case INGOT_BAD_PROGRAM:
+    return "the program and the runtime do not fit together";
+  case INGOT_UNSUPPORTED_CPU:
+    return "this processor lacks instructions that the program uses";
+  case INGOT_NO_LOGITS:
+    return "nothing has been evaluated";
+  case INGOT_BAD_LOGITS:
+    return "the model gave no usable logits";
+  case INGOT_TEXT_TOO_LONG:
+    return "the text is too long";
+  case INGOT_BAD_TEXT:
+    return "the tokenizer has no token for a part of the text";
   }
   return "unknown status";
 }
@@ -143,9 +158,12 @@ const char *ingot_missing_feature(const ingot_program *program) {
   const ingot::manifest::Manifest *manifest = program_manifest(program);
   if (!manifest || !manifest->build()->features())
     return nullptr;
-  for (const flatbuffers::String *feature : *manifest->build()->features())
-    if (!platform::has_feature(feature->c_str()))
-      return feature->c_str();
+  for (const flatbuffers::String *feature : *manifest->build()->features()) {
+    const char *name = feature->c_str();
+    name += *name == '+';
+    if (!platform::has_feature(name))
+      return name;
+  }
   return nullptr;
 }
 
@@ -292,8 +310,7 @@ ingot_status ingot_eval_all(ingot_session *session, const int32_t *tokens, int32
     const int32_t left = count - first;
     const int32_t step = left < program.score_tokens ? left : program.score_tokens;
     run_step(session, program.score, tokens + first, step);
-    session->current =
-        session->logits + static_cast<int64_t>(step - 1) * program.logits_stride;
+    session->current = session->logits + static_cast<int64_t>(step - 1) * program.logits_stride;
     if (callback(user, first, step, session->logits, program.logits_stride))
       return INGOT_INTERRUPTED;
     first += step;

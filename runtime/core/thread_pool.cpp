@@ -30,7 +30,7 @@ constexpr uint64_t stack_guard_bytes = 1u << 20;
 constexpr uint64_t idle_spin_ns = 80 * 1000; ///< longer than the gap between two decode steps
 // After this many rounds of `pause` (some 40 cycles each) at a barrier, the thread that we wait for
 // has probably lost its core.
-constexpr uint32_t barrier_spins = 4096;
+constexpr uint32_t barrier_spins = 1024;
 
 /// Waits until the generation differs from `seen`: spins first, then sleeps.
 uint32_t next_generation(ThreadPool &pool, uint32_t seen) {

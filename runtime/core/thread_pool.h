@@ -1,5 +1,6 @@
-// The threads of a session: they start once, run every step together (SPMD) and spin a while between
-// steps before they sleep, because a fork and join by system calls costs as much as a small kernel.
+// The threads of a session: they start once, run every step together (SPMD) and spin a while
+// between steps before they sleep, because a fork and join by system calls costs as much as a small
+// kernel.
 //
 // Invariants
 //   1. `generation` grows by one for every run; a worker runs each generation once.
@@ -37,7 +38,7 @@ struct ThreadPool {
   const ingot_step_context *context = nullptr;
   bool ending = false;
   bool crowded = false; ///< more threads than cores: waiting threads give way at once
-  int32_t threads = 1; ///< the caller included
+  int32_t threads = 1;  ///< the caller included
   void *stack = nullptr;
   void (*idle_work)(void *) = nullptr; ///< each worker calls it once when it starts
   void *idle_argument = nullptr;

@@ -17,8 +17,8 @@
  * committed as it is touched (plus its threads' stacks); no function here uses the heap.
  *
  * Threads: sessions share nothing but the program, which is read-only. One session may be used by
- * one thread at a time, not always the same; ingot_interrupt alone may be called from any thread and
- * from a signal handler. Steps run on the session's threads and on a stack of its own, so the
+ * one thread at a time, not always the same; ingot_interrupt alone may be called from any thread
+ * and from a signal handler. Steps run on the session's threads and on a stack of its own, so the
  * caller's stack may be small.
  *
  * Results do not depend on the number of threads. */
@@ -54,6 +54,7 @@ typedef enum ingot_status {
 /* One English clause without a full stop, static: "the context is full". */
 const char *ingot_status_string(ingot_status status);
 
+typedef struct ingot_program ingot_program;
 typedef struct ingot_session ingot_session;
 
 #define INGOT_MAX_THREADS 256
@@ -72,21 +73,22 @@ ingot_status ingot_session_create(const ingot_program *program,
 /* Ends its threads and gives its memory back. Null is allowed. */
 void ingot_session_destroy(ingot_session *session);
 
-/* After INGOT_UNSUPPORTED_CPU: the first feature the processor lacks ("avx512vnni"), or null when it
- * has all that the program needs. */
+/* After INGOT_UNSUPPORTED_CPU: the first feature the processor lacks ("avx512vnni"), or null when
+ * it has all that the program needs. */
 const char *ingot_missing_feature(const ingot_program *program);
 
 /* --- Text ------------------------------------------------------------------------------------ */
 
-/* Token ids of `bytes` bytes of UTF-8 (other bytes are kept byte by byte). With parse_special, texts
- * such as "<|im_end|>" become the tokens they name: only for text that is trusted, never for a
- * user's. *count is the number of ids; with INGOT_BUFFER_TOO_SMALL too, where it is known, else -1. */
+/* Token ids of `bytes` bytes of UTF-8 (other bytes are kept byte by byte). With parse_special,
+ * texts such as "<|im_end|>" become the tokens they name: only for text that is trusted, never for
+ * a user's. *count is the number of ids; with INGOT_BUFFER_TOO_SMALL too, where it is known, else
+ * -1. */
 ingot_status ingot_tokenize(ingot_session *session, const char *text, size_t bytes,
                             int32_t parse_special, int32_t *tokens, int32_t capacity,
                             int32_t *count);
 
-/* The bytes of one token: *bytes points into the program (not 0-terminated) and stays valid. A token
- * may hold a part of a UTF-8 sequence. Returns their number, -1 for a bad id. */
+/* The bytes of one token: *bytes points into the program (not 0-terminated) and stays valid. A
+ * token may hold a part of a UTF-8 sequence. Returns their number, -1 for a bad id. */
 int32_t ingot_token_bytes(const ingot_session *session, int32_t token, const char **bytes);
 
 /* The concatenated bytes of `count` tokens into out[capacity], not 0-terminated; *bytes is their
@@ -113,8 +115,8 @@ typedef int32_t (*ingot_logits_callback)(void *user, int32_t first, int32_t rows
 ingot_status ingot_eval_all(ingot_session *session, const int32_t *tokens, int32_t count,
                             ingot_logits_callback callback, void *user);
 
-/* Logits of the last evaluated token, [vocab_size], valid until the next evaluation; null when there
- * are none (INGOT_NO_LOGITS). */
+/* Logits of the last evaluated token, [vocab_size], valid until the next evaluation; null when
+ * there are none (INGOT_NO_LOGITS). */
 const float *ingot_logits(const ingot_session *session);
 
 /* Tokens evaluated so far, 0 .. context_length; and the tokens themselves, [position]. */
@@ -138,11 +140,12 @@ int32_t ingot_interrupted(const ingot_session *session);
 
 /* --- Sampling -------------------------------------------------------------------------------- */
 
-/* How ingot_sample picks a token. In this order: the repetition penalty (Keskar et al. 2019, "CTRL")
- * on every token among the last repeat_window; temperature; then only the top_k most likely tokens;
- * of those the fewest that hold top_p of the probability (Holtzman et al. 2020, "The Curious Case of
- * Neural Text Degeneration"); of those the ones at least min_p as likely as the most likely one
- * (Nguyen et al. 2024, "Turning Up the Heat"). Ties go to the lower id. NaN counts as minus infinity. */
+/* How ingot_sample picks a token. In this order: the repetition penalty (Keskar et al. 2019,
+ * "CTRL") on every token among the last repeat_window; temperature; then only the top_k most likely
+ * tokens; of those the fewest that hold top_p of the probability (Holtzman et al. 2020, "The
+ * Curious Case of Neural Text Degeneration"); of those the ones at least min_p as likely as the
+ * most likely one (Nguyen et al. 2024, "Turning Up the Heat"). Ties go to the lower id. NaN counts
+ * as minus infinity. */
 typedef struct ingot_sampling {
   float temperature;     /* >= 0; 0 takes the most likely token. Default 0.8 */
   int32_t top_k;         /* >= 0; 0: all. Default 40 */

@@ -24,8 +24,8 @@ bool is_control(const ingot_session *session, int32_t token) {
          kinds->Get(static_cast<uint32_t>(token)) == 3;
 }
 
-/// Samples and prints until a stop token, the limit (-1: none), a full context or Ctrl-C. With `keep`
-/// every printed token is also evaluated, so that a conversation can go on from there.
+/// Samples and prints until a stop token, the limit (-1: none), a full context or Ctrl-C. With
+/// `keep` every printed token is also evaluated, so that a conversation can go on from there.
 ingot_status generate(Command &command, int32_t limit, bool keep) {
   ingot_session *session = command.session;
   TextStream stream(&command.out, platform::is_terminal(out_file));
@@ -35,8 +35,9 @@ ingot_status generate(Command &command, int32_t limit, bool keep) {
       status = INGOT_INTERRUPTED;
       break;
     }
-    int32_t token;
-    if ((status = ingot_sample(session, &token)) || ingot_is_stop_token(session, token))
+    int32_t token = -1;
+    status = ingot_sample(session, &token);
+    if (status || ingot_is_stop_token(session, token))
       break;
     if (!is_control(session, token) || command.options->special) {
       const char *piece;
@@ -44,9 +45,10 @@ ingot_status generate(Command &command, int32_t limit, bool keep) {
       stream.add(piece, static_cast<size_t>(length));
       command.out.flush();
     }
-    if (!keep && made + 1 == limit)
+    if ((!keep && made + 1 == limit) || command.out.error)
       break;
-    if ((status = ingot_eval(session, &token, 1)))
+    status = ingot_eval(session, &token, 1);
+    if (status)
       break;
   }
   stream.finish();
@@ -63,7 +65,9 @@ int after_answer(Command &command, ingot_status status, bool conversation) {
   if (status == INGOT_CONTEXT_FULL) {
     command.errors.text("note: the answer stops here: the context of ")
         .grouped(static_cast<uint64_t>(command.program->context_length))
-        .text(" tokens is full").text(conversation ? "; /reset starts over\n" : "\n").flush();
+        .text(" tokens is full")
+        .text(conversation ? "; /reset starts over\n" : "\n")
+        .flush();
     return exit_ok;
   }
   return fail(command, "answer", status);
@@ -72,12 +76,13 @@ int after_answer(Command &command, ingot_status status, bool conversation) {
 int too_long(Command &command, int64_t needed) {
   char text[160];
   Writer detail(text, sizeof text - 1);
-  detail.text("the prompt has ").grouped(static_cast<uint64_t>(needed)).text(" tokens, and ")
+  detail.text("the prompt has ")
+      .grouped(static_cast<uint64_t>(needed))
+      .text(" tokens, and ")
       .grouped(static_cast<uint64_t>(command.program->context_length - command.session->position))
       .text(" are left in the context");
   text[detail.used] = 0;
-  return fail(command, nullptr, text,
-              "shorten the text, or compile with a larger --context");
+  return fail(command, nullptr, text, "shorten the text, or compile with a larger --context");
 }
 
 int no_chat(Command &command) {
@@ -94,9 +99,12 @@ bool make_prompt(Command &command, size_t text_bytes, Prompt *prompt) {
   auto *memory = static_cast<uint8_t *>(platform::map_memory(ids * sizeof(int32_t) + plain));
   if (!memory)
     return false;
-  *prompt = Prompt{command.session, reinterpret_cast<int32_t *>(memory),
-                   static_cast<int32_t>(ids), 0,
-                   reinterpret_cast<char *>(memory + ids * sizeof(int32_t)), plain};
+  *prompt = Prompt{command.session,
+                   reinterpret_cast<int32_t *>(memory),
+                   static_cast<int32_t>(ids),
+                   0,
+                   reinterpret_cast<char *>(memory + ids * sizeof(int32_t)),
+                   plain};
   return true;
 }
 
@@ -116,8 +124,8 @@ ingot_status ask_raw(Command &command, Prompt *prompt, const char *text, size_t 
     prompt->add_token(tables.bos());
   int32_t made = 0;
   ingot_status status =
-      ingot_tokenize(session, text, bytes, command.options->special,
-                     prompt->tokens + prompt->count, prompt->capacity - prompt->count, &made);
+      ingot_tokenize(session, text, bytes, command.options->special, prompt->tokens + prompt->count,
+                     prompt->capacity - prompt->count, &made);
   if (made > 0)
     prompt->needed += made;
   if (status == INGOT_BUFFER_TOO_SMALL)
@@ -151,8 +159,8 @@ bool run_slash(Command &command, Conversation &conversation, const char *line, s
 
 int run_prompt(Command &command) {
   const Options &options = *command.options;
-  const char *text;
-  uint64_t bytes;
+  const char *text = "";
+  uint64_t bytes = 0;
   if (int code = read_input(command, options.text, false, &text, &bytes))
     return code;
   const uint64_t system_bytes = options.system ? strlen(options.system) : 0;
@@ -169,8 +177,8 @@ int run_prompt(Command &command) {
   platform::on_interrupt(interrupt_answer);
 
   Conversation conversation{session, options.system};
-  const ingot_status status = options.raw ? ask_raw(command, &prompt, text, bytes)
-                                          : conversation.ask(&prompt, text, bytes);
+  const ingot_status status =
+      options.raw ? ask_raw(command, &prompt, text, bytes) : conversation.ask(&prompt, text, bytes);
   if (status == INGOT_CONTEXT_FULL)
     return too_long(command, prompt.needed);
   if (status == INGOT_INTERRUPTED)
@@ -201,9 +209,12 @@ int run_chat(Command &command) {
   const bool terminal = platform::is_terminal(in_file) && platform::is_terminal(out_file);
   if (terminal) {
     const auto *name = session->manifest->model()->name();
-    command.out.text(name && name->size() ? name->c_str() : "model").text(", context ")
-        .grouped(static_cast<uint64_t>(command.program->context_length)).text(" tokens, ")
-        .number(session->pool.threads).text(session->pool.threads == 1 ? " thread" : " threads")
+    command.out.text(name && name->size() ? name->c_str() : "model")
+        .text(", context ")
+        .grouped(static_cast<uint64_t>(command.program->context_length))
+        .text(" tokens, ")
+        .number(session->pool.threads)
+        .text(session->pool.threads == 1 ? " thread" : " threads")
         .text(". /help lists the commands, Ctrl-D leaves.\n");
   }
   Conversation conversation{session, options.system};
@@ -255,8 +266,8 @@ int run_chat(Command &command) {
         say(command, "\n");
       } else if (status) {
         return fail(command, "prompt", status);
-      } else if (int code = after_answer(command, generate(command, options.count, !options.raw),
-                                         true)) {
+      } else if (int code =
+                     after_answer(command, generate(command, options.count, !options.raw), true)) {
         return code;
       }
     }

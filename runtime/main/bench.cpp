@@ -97,11 +97,13 @@ int run_bench(Command &command) {
       options.depth > context - options.gen_tokens) {
     char text[96];
     Writer detail(text, sizeof text - 1);
-    detail.text("that does not fit the context of ").grouped(static_cast<uint64_t>(context))
+    detail.text("that does not fit the context of ")
+        .grouped(static_cast<uint64_t>(context))
         .text(" tokens");
     text[detail.used] = 0;
-    return fail(command, "--bench", text,
-                "lower --prompt-tokens, --gen-tokens or --depth, or compile with a larger --context");
+    return fail(
+        command, "--bench", text,
+        "lower --prompt-tokens, --gen-tokens or --depth, or compile with a larger --context");
   }
   auto *tokens = static_cast<int32_t *>(
       platform::map_memory(static_cast<uint64_t>(context) * sizeof(int32_t)));
@@ -137,22 +139,50 @@ int run_bench(Command &command) {
 
   Writer &out = command.out;
   if (options.json) {
-    out.text("{\"prefill_tok_s\": ").fixed(prefill, 2).text(", \"decode_tok_s\": ")
-        .fixed(decoded, 2).text(", \"ttft_ms\": ").fixed(first_token, 2)
-        .text(", \"peak_rss_mib\": ").fixed(resident, 1).text(", \"threads\": ")
-        .number(ingot_threads(session)).text(", \"cpu\": ").json_string(cpu)
-        .text(", \"prompt_tokens\": ").number(options.prompt_tokens).text(", \"gen_tokens\": ")
-        .number(options.gen_tokens).text(", \"depth\": ").number(options.depth)
-        .text(", \"reps\": ").number(options.reps).text("}\n");
+    out.text("{\"prefill_tok_s\": ")
+        .fixed(prefill, 2)
+        .text(", \"decode_tok_s\": ")
+        .fixed(decoded, 2)
+        .text(", \"ttft_ms\": ")
+        .fixed(first_token, 2)
+        .text(", \"peak_rss_mib\": ")
+        .fixed(resident, 1)
+        .text(", \"threads\": ")
+        .number(ingot_threads(session))
+        .text(", \"cpu\": ")
+        .json_string(cpu)
+        .text(", \"prompt_tokens\": ")
+        .number(options.prompt_tokens)
+        .text(", \"gen_tokens\": ")
+        .number(options.gen_tokens)
+        .text(", \"depth\": ")
+        .number(options.depth)
+        .text(", \"reps\": ")
+        .number(options.reps)
+        .text("}\n");
     return exit_ok;
   }
-  out.text("prefill      ").fixed(prefill, 1).text(" tokens/s (").number(options.prompt_tokens)
-      .text(" tokens)\ndecode       ").fixed(decoded, 1).text(" tokens/s (")
-      .number(options.gen_tokens).text(" tokens after ").number(options.depth)
-      .text(")\nfirst token  ").fixed(first_token, 1).text(" ms from process start (")
-      .number(first_token_prompt).text("-token prompt)\npeak memory  ").fixed(resident, 1)
-      .text(" MiB\nthreads      ").number(ingot_threads(session)).text("\nprocessor    ")
-      .text(cpu).text("\n");
+  out.text("prefill      ")
+      .fixed(prefill, 1)
+      .text(" tokens/s (")
+      .number(options.prompt_tokens)
+      .text(" tokens)\ndecode       ")
+      .fixed(decoded, 1)
+      .text(" tokens/s (")
+      .number(options.gen_tokens)
+      .text(" tokens after ")
+      .number(options.depth)
+      .text(")\nfirst token  ")
+      .fixed(first_token, 1)
+      .text(" ms from process start (")
+      .number(first_token_prompt)
+      .text("-token prompt)\npeak memory  ")
+      .fixed(resident, 1)
+      .text(" MiB\nthreads      ")
+      .number(ingot_threads(session))
+      .text("\nprocessor    ")
+      .text(cpu)
+      .text("\n");
   return exit_ok;
 }
 

@@ -21,9 +21,8 @@ int fail(Command &command, const char *what, const char *detail, const char *hel
 
 int fail(Command &command, const char *what, ingot_status status) {
   return fail(command, what, ingot_status_string(status),
-              status == INGOT_CONTEXT_FULL
-                  ? "shorten the text, or compile with a larger --context"
-                  : nullptr);
+              status == INGOT_CONTEXT_FULL ? "shorten the text, or compile with a larger --context"
+                                           : nullptr);
 }
 
 int open_session(Command &command, uint64_t max_text_bytes) {
@@ -55,7 +54,7 @@ int read_input(Command &command, const char *value, bool at_file, const char **t
       return fail(command, value, platform::error_text(code));
     return exit_ok;
   }
-  if (strcmp(value, "-")) {
+  if (strcmp(value, "-") != 0) {
     *text = value;
     *bytes = strlen(value);
     return exit_ok;

@@ -25,8 +25,8 @@ int fail(Command &command, const char *what, ingot_status status);
 /// Starts the session (max_text_bytes: the longest text to tokenize). Returns an exit code.
 int open_session(Command &command, uint64_t max_text_bytes);
 
-/// The bytes named by an option's value: the value itself, standard input for "-", or with `at_file`
-/// the file after '@'. Returns an exit code.
+/// The bytes named by an option's value: the value itself, standard input for "-", or with
+/// `at_file` the file after '@'. Returns an exit code.
 int read_input(Command &command, const char *value, bool at_file, const char **text,
                uint64_t *bytes);
 
@@ -45,8 +45,8 @@ int run_bench(Command &command);
 int run_first_token(Command &command);
 int run_info(Command &command);
 
-/// The header of a .npy file (format 1.0) of float32 [rows, columns], C order, into out[128]. Returns its
-/// length, a multiple of 64.
+/// The header of a .npy file (format 1.0) of float32 [rows, columns], C order, into out[128].
+/// Returns its length, a multiple of 64.
 size_t npy_header(int64_t rows, int64_t columns, char (&out)[128]);
 
 /// -ln softmax(logits)[token] in double: what the perplexity is the mean of.

@@ -6,13 +6,13 @@
 namespace ingot::runtime {
 
 /// Collects token ids of template text, in which special tokens count, and of user text, in which
-/// they do not: a user who types "<|im_end|>" sends these ten characters. Neighbouring plain texts are
-/// tokenized together, so the ids are those of the whole rendered text.
+/// they do not: a user who types "<|im_end|>" sends these ten characters. Neighbouring plain texts
+/// are tokenized together, so the ids are those of the whole rendered text.
 struct Prompt {
   ingot_session *session;
   int32_t *tokens; ///< [capacity]
   int32_t capacity, count = 0;
-  char *plain;     ///< [plain_capacity] text that waits for the tokenizer
+  char *plain; ///< [plain_capacity] text that waits for the tokenizer
   size_t plain_capacity, plain_used = 0;
   ingot_status status = INGOT_OK; ///< the first thing that went wrong; later additions do nothing
   int64_t needed = 0;             ///< tokens, also those beyond the capacity
@@ -28,11 +28,12 @@ struct Conversation {
   ingot_session *session;
   const char *system = nullptr;
   bool started = false;
-  int32_t answer_begin = 0;   ///< position after the generation prompt
+  int32_t answer_begin = 0;     ///< position after the generation prompt
   int32_t generation_begin = 0; ///< position before it
 
   /// Evaluates what comes before the answer to `user`. After INGOT_CONTEXT_FULL and
-  /// INGOT_INTERRUPTED the conversation is as it was; prompt->needed says how many tokens there were.
+  /// INGOT_INTERRUPTED the conversation is as it was; prompt->needed says how many tokens there
+  /// were.
   ingot_status ask(Prompt *prompt, const char *user, size_t bytes);
   void reset();
 };

@@ -140,30 +140,57 @@ void mebibytes(Writer &out, uint64_t bytes) {
 void print_text(Writer &out, const ingot_program &program, const manifest::Manifest &manifest) {
   const manifest::Model &model = *manifest.model();
   const manifest::Build &build = *manifest.build();
-  out.text("model      ").text(text_of(model.name())).text(" (")
-      .text(text_of(model.architecture())).text("), ").grouped(model.parameters())
-      .text(" parameters\nshape      ").number(model.layers()).text(" layers, width ")
-      .number(model.embedding_length()).text(", ").number(model.heads()).text(" heads of ")
-      .number(model.head_dim()).text(", ").number(model.kv_heads())
-      .text(" key/value heads, vocabulary ").grouped(static_cast<uint64_t>(program.vocab_size))
-      .text("\ncontext    ").grouped(static_cast<uint64_t>(program.context_length))
+  out.text("model      ")
+      .text(text_of(model.name()))
+      .text(" (")
+      .text(text_of(model.architecture()))
+      .text("), ")
+      .grouped(model.parameters())
+      .text(" parameters\nshape      ")
+      .number(model.layers())
+      .text(" layers, width ")
+      .number(model.embedding_length())
+      .text(", ")
+      .number(model.heads())
+      .text(" heads of ")
+      .number(model.head_dim())
+      .text(", ")
+      .number(model.kv_heads())
+      .text(" key/value heads, vocabulary ")
+      .grouped(static_cast<uint64_t>(program.vocab_size))
+      .text("\ncontext    ")
+      .grouped(static_cast<uint64_t>(program.context_length))
       .text(" tokens (the model allows ")
-      .grouped(static_cast<uint64_t>(model.model_context_length())).text(")\nsource     ")
-      .text(text_of(build.source_file())).text(" (").text(text_of(build.source_hash()))
+      .grouped(static_cast<uint64_t>(model.model_context_length()))
+      .text(")\nsource     ")
+      .text(text_of(build.source_file()))
+      .text(" (")
+      .text(text_of(build.source_hash()))
       .text(")\nquantize   ")
       .text(build.quantize() && build.quantize()->size() ? build.quantize()->c_str()
                                                          : "as in the source")
-      .text("\nbuilt      by ingot ").text(text_of(build.ingot_version())).text(" for ")
-      .text(text_of(build.target())).text(", ").text(text_of(build.isa())).text("\nmath       ")
-      .text(text_of(build.activations())).text(" activations, ").text(text_of(build.kv_cache()))
-      .text(" key/value cache\nsteps      prefill ").number(program.prefill_tokens)
-      .text(" tokens, score ").number(program.score_tokens).text("\nmemory     weights ");
+      .text("\nbuilt      by ingot ")
+      .text(text_of(build.ingot_version()))
+      .text(" for ")
+      .text(text_of(build.target()))
+      .text(", ")
+      .text(text_of(build.isa()))
+      .text("\nmath       ")
+      .text(text_of(build.activations()))
+      .text(" activations, ")
+      .text(text_of(build.kv_cache()))
+      .text(" key/value cache\nsteps      prefill ")
+      .number(program.prefill_tokens)
+      .text(" tokens, score ")
+      .number(program.score_tokens)
+      .text("\nmemory     weights ");
   mebibytes(out, program.weights_bytes);
   out.text(", arena ");
   mebibytes(out, program.arena_bytes);
   out.text("\nchat       ")
       .text(manifest.chat() ? "yes" : "no: ")
-      .text(manifest.chat() ? "" : text_of(manifest.chat_note())).text("\n");
+      .text(manifest.chat() ? "" : text_of(manifest.chat_note()))
+      .text("\n");
 }
 
 } // namespace
@@ -175,8 +202,10 @@ int run_info(Command &command) {
     return fail(command, "cannot start", INGOT_BAD_PROGRAM);
   Writer &out = command.out;
   if (command.options->mode == Mode::version) {
-    out.text(text_of(manifest->model()->name())).text(", compiled by ingot ")
-        .text(text_of(manifest->build()->ingot_version())).text("\n");
+    out.text(text_of(manifest->model()->name()))
+        .text(", compiled by ingot ")
+        .text(text_of(manifest->build()->ingot_version()))
+        .text("\n");
     return exit_ok;
   }
   if (!command.options->json) {

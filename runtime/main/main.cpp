@@ -1,9 +1,9 @@
 // The entry of a compiled program: parse the command line, open a session, run one mode.
 //
 // The link recipe of a program: crt1.o, crti.o, the program's objects (which define
-// `ingot_main_program`), libingot_runtime.a (which defines `main` and `ingot_barrier_wait`), libc, libm
-// and libgcc, crtn.o; statically or not. No C++ library and no unwinder of it: the runtime has no
-// exceptions, no RTTI, no heap and no static constructors.
+// `ingot_main_program`), libingot_runtime.a (which defines `main` and `ingot_barrier_wait`), libc,
+// libm and libgcc, crtn.o; statically or not. No C++ library and no unwinder of it: the runtime has
+// no exceptions, no RTTI, no heap and no static constructors.
 #include "runtime/main/command.h"
 
 #include "runtime/platform/host.h"
@@ -20,14 +20,22 @@ int dispatch(Command &command) {
   case Mode::version:
   case Mode::info:
     return run_info(command);
-  case Mode::chat: return run_chat(command);
-  case Mode::prompt: return run_prompt(command);
-  case Mode::logits: return run_logits(command);
-  case Mode::tokenize: return run_tokenize(command);
-  case Mode::detokenize: return run_detokenize(command);
-  case Mode::perplexity: return run_perplexity(command);
-  case Mode::bench: return run_bench(command);
-  case Mode::first_token: return run_first_token(command);
+  case Mode::chat:
+    return run_chat(command);
+  case Mode::prompt:
+    return run_prompt(command);
+  case Mode::logits:
+    return run_logits(command);
+  case Mode::tokenize:
+    return run_tokenize(command);
+  case Mode::detokenize:
+    return run_detokenize(command);
+  case Mode::perplexity:
+    return run_perplexity(command);
+  case Mode::bench:
+    return run_bench(command);
+  case Mode::first_token:
+    return run_first_token(command);
   }
   return exit_usage;
 }
@@ -39,7 +47,10 @@ int main(int argc, char **argv) {
   using namespace ingot::runtime;
   char out_buffer[16384], error_buffer[1024];
   Options options;
-  Command command{&ingot_main_program, &options, argv, nullptr,
+  Command command{&ingot_main_program,
+                  &options,
+                  argv,
+                  nullptr,
                   Writer(out_buffer, sizeof out_buffer, 1),
                   Writer(error_buffer, sizeof error_buffer, 2)};
   char message[256], help[256];

@@ -56,8 +56,8 @@ struct Option {
   const char *name;
   Kind kind;
   Mode mode;
-  size_t offset;          ///< of the field in Options
-  int64_t least, most;    ///< of integers
+  size_t offset;       ///< of the field in Options
+  int64_t least, most; ///< of integers
 };
 
 #define FIELD(name) offsetof(Options, name)
@@ -248,15 +248,19 @@ bool parse_options(int argc, char **argv, Options *options, char (&message)[256]
       break;
     case Kind::mode_text:
     case Kind::text:
-      memcpy(field, &value, sizeof value);
+      memcpy(field, static_cast<const void *>(&value), sizeof value);
       break;
     case Kind::flag:
       *field = 1;
       break;
     case Kind::integer:
       if (!parse_integer(value, found->least, found->most, &integer)) {
-        said.text(found->name).text(": '").bytes(value, strnlen(value, 64)).text("' is not a whole "
-            "number of at least ").number(found->least);
+        said.text(found->name)
+            .text(": '")
+            .bytes(value, strnlen(value, 64))
+            .text("' is not a whole "
+                  "number of at least ")
+            .number(found->least);
         if (found->most != INT32_MAX)
           said.text(" and at most ").number(found->most);
         return fail();
@@ -268,8 +272,10 @@ bool parse_options(int argc, char **argv, Options *options, char (&message)[256]
       break;
     case Kind::seed:
       if (!parse_integer(value, 0, INT64_MAX, &integer)) {
-        said.text("--seed: '").bytes(value, strnlen(value, 64)).text("' is not a whole number of at "
-            "least 0");
+        said.text("--seed: '")
+            .bytes(value, strnlen(value, 64))
+            .text("' is not a whole number of at "
+                  "least 0");
         return fail();
       }
       options->sampling.seed = static_cast<uint64_t>(integer);
@@ -279,8 +285,13 @@ bool parse_options(int argc, char **argv, Options *options, char (&message)[256]
       const bool positive = found->offset == offsetof(Options, sampling.repeat_penalty);
       if (!parse_real(value, &real) || real < 0 || (positive && !(real > 1e-30)) || real > 1e30 ||
           (found->most && real > static_cast<double>(found->most))) {
-        said.text(found->name).text(": '").bytes(value, strnlen(value, 64)).text("' is not a number ")
-            .text(positive ? "above 0" : found->most ? "from 0 to 1" : "of at least 0");
+        said.text(found->name)
+            .text(": '")
+            .bytes(value, strnlen(value, 64))
+            .text("' is not a number ")
+            .text(positive      ? "above 0"
+                  : found->most ? "from 0 to 1"
+                                : "of at least 0");
         return fail();
       }
       const auto narrow = static_cast<float>(real);

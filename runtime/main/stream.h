@@ -5,9 +5,9 @@
 
 namespace ingot::runtime {
 
-/// Passes text on to a writer, holding back the beginning of a sequence until the rest of it comes. For
-/// a terminal it drops control characters (a model must not send escape sequences there), except new
-/// line and tab.
+/// Passes text on to a writer, holding back the beginning of a sequence until the rest of it comes.
+/// For a terminal it drops control characters (a model must not send escape sequences there),
+/// except new line and tab.
 class TextStream {
 public:
   TextStream(Writer *out, bool terminal) : out(out), terminal(terminal) {}

@@ -39,12 +39,18 @@ static size_t digits_of(uint64_t value, char *out) { // least significant first
   return count;
 }
 
+/// Rounds half up; 0 <= value < 2^63.
+static uint64_t to_nearest(long double value) {
+  const auto whole = static_cast<uint64_t>(value);
+  return whole + (value - static_cast<long double>(whole) >= 0.5L);
+}
+
 Writer &Writer::number(int64_t value) {
   char digits[20];
   if (value < 0)
     bytes("-", 1);
-  size_t count = digits_of(value < 0 ? 0 - static_cast<uint64_t>(value)
-                                     : static_cast<uint64_t>(value), digits);
+  size_t count = digits_of(
+      value < 0 ? 0 - static_cast<uint64_t>(value) : static_cast<uint64_t>(value), digits);
   while (count)
     bytes(&digits[--count], 1);
   return *this;
@@ -76,8 +82,8 @@ Writer &Writer::fixed(double value, int decimals) {
     scale *= 10;
   if (value >= 9e18 / static_cast<double>(scale))
     return real(value);
-  const auto scaled =
-      static_cast<uint64_t>(static_cast<long double>(value) * static_cast<long double>(scale) + 0.5L);
+  const uint64_t scaled =
+      to_nearest(static_cast<long double>(value) * static_cast<long double>(scale));
   number(static_cast<int64_t>(scaled / scale));
   if (decimals) {
     bytes(".", 1);
@@ -90,7 +96,7 @@ Writer &Writer::fixed(double value, int decimals) {
 }
 
 Writer &Writer::real(double value) {
-  if (value != value || value - value != 0)
+  if (!__builtin_isfinite(value))
     return text(value != value ? "nan" : value < 0 ? "-inf" : "inf");
   if (value < 0) {
     bytes("-", 1);
@@ -109,7 +115,7 @@ Writer &Writer::real(double value) {
     scaled *= 10;
     --exponent;
   }
-  auto whole = static_cast<uint64_t>(scaled * 1e8L + 0.5L);
+  uint64_t whole = to_nearest(scaled * 1e8L);
   if (whole >= 1000000000) {
     whole /= 10;
     ++exponent;

@@ -10,8 +10,8 @@ namespace ingot::runtime {
 struct Writer {
   char *buffer;
   size_t capacity, used = 0;
-  int file;       ///< -1: memory only; what does not fit sets `error`
-  int error = 0;  ///< the first error of a write (platform/host.h); later output is dropped
+  int file;      ///< -1: memory only; what does not fit sets `error`
+  int error = 0; ///< the first error of a write (platform/host.h); later output is dropped
 
   Writer(char *buffer, size_t capacity, int file = -1)
       : buffer(buffer), capacity(capacity), file(file) {}
@@ -22,7 +22,8 @@ struct Writer {
   Writer &grouped(uint64_t value); ///< 1,234,567
   /// `decimals` <= 9 digits after the point, rounded half up; "nan", "inf" and "-inf" as such.
   Writer &fixed(double value, int decimals);
-  /// The shortest of at most 9 significant digits: 1e-05, 10000, 0.5. JSON's grammar for finite values.
+  /// The shortest of at most 9 significant digits: 1e-05, 10000, 0.5. JSON's grammar for finite
+  /// values.
   Writer &real(double value);
   /// A JSON string with quotes. Bytes that are not UTF-8 become U+FFFD.
   Writer &json_string(const char *data, size_t count);

@@ -12,7 +12,8 @@ const char *error_text(int code);
 
 /// Writes all of `data`.
 int write_all(int file, const void *data, size_t bytes);
-/// Reads at most `bytes`: *count is 0 at the end of the file. `interrupted` when a signal came first.
+/// Reads at most `bytes`: *count is 0 at the end of the file. `interrupted` when a signal came
+/// first.
 int read_some(int file, void *data, size_t bytes, size_t *count);
 constexpr int interrupted = 4;
 
@@ -35,8 +36,8 @@ uint64_t process_id();
 uint64_t entropy();
 uint64_t peak_resident_bytes();
 
-/// Starts this program again with `arguments` (0-terminated; [0] is its name), and measures the time
-/// from there to the first byte that it writes to its standard output; then waits for its end.
+/// Starts this program again with `arguments` (0-terminated; [0] is its name), and measures the
+/// time from there to the first byte that it writes to its standard output; then waits for its end.
 int time_to_first_byte(char *const *arguments, uint64_t *nanoseconds);
 
 } // namespace ingot::platform

@@ -1,7 +1,7 @@
-// What the runtime needs of a machine: memory, threads, waiting, a clock, the processor's name. A port
-// implements these functions and nothing else of the core; a machine without an operating system
-// runs one thread and leaves the waits empty. What only the command-line program needs (files,
-// terminal, signals) is apart, in platform/host.h.
+// What the runtime needs of a machine: memory, threads, waiting, a clock, the processor's name. A
+// port implements these functions and nothing else of the core; a machine without an operating
+// system runs one thread and leaves the waits empty. What only the command-line program needs
+// (files, terminal, signals) is apart, in platform/host.h.
 //
 // Thread rule: every function may be called from any thread.
 #pragma once

@@ -16,8 +16,7 @@ bool before(const Candidate &a, const Candidate &b) {
 bool after(const Candidate &a, const Candidate &b) { return before(b, a); }
 
 /// Restores the heap property (no child comes before its parent by `first`) below `at`.
-template <typename Order>
-void sift_down(Candidate *heap, int32_t count, int32_t at, Order first) {
+template <typename Order> void sift_down(Candidate *heap, int32_t count, int32_t at, Order first) {
   const Candidate moved = heap[at];
   for (int32_t child; (child = 2 * at + 1) < count; at = child) {
     if (child + 1 < count && first(heap[child + 1], heap[child]))
@@ -66,8 +65,6 @@ int32_t most_likely(const float *logits, int32_t vocab_size) {
   return best;
 }
 
-bool finite(float x) { return x - x == 0; }
-
 uint64_t aligned(uint64_t bytes) { return (bytes + 63) & ~uint64_t{63}; }
 
 } // namespace
@@ -93,29 +90,6 @@ double Random::uniform() {
   return static_cast<double>(high << 26 | low) * 0x1p-53;
 }
 
-double exp_of_negative(double x) {
-  if (!(x < 0))
-    return 1;
-  if (x < -708)
-    return 0;
-  // x = n ln 2 + r, |r| <= ln 2 / 2; ln 2 in two parts, the first with room for exact products.
-  constexpr double round = 0x1.8p52;
-  const double shifted = x * 0x1.71547652b82fep0 + round;
-  const double n = shifted - round;
-  const double r = (x - n * 0x1.62e42feep-1) - n * 0x1.a39ef35793c76p-33;
-  // Taylor's series to r^11 / 11!: the rest is below 2e-14.
-  double sum = 1.0 / 39916800;
-  constexpr double factors[] = {1.0 / 3628800, 1.0 / 362880, 1.0 / 40320, 1.0 / 5040, 1.0 / 720,
-                                1.0 / 120,     1.0 / 24,     1.0 / 6,     1.0 / 2,    1,
-                                1};
-  for (double factor : factors)
-    sum = sum * r + factor;
-  const uint64_t bits = static_cast<uint64_t>(static_cast<int64_t>(n) + 1023) << 52;
-  double power;
-  memcpy(&power, &bits, sizeof power);
-  return sum * power;
-}
-
 uint64_t Sampler::scratch_bytes(int32_t vocab_size) {
   const auto vocab = static_cast<uint64_t>(vocab_size);
   return aligned(vocab * sizeof(Candidate)) + aligned(vocab * sizeof(double)) +
@@ -135,10 +109,10 @@ void Sampler::attach(void *scratch, int32_t vocab_size) {
 }
 
 ingot_status Sampler::set(const ingot_sampling &sampling) {
-  const bool valid = finite(sampling.temperature) && sampling.temperature >= 0 &&
+  const bool valid = __builtin_isfinite(sampling.temperature) && sampling.temperature >= 0 &&
                      sampling.top_k >= 0 && sampling.top_p >= 0 && sampling.top_p <= 1 &&
                      sampling.min_p >= 0 && sampling.min_p <= 1 &&
-                     finite(sampling.repeat_penalty) && sampling.repeat_penalty > 0 &&
+                     __builtin_isfinite(sampling.repeat_penalty) && sampling.repeat_penalty > 0 &&
                      sampling.repeat_window >= -1;
   if (!valid)
     return INGOT_BAD_ARGUMENT;

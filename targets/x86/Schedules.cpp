@@ -14,10 +14,10 @@ int32_t ingot::lanesFor(int64_t value, int32_t most) {
 
 void X86Target::schedule(ScheduleRequest &request) const {
   for (LinearStage &stage : request.linears)
-    scheduleLinear(request, stage, request.outputs.front(), row);
+    scheduleLinear(request, stage, request.outputs.front());
   for (AttentionStage &stage : request.attentions)
-    scheduleAttention(request, stage, request.outputs.front(), row);
-  scheduleRows(request, row);
+    scheduleAttention(request, stage, request.outputs.front());
+  scheduleRows(request);
 }
 
 static void vectorize(Stage stage, Var var, int64_t extent) {
@@ -26,7 +26,7 @@ static void vectorize(Stage stage, Var var, int64_t extent) {
     stage.vectorize(var, lanes, extent % lanes ? TailStrategy::GuardWithIf : TailStrategy::RoundUp);
 }
 
-void ingot::scheduleRows(ScheduleRequest &request, const X86Machine &) {
+void ingot::scheduleRows(ScheduleRequest &request) {
   const int32_t max_tokens = request.spec.max_tokens;
   for (NormStage &norm : request.norms) {
     norm.inverse.compute_root().store_in(MemoryType::Stack).bound_storage(norm.t, max_tokens);

@@ -6,12 +6,10 @@
 
 namespace ingot {
 
-void scheduleLinear(ScheduleRequest &request, LinearStage &stage, OutputStage &output,
-                    const X86Machine &machine);
-void scheduleAttention(ScheduleRequest &request, AttentionStage &stage, OutputStage &output,
-                       const X86Machine &machine);
+void scheduleLinear(ScheduleRequest &request, LinearStage &stage, OutputStage &output);
+void scheduleAttention(ScheduleRequest &request, AttentionStage &stage, OutputStage &output);
 /// Norms and quantizations of rows, and outputs that are cut by tokens.
-void scheduleRows(ScheduleRequest &request, const X86Machine &machine);
+void scheduleRows(ScheduleRequest &request);
 
 /// The largest power of two that is at most `value` and `most`.
 int32_t lanesFor(int64_t value, int32_t most = 16);

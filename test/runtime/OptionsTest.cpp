@@ -14,16 +14,19 @@ struct Parsed {
   bool ok;
   Options options;
   std::string message, help;
+  std::vector<std::string> arguments; ///< what `options` points into
 };
 
 Parsed parse(std::vector<std::string> arguments) {
   arguments.insert(arguments.begin(), "program");
-  std::vector<char *> raw;
-  for (std::string &argument : arguments)
-    raw.push_back(argument.data());
   Parsed parsed;
+  parsed.arguments = std::move(arguments);
+  std::vector<char *> raw;
+  for (std::string &argument : parsed.arguments)
+    raw.push_back(argument.data());
   char message[256] = "", help[256] = "";
-  parsed.ok = parse_options(static_cast<int>(raw.size()), raw.data(), &parsed.options, message, help);
+  parsed.ok =
+      parse_options(static_cast<int>(raw.size()), raw.data(), &parsed.options, message, help);
   parsed.message = message;
   parsed.help = help;
   return parsed;

@@ -52,8 +52,8 @@ protected:
     line += " <" + (folder / "in").string() + " >" + (folder / "out").string() + " 2>" +
             (folder / "errors").string();
     const int status = std::system(line.c_str());
-    return {WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status),
-            read_file(folder / "out"), read_file(folder / "errors")};
+    return {WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status), read_file(folder / "out"),
+            read_file(folder / "errors")};
   }
 
   fs::path folder;
@@ -71,6 +71,12 @@ TEST_F(Program, HelpVersionInfo) {
                            "\"begin_user\": \"<|im_start|>user\\n\""})
     EXPECT_NE(json.out.find(part), std::string::npos) << part << "\n" << json.out;
   EXPECT_NE(run({"--info"}).out.find("1,234,567 parameters"), std::string::npos);
+}
+
+TEST_F(Program, FromC) {
+  const Result result = run({}, "", FAKE_C_PROGRAM);
+  EXPECT_EQ(result.code, 0) << result.errors;
+  EXPECT_EQ(result.out, "vwxyz");
 }
 
 TEST_F(Program, UsageErrors) {
@@ -92,8 +98,8 @@ TEST_F(Program, AnswersAndContinues) {
   for (const char *threads : {"1", "2", "7"})
     EXPECT_EQ(run({"-p", "Hello", "--temp", "0", "--threads", threads}).out,
               "abcdefghijklmnopqrstuvwxyz\n");
-  const std::vector<std::string> hot{"--raw", "-p", "a", "--temp", "50", "--top-k", "0", "--top-p",
-                                     "1", "-n", "30", "--seed"};
+  const std::vector<std::string> hot{"--raw", "-p",      "a", "--temp", "50", "--top-k",
+                                     "0",     "--top-p", "1", "-n",     "30", "--seed"};
   auto seeded = [&](const char *seed) {
     std::vector<std::string> arguments = hot;
     arguments.push_back(seed);
@@ -119,8 +125,8 @@ TEST_F(Program, FullContext) {
 TEST_F(Program, Logits) {
   const fs::path out = folder / "logits.npy";
   std::ofstream(folder / "ids") << "1, 2\n256 4 5 97\n";
-  const Result result = run({"--tokens", "@" + (folder / "ids").string(), "--logits", out.string(),
-                             "--threads", "3"});
+  const Result result = run(
+      {"--tokens", "@" + (folder / "ids").string(), "--logits", out.string(), "--threads", "3"});
   ASSERT_EQ(result.code, 0) << result.errors;
   const std::string bytes = read_file(out);
   const int32_t tokens[] = {1, 2, 256, 4, 5, 97};
@@ -129,7 +135,8 @@ TEST_F(Program, Logits) {
   for (int32_t i = 0; i < 6; ++i)
     for (int32_t j = 0; j < fake::vocab_size; ++j) {
       float value;
-      std::memcpy(&value, &bytes[128 + sizeof(float) * static_cast<size_t>(i * fake::vocab_size + j)],
+      std::memcpy(&value,
+                  &bytes[128 + sizeof(float) * static_cast<size_t>(i * fake::vocab_size + j)],
                   sizeof value);
       ASSERT_EQ(value, fake::logit(fake::chain_of(tokens, i + 1), tokens[i], j));
     }
@@ -155,7 +162,7 @@ TEST_F(Program, Logits) {
 }
 
 TEST_F(Program, FullDisk) {
-  const Result result = run({"--help"}, "", "sh' -c '" FAKE_PROGRAM " --help >/dev/full");
+  const Result result = run({"-c", FAKE_PROGRAM " --help >/dev/full"}, "", "/bin/sh");
   EXPECT_EQ(result.code, 1);
   EXPECT_NE(result.errors.find("No space left on device"), std::string::npos) << result.errors;
 }
@@ -183,12 +190,14 @@ TEST_F(Program, PerplexityIsThatOfTheLogits) {
       const uint64_t chain = fake::chain_of(tokens.data(), i);
       double sum = 0;
       for (int32_t j = 0; j < fake::vocab_size; ++j)
-        sum += std::exp(static_cast<double>(fake::logit(chain, tokens[static_cast<size_t>(i - 1)], j)));
+        sum += std::exp(
+            static_cast<double>(fake::logit(chain, tokens[static_cast<size_t>(i - 1)], j)));
       total += std::log(sum) - fake::logit(chain, tokens[static_cast<size_t>(i - 1)],
                                            tokens[static_cast<size_t>(i)]);
     }
   }
-  const Result result = run({"--perplexity", (folder / "text").string(), "--window", "32", "--json"});
+  const Result result =
+      run({"--perplexity", (folder / "text").string(), "--window", "32", "--json"});
   ASSERT_EQ(result.code, 0) << result.errors;
   double perplexity = 0;
   int count = 0, windows = 0;
@@ -205,8 +214,8 @@ TEST_F(Program, PerplexityIsThatOfTheLogits) {
 }
 
 TEST_F(Program, Bench) {
-  const Result result = run({"--bench", "--prompt-tokens", "40", "--gen-tokens", "20", "--depth", "30",
-                             "--reps", "2", "--json", "--threads", "2"});
+  const Result result = run({"--bench", "--prompt-tokens", "40", "--gen-tokens", "20", "--depth",
+                             "30", "--reps", "2", "--json", "--threads", "2"});
   ASSERT_EQ(result.code, 0) << result.errors;
   double prefill = 0, decode = 0, first = 0, resident = 0;
   int threads = 0;
@@ -226,12 +235,13 @@ TEST_F(Program, Bench) {
 
 TEST_F(Program, Conversation) {
   EXPECT_EQ(run({"--temp", "0"}, "hi\n").out, "abcdefghijklmnopqrstuvwxyz\n");
-  // 21 tokens, 26 of the answer, 26 of the second turn: its answer stops after the 24th token, which
-  // still comes from the 96th position. After /reset there is room.
+  // 21 tokens, 26 of the answer, 26 of the second turn: its answer stops after the 24th token,
+  // which still comes from the 96th position. After /reset there is room.
   const Result result = run({"--temp", "0"}, "hi\nagain\n/reset\nagain\n/frob\n/exit\nnot read\n");
   EXPECT_EQ(result.code, 0);
-  EXPECT_EQ(result.out, "abcdefghijklmnopqrstuvwxyz\nabcdefghijklmnopqrstuvwx\nThe conversation starts over.\n"
-                        "abcdefghijklmnopqrstuvwxyz\nunknown command /frob; /help lists them\n");
+  EXPECT_EQ(result.out,
+            "abcdefghijklmnopqrstuvwxyz\nabcdefghijklmnopqrstuvwx\nThe conversation starts over.\n"
+            "abcdefghijklmnopqrstuvwxyz\nunknown command /frob; /help lists them\n");
   EXPECT_EQ(run({"--temp", "0", "--raw"}, "x\r\n\ny").out, "yz\nz\n");
 }
 

@@ -23,8 +23,8 @@ struct Sampling {
 
   Sampling(int32_t vocab_size, ingot_sampling parameters) : vocab_size(vocab_size) {
     scratch.resize(Sampler::scratch_bytes(vocab_size) / 8 + 8);
-    auto *aligned = reinterpret_cast<void *>(
-        (reinterpret_cast<uintptr_t>(scratch.data()) + 63) & ~uintptr_t{63});
+    auto *aligned = reinterpret_cast<void *>((reinterpret_cast<uintptr_t>(scratch.data()) + 63) &
+                                             ~uintptr_t{63});
     sampler.attach(aligned, vocab_size);
     EXPECT_EQ(sampler.set(parameters), INGOT_OK);
   }
@@ -37,9 +37,7 @@ struct Sampling {
   }
 };
 
-ingot_sampling plain(float temperature = 1) {
-  return {temperature, 0, 1, 0, 1, 64, 42};
-}
+ingot_sampling plain(float temperature = 1) { return {temperature, 0, 1, 0, 1, 64, 42}; }
 
 /// Draws `count` times; how often each token came.
 std::map<int32_t, int> histogram(const std::vector<float> &logits, ingot_sampling parameters,
@@ -55,8 +53,8 @@ TEST(Random, MatchesThePublishedSequence) {
   // The first outputs that the PCG paper's reference program prints for seed 42, sequence 54.
   Random random;
   random.seed(42, 54);
-  for (uint32_t expected : {0xa15c02b7u, 0x7b47f409u, 0xba1d3330u, 0x83d2f293u, 0xbfa4784bu,
-                            0xcbed606eu})
+  for (uint32_t expected :
+       {0xa15c02b7u, 0x7b47f409u, 0xba1d3330u, 0x83d2f293u, 0xbfa4784bu, 0xcbed606eu})
     EXPECT_EQ(random.next(), expected);
 }
 
@@ -182,7 +180,7 @@ TEST(Sampler, RepetitionPenalty) {
   logits[35] = 1;
   EXPECT_EQ(sampling(logits), 0);
   EXPECT_EQ(sampling(logits, {0}), 35);
-  EXPECT_EQ(sampling(logits, {0, 0}), 35); // once, however often it occurs
+  EXPECT_EQ(sampling(logits, {0, 0}), 35);   // once, however often it occurs
   EXPECT_EQ(sampling(logits, {0, 5, 6}), 0); // outside the window
   EXPECT_EQ(sampling(logits, {0, 35}), 0);
   std::vector<float> negative(40, -9);
@@ -201,7 +199,8 @@ TEST(Sampler, ExtremeTemperaturesAndLogits) {
   EXPECT_EQ(histogram({1, 2, 3}, plain(1e30f), 500).size(), 3u);
   EXPECT_EQ(histogram({-huge, huge}, plain(1), 50).size(), 1u);
   EXPECT_EQ(histogram({-huge, huge}, plain(huge), 500).size(), 2u);
-  EXPECT_EQ(histogram({0, inf, -inf, inf}, plain(1e30f), 500), histogram({0, inf, -inf, inf}, plain(), 500));
+  EXPECT_EQ(histogram({0, inf, -inf, inf}, plain(1e30f), 500),
+            histogram({0, inf, -inf, inf}, plain(), 500));
   EXPECT_EQ(histogram({0, inf, -inf, inf}, plain(), 500).size(), 2u);
 }
 

@@ -1,7 +1,7 @@
-// Sessions over a fake program whose steps record their calls: how tokens are split into steps, that
-// no split changes the logits, and what every error leaves behind.
-#include "fake.h"
+// Sessions over a fake program whose steps record their calls: how tokens are split into steps,
+// that no split changes the logits, and what every error leaves behind.
 #include "runtime/core/session.h"
+#include "fake.h"
 #include "runtime/include/ingot.h"
 #include "runtime/main/conversation.h"
 
@@ -36,10 +36,22 @@ void recorded(const ingot_step_context *context, int32_t thread, int32_t threads
     ingot_interrupt(interrupt_after_step);
 }
 
-const ingot_program program = {
-    INGOT_PROGRAM_ABI, 0, manifest, sizeof manifest, nullptr, 0, (context_length + 1) * 8,
-    recorded<'d', false>, recorded<'p', false>, recorded<'s', true>, fake::prefill_tokens,
-    fake::score_tokens, fake::vocab_size, fake::logits_stride, context_length, 0};
+const ingot_program program = {INGOT_PROGRAM_ABI,
+                               0,
+                               manifest,
+                               sizeof manifest,
+                               nullptr,
+                               0,
+                               (context_length + 1) * 8,
+                               recorded<'d', false>,
+                               recorded<'p', false>,
+                               recorded<'s', true>,
+                               fake::prefill_tokens,
+                               fake::score_tokens,
+                               fake::vocab_size,
+                               fake::logits_stride,
+                               context_length,
+                               0};
 
 class Session : public testing::TestWithParam<int32_t> {
 protected:
@@ -75,8 +87,8 @@ TEST_P(Session, PrefillIsSplitAndOneTokenDecodes) {
   ASSERT_EQ(ingot_eval(session, tokens.data(), 17), INGOT_OK);
   ASSERT_EQ(ingot_eval(session, tokens.data() + 17, 1), INGOT_OK);
   ASSERT_EQ(ingot_eval(session, tokens.data() + 18, 3), INGOT_OK);
-  EXPECT_EQ(calls, (std::vector<Call>{{'p', 0, 8}, {'p', 8, 8}, {'d', 16, 1}, {'d', 17, 1},
-                                      {'p', 18, 3}}));
+  EXPECT_EQ(calls, (std::vector<Call>{
+                       {'p', 0, 8}, {'p', 8, 8}, {'d', 16, 1}, {'d', 17, 1}, {'p', 18, 3}}));
   EXPECT_EQ(ingot_position(session), 21);
   EXPECT_EQ(std::vector<int32_t>(ingot_history(session), ingot_history(session) + 21), tokens);
   expect_logits(tokens);
@@ -103,7 +115,8 @@ int32_t collect(void *user, int32_t first, int32_t rows, const float *logits, in
   all.firsts.push_back(first);
   all.counts.push_back(rows);
   for (int32_t i = 0; i < rows; ++i)
-    all.logits.insert(all.logits.end(), logits + i * stride, logits + i * stride + fake::vocab_size);
+    all.logits.insert(all.logits.end(), logits + i * stride,
+                      logits + i * stride + fake::vocab_size);
   return static_cast<int32_t>(all.firsts.size()) >= all.stop_after;
 }
 

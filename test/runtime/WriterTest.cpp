@@ -1,7 +1,7 @@
 // Numbers, JSON, UTF-8 boundaries, streamed text and the .npy header.
+#include "runtime/main/writer.h"
 #include "runtime/main/command.h"
 #include "runtime/main/stream.h"
-#include "runtime/main/writer.h"
 
 #include <gtest/gtest.h>
 
@@ -25,8 +25,9 @@ template <typename Write> std::string written(Write write) {
 TEST(Writer, Integers) {
   EXPECT_EQ(written([](Writer &w) { w.number(INT64_MIN); }), "-9223372036854775808");
   EXPECT_EQ(written([](Writer &w) { w.number(0).text(" ").number(-7); }), "0 -7");
-  EXPECT_EQ(written([](Writer &w) { w.grouped(1234567).text(" ").grouped(999).text(" ").grouped(0); }),
-            "1,234,567 999 0");
+  EXPECT_EQ(
+      written([](Writer &w) { w.grouped(1234567).text(" ").grouped(999).text(" ").grouped(0); }),
+      "1,234,567 999 0");
 }
 
 TEST(Writer, Reals) {
@@ -42,7 +43,8 @@ TEST(Writer, Reals) {
   EXPECT_EQ(real(-INFINITY), "-inf");
   std::mt19937_64 random(1);
   for (int i = 0; i < 2000; ++i) {
-    const double x = std::ldexp(static_cast<double>(random()), static_cast<int>(random() % 200) - 160);
+    const double x =
+        std::ldexp(static_cast<double>(random()), static_cast<int>(random() % 200) - 160);
     EXPECT_NEAR(std::strtod(real(x).c_str(), nullptr) / x, 1, 1e-8) << real(x);
   }
 }

@@ -32,10 +32,10 @@ int main() {
   std::vector<int32_t> stop{fake::im_end, fake::endoftext};
   std::vector<uint16_t> class_index(0x1100, 0);
   std::vector<uint8_t> class_blocks(256, 0);
-  auto tokenizer = CreateTokenizerDirect(
-      builder, "bpe", "gpt2", false, false, fake::im_start, fake::im_end, &stop, -1, &offsets,
-      &bytes, &kinds, &byte_tokens, &merge_keys, &merge_ranks, &merge_results, &special,
-      &class_index, &class_blocks);
+  auto tokenizer =
+      CreateTokenizerDirect(builder, "bpe", "gpt2", false, false, fake::im_start, fake::im_end,
+                            &stop, -1, &offsets, &bytes, &kinds, &byte_tokens, &merge_keys,
+                            &merge_ranks, &merge_results, &special, &class_index, &class_blocks);
   auto model = CreateModelDirect(builder, "llama", "Fake \"model\"", 1234567, 2, 64, 128, 4, 2, 16,
                                  fake::vocab_size, 96, 2048, 100000.0, 1e-5);
   std::vector<flatbuffers::Offset<flatbuffers::String>> features{builder.CreateString("sse2")};
@@ -46,8 +46,7 @@ int main() {
                                "<|im_end|>\n", "<|im_start|>assistant\n");
   std::vector<flatbuffers::Offset<Weight>> weights{
       CreateWeightDirect(builder, "blk.0.w", "Q4_1", "u4, g32, f16+f16", 64, 64, 0, 2560)};
-  auto manifest =
-      CreateManifestDirect(builder, model, build, chat, nullptr, tokenizer, &weights);
+  auto manifest = CreateManifestDirect(builder, model, build, chat, nullptr, tokenizer, &weights);
   FinishManifestBuffer(builder, manifest);
   for (size_t i = 0; i < builder.GetSize(); ++i)
     std::printf("%u,%s", builder.GetBufferPointer()[i], i % 20 == 19 ? "\n" : "");

@@ -21,7 +21,19 @@ void all(const ingot_step_context *context, int32_t thread, int32_t threads) {
 
 } // namespace
 
-extern "C" const ingot_program ingot_main_program = {
-    INGOT_PROGRAM_ABI, 0, manifest, sizeof manifest, weights, sizeof weights,
-    (FAKE_CONTEXT + 1) * 8, last, last, all, fake::prefill_tokens, fake::score_tokens,
-    fake::vocab_size, fake::logits_stride, FAKE_CONTEXT, 0};
+extern "C" const ingot_program ingot_main_program = {INGOT_PROGRAM_ABI,
+                                                     0,
+                                                     manifest,
+                                                     sizeof manifest,
+                                                     weights,
+                                                     sizeof weights,
+                                                     (FAKE_CONTEXT + 1) * 8,
+                                                     last,
+                                                     last,
+                                                     all,
+                                                     fake::prefill_tokens,
+                                                     fake::score_tokens,
+                                                     fake::vocab_size,
+                                                     fake::logits_stride,
+                                                     FAKE_CONTEXT,
+                                                     0};

@@ -9,7 +9,6 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <time.h>
-#include <ucontext.h>
 #include <unistd.h>
 
 #ifndef MADV_POPULATE_READ
@@ -22,18 +21,6 @@ namespace {
 // A frame of a kernel may be larger than one guard page, and its first write may be far down.
 constexpr uint64_t thread_guard_bytes = 1u << 20;
 constexpr uint64_t page_bytes = 4096; // the least that Linux maps; larger pages only save calls
-
-struct StackCall {
-  void (*run)(void *);
-  void *argument;
-  ucontext_t back, there;
-};
-
-// makecontext passes ints: the pointer travels in two halves.
-void stack_entry(unsigned low, unsigned high) {
-  auto *call = reinterpret_cast<StackCall *>((static_cast<uint64_t>(high) << 32) | low);
-  call->run(call->argument);
-}
 
 } // namespace
 
@@ -71,16 +58,25 @@ bool start_thread(Thread *thread, void *(*run)(void *), void *argument) {
 
 void join_thread(Thread thread) { pthread_join(static_cast<pthread_t>(thread.handle), nullptr); }
 
+// Not makecontext: it is not in every C library, and asks the kernel for the signal mask each time.
 void call_on_stack(void *stack, uint64_t bytes, void (*run)(void *), void *argument) {
-  StackCall call{run, argument, {}, {}};
-  getcontext(&call.there);
-  call.there.uc_stack.ss_sp = stack;
-  call.there.uc_stack.ss_size = bytes;
-  call.there.uc_link = &call.back;
-  const uint64_t address = reinterpret_cast<uint64_t>(&call);
-  makecontext(&call.there, reinterpret_cast<void (*)()>(stack_entry), 2,
-              static_cast<unsigned>(address), static_cast<unsigned>(address >> 32));
-  swapcontext(&call.back, &call.there);
+  void *top = static_cast<uint8_t *>(stack) + bytes; // a multiple of 16
+#if defined(__x86_64__)
+  // rbx keeps our stack pointer: `run` preserves it.
+  asm volatile("movq %%rsp, %%rbx\n\t"
+               "movq %[top], %%rsp\n\t"
+               "callq *%[run]\n\t"
+               "movq %%rbx, %%rsp"
+               : "+D"(argument), [run] "+r"(run), [top] "+r"(top)
+               :
+               : "rax", "rbx", "rcx", "rdx", "rsi", "r8", "r9", "r10", "r11", "memory", "cc", "st",
+                 "st(1)", "st(2)", "st(3)", "st(4)", "st(5)", "st(6)", "st(7)", "mm0", "mm1", "mm2",
+                 "mm3", "mm4", "mm5", "mm6", "mm7", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5",
+                 "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14",
+                 "xmm15");
+#else
+#error "call_on_stack: this processor's is not written yet"
+#endif
 }
 
 void wait_while_equal(const uint32_t *word, uint32_t value) {
@@ -108,17 +104,18 @@ uint64_t clock_ns() {
 }
 
 void populate(const void *memory, uint64_t bytes) {
-  const uint64_t begin = reinterpret_cast<uint64_t>(memory) & ~(page_bytes - 1);
-  const uint64_t end = reinterpret_cast<uint64_t>(memory) + bytes;
-  if (begin == end)
+  if (!bytes)
     return;
-  auto *first = reinterpret_cast<uint8_t *>(begin);
-  if (!madvise(first, end - begin, MADV_POPULATE_READ))
+  auto *first = static_cast<const uint8_t *>(memory);
+  const uint64_t before = reinterpret_cast<uint64_t>(memory) % page_bytes;
+  auto *page = const_cast<uint8_t *>(first - before);
+  if (!madvise(page, bytes + before, MADV_POPULATE_READ))
     return;
   // An older kernel: ask for read-ahead, then touch every page.
-  madvise(first, end - begin, MADV_WILLNEED);
-  for (uint64_t at = reinterpret_cast<uint64_t>(memory); at < end; at = (at | (page_bytes - 1)) + 1)
-    (void)*reinterpret_cast<const volatile uint8_t *>(at);
+  madvise(page, bytes + before, MADV_WILLNEED);
+  for (uint64_t at = 0; at < bytes; at += page_bytes)
+    (void)*const_cast<const volatile uint8_t *>(first + at);
+  (void)*const_cast<const volatile uint8_t *>(first + bytes - 1);
 }
 
 } // namespace ingot::platform

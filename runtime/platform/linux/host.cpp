@@ -27,10 +27,7 @@ void on_signal(int) { interrupt_handler(); }
 
 static_assert(interrupted == EINTR);
 
-const char *error_text(int code) {
-  const char *text = strerrordesc_np(code);
-  return text ? text : "unknown error";
-}
+const char *error_text(int code) { return strerror(code); }
 
 int write_all(int file, const void *data, size_t bytes) {
   auto *at = static_cast<const uint8_t *>(data);
@@ -67,8 +64,8 @@ int map_file(const char *path, const char **data, uint64_t *bytes) {
   } else if (!S_ISREG(status.st_mode)) {
     code = EINVAL;
   } else if (status.st_size > 0) {
-    void *memory = mmap(nullptr, static_cast<size_t>(status.st_size), PROT_READ, MAP_PRIVATE, file,
-                        0);
+    void *memory =
+        mmap(nullptr, static_cast<size_t>(status.st_size), PROT_READ, MAP_PRIVATE, file, 0);
     if (memory == MAP_FAILED) {
       code = errno;
     } else {

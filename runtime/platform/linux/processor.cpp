@@ -40,7 +40,8 @@ int32_t core_of(int32_t cpu) {
   char *at = path + strlen(path);
   while (length)
     *at++ = digits[--length];
-  strcpy(at, "/topology/thread_siblings_list");
+  constexpr char file[] = "/topology/thread_siblings_list";
+  memcpy(at, file, sizeof file);
   const int32_t first = first_number(path);
   return first < 0 ? cpu : first;
 }

@@ -22,7 +22,7 @@ struct AttentionKernel {
 };
 
 AttentionKernel attentionSpec(const Target &target, Heads shape, CodeKind kv, int32_t context,
-                    int32_t max_tokens) {
+                              int32_t max_tokens) {
   AttentionKernel s;
   SpecMaker make(max_tokens);
   make.spec.context = context;
@@ -92,7 +92,7 @@ void checkAttention(const Target &target, Heads shape, CodeKind kv, int32_t cont
         float sum = 0;
         for (int32_t d = 0; d < hd; ++d) {
           const float k = read(0, ((int64_t(kh) * (padded / 16) + p / 16) * hd + d) * 16 + p % 16);
-          sum = sum + k * q[d];
+          sum = std::fma(k, q[d], sum);
           exact[p] += double(k) * q[d];
         }
         scores[p] = sum * scale;
@@ -113,7 +113,7 @@ void checkAttention(const Target &target, Heads shape, CodeKind kv, int32_t cont
         double precise = 0;
         for (int32_t p = 0; p < keys; ++p) {
           const float v = read(1, (int64_t(kh) * padded + p) * hd + d);
-          sum = sum + scores[p] * v;
+          sum = std::fma(scores[p], v, sum);
           precise += exact[p] * v / total;
         }
         const float got = memory.get<float>(s.y)[t * stride + h * hd + d];
@@ -134,6 +134,21 @@ TEST(Attention, EqualsTheLoops) {
     checkAttention(*target, {2, 1, 128}, CodeKind::f16, 200, 40, 40, 131);
     checkAttention(*target, {2, 2, 128}, CodeKind::f32, 40, 1, 1, 17);
   }
+}
+
+TEST(Attention, RandomShapes) {
+  std::mt19937 random(7);
+  auto pick = [&](int from, int to) {
+    return std::uniform_int_distribution<int>(from, to)(random);
+  };
+  for (const auto &target : testTargets())
+    for (int i = 0; i < 12; ++i) {
+      const int32_t kv_heads = pick(1, 3), context = pick(33, 150);
+      const int32_t max_tokens = pick(0, 2) ? pick(2, 32) : 1, tokens = pick(1, max_tokens);
+      checkAttention(*target, {kv_heads * pick(1, 4), kv_heads, 16 * pick(1, 8)},
+                     pick(0, 1) ? CodeKind::f16 : CodeKind::f32, context, max_tokens, tokens,
+                     pick(0, context - tokens));
+    }
 }
 
 TEST(Attention, DecodeEqualsPrefillInAnySplit) {

@@ -35,9 +35,10 @@ void report(const char *name, const KernelSpec &spec, const Target &target, int3
       memory.setMatrix(int32_t(i), makeMatrix(spec.values[i], 1));
   const double time = seconds(kernel, memory, tokens, position);
   const KernelCost cost = kernelCost(spec, tokens, position);
-  std::printf("%-34s %9.1f us  %7.1f GMAC/s  %6.1f GB/s of weights and cache   (compiled in %.2f s)\n",
-              name, time * 1e6, double(cost.macs) / time / 1e9,
-              double(cost.weight_bytes + cost.cache_bytes) / time / 1e9, compile.count());
+  std::printf(
+      "%-34s %9.1f us  %7.1f GMAC/s  %6.1f GB/s of weights and cache   (compiled in %.2f s)\n",
+      name, time * 1e6, double(cost.macs) / time / 1e9,
+      double(cost.weight_bytes + cost.cache_bytes) / time / 1e9, compile.count());
 }
 
 void linear(const char *name, const Target &target, const Encoding &encoding, int64_t rows,
@@ -92,8 +93,8 @@ void rows(const Target &target, int32_t tokens) {
   const int32_t cache = rope.value(KernelValue::Kind::cache, 192);
   KernelOp &append = rope.op(Kind::append, {k, v, cache}, -1);
   append.kv_heads = 3, append.head_dim = 64;
-  report(("rope + append, tokens " + std::to_string(tokens)).c_str(), rope.finish(target, {q, cache}),
-         target, tokens);
+  report(("rope + append, tokens " + std::to_string(tokens)).c_str(),
+         rope.finish(target, {q, cache}), target, tokens);
 
   SpecMaker embed(tokens);
   const int32_t ids = embed.input(KernelValue::Kind::tokens, 0);

@@ -16,7 +16,7 @@ using Kind = KernelOp::Kind;
 
 namespace {
 
-const char *const machines[] = {"x86-64-v3",   "znver3",         "x86-64-v4", "cascadelake",
+const char *const machines[] = {"x86-64-v3",      "znver3",         "x86-64-v4", "cascadelake",
                                 "icelake-server", "sapphirerapids", "znver4"};
 const Encoding u4 = integers(CodeKind::u, 4, 32, CodeKind::f16, true);
 const Encoding i8 = integers(CodeKind::i, 8, 32, CodeKind::f16, false);
@@ -78,24 +78,23 @@ int count(llvm::StringRef text, llvm::StringRef mnemonic) {
 }
 
 std::vector<KernelSpec> someKernels(const Target &target) {
-  return {linearSpec(target, u4, 1),      linearSpec(target, i8, 1),
-          linearSpec(target, u4, 192),    linearSpec(target, i8, 192),
-          attentionSpec(target, 1, 2048), attentionSpec(target, 192, 2048),
-          normSpec(target, 1),            normSpec(target, 192),
-          anglesSpec(target)};
+  return {
+      linearSpec(target, u4, 1),   linearSpec(target, i8, 1),      linearSpec(target, u4, 192),
+      linearSpec(target, i8, 192), attentionSpec(target, 1, 2048), attentionSpec(target, 192, 2048),
+      normSpec(target, 1),         normSpec(target, 192),          anglesSpec(target)};
 }
 
 TEST(Code, VnniMachinesUseTheDotProduct) {
   for (const char *name : {"cascadelake", "icelake-server", "sapphirerapids", "znver4"})
     for (const Encoding &encoding : {u4, i8}) {
       const auto target = targetNamed(name);
-      // A group is 8 steps of 4 elements: one instruction each for one token, six times that for
-      // the tile of six.
+      // A group is 8 steps of 4 elements: one instruction each for every token of a tile.
       const std::string one = assembly(linearSpec(*target, encoding, 1), *target);
       EXPECT_EQ(count(one, "vpdpbusd"), 8) << name;
       EXPECT_EQ(count(one, "vpmaddwd") + count(one, "vpmaddubsw"), 0) << name;
-      const std::string many = assembly(linearSpec(*target, encoding, 192), *target);
-      EXPECT_EQ(count(many, "vpdpbusd"), 48) << name;
+      const KernelSpec spec = linearSpec(*target, encoding, 192);
+      const std::string many = assembly(spec, *target);
+      EXPECT_EQ(count(many, "vpdpbusd"), 8 * spec.tile.token_tile) << name;
       EXPECT_EQ(count(many, "vpmaddwd") + count(many, "vpmaddubsw"), 0) << name;
     }
 }
@@ -142,8 +141,8 @@ TEST(Code, ObjectsNeedOnlyTheCLibrary) {
     for (const KernelSpec &spec : someKernels(*target)) {
       llvm::Expected<std::string> object = compileKernel(spec, *target);
       ASSERT_TRUE(bool(object)) << llvm::toString(object.takeError());
-      auto file = llvm::object::ObjectFile::createObjectFile(
-          llvm::MemoryBufferRef(*object, "kernel.o"));
+      auto file =
+          llvm::object::ObjectFile::createObjectFile(llvm::MemoryBufferRef(*object, "kernel.o"));
       ASSERT_TRUE(bool(file));
       std::vector<std::string> defined;
       for (const llvm::object::SymbolRef &symbol : (*file)->symbols()) {
@@ -229,8 +228,8 @@ TEST(Code, ImpossibleKernelsAreErrors) {
 
   // A norm of the linear's own output needs all of it before the first block: found by Halide.
   SpecMaker order(1);
-  const int32_t q = order.input(KernelValue::Kind::quant, 64), gain = order.input(
-                    KernelValue::Kind::vector, 64);
+  const int32_t q = order.input(KernelValue::Kind::quant, 64),
+                gain = order.input(KernelValue::Kind::vector, 64);
   const int32_t m = order.matrix(*target, u4, 64, 64);
   const int32_t product = order.rowsOp(Kind::linear, {q, m}, 64);
   order.spec.ops.back().act_group = 32;

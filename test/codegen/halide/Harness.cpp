@@ -106,8 +106,8 @@ TestMatrix test::makeMatrix(const KernelValue &value, uint32_t seed, Codes kind)
         const uint8_t stored = uint8_t(c - e.minCode());
         // [k % ki][n][k / ki][g][block]
         const int64_t kk = k % part;
-        uint8_t &byte = m.packed_codes[(((block * m.groups + g) * steps + kk / ki) * lanes + n) * ki +
-                                       kk % ki];
+        uint8_t &byte =
+            m.packed_codes[(((block * m.groups + g) * steps + kk / ki) * lanes + n) * ki + kk % ki];
         byte |= k < part ? stored : uint8_t(stored << 4);
       }
     }
@@ -122,8 +122,8 @@ Memory::Memory(const KernelSpec &spec) {
     for (int32_t part = 0; part < bufferCount(spec.values[value], spec.kv); ++part) {
       Buffer &buffer = buffers[{value, part}];
       buffer.bytes = bufferBytes(spec, value, part);
-      buffer.data.reset(static_cast<uint8_t *>(
-          std::aligned_alloc(64, roundUp(buffer.bytes, 64) + kGuard)));
+      buffer.data.reset(
+          static_cast<uint8_t *>(std::aligned_alloc(64, roundUp(buffer.bytes, 64) + kGuard)));
       std::memset(buffer.data.get(), 0, buffer.bytes);
       std::memset(buffer.data.get() + buffer.bytes, kGuardByte,
                   roundUp(buffer.bytes, 64) + kGuard - buffer.bytes);
@@ -167,8 +167,8 @@ LoadedKernel::LoadedKernel(const KernelSpec &spec, const Target &target)
     ADD_FAILURE() << llvm::toString(object.takeError());
     return;
   }
-  static const bool initialized = !llvm::InitializeNativeTarget() &&
-                                  !llvm::InitializeNativeTargetAsmPrinter();
+  static const bool initialized =
+      !llvm::InitializeNativeTarget() && !llvm::InitializeNativeTargetAsmPrinter();
   EXPECT_TRUE(initialized);
   auto made = llvm::orc::LLJITBuilder().create();
   if (!made) {
@@ -176,8 +176,7 @@ LoadedKernel::LoadedKernel(const KernelSpec &spec, const Target &target)
     return;
   }
   jit->jit = std::move(*made);
-  auto error =
-      jit->jit->addObjectFile(llvm::MemoryBuffer::getMemBufferCopy(*object, spec.name));
+  auto error = jit->jit->addObjectFile(llvm::MemoryBuffer::getMemBufferCopy(*object, spec.name));
   auto symbol = error ? llvm::Expected<llvm::orc::ExecutorAddr>(std::move(error))
                       : jit->jit->lookup(spec.name);
   if (!symbol) {

@@ -1,5 +1,5 @@
-// What kernel tests share: specs by name, memory laid out as the contracts say, and compiled kernels
-// loaded into this process.
+// What kernel tests share: specs by name, memory laid out as the contracts say, and compiled
+// kernels loaded into this process.
 #pragma once
 
 #include "codegen/halide/Kernel.h"
@@ -74,9 +74,9 @@ public:
 struct TestMatrix {
   Encoding encoding;
   int64_t rows = 0, columns = 0, groups = 0;
-  std::vector<int16_t> codes;       ///< [rows][columns]
-  std::vector<float> scales, mins;  ///< [rows][groups], rounded to the layout's type
-  std::vector<float> floats;        ///< float encodings: [rows][columns]
+  std::vector<int16_t> codes;      ///< [rows][columns]
+  std::vector<float> scales, mins; ///< [rows][groups], rounded to the layout's type
+  std::vector<float> floats;       ///< float encodings: [rows][columns]
   std::vector<uint8_t> packed_codes, packed_scales, packed_mins;
 
   float at(int64_t row, int64_t column) const {

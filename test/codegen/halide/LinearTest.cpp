@@ -51,9 +51,8 @@ void checkLinear(const Target &target, const Encoding &encoding, Shape shape, bo
     for (float &v : source)
       v = codes == Codes::random ? normal(random) : 1.0f; // extremes: every activation is 127
     if (quantized)
-      twinQuantize(source.data(), shape.columns, group,
-                   memory.get<int8_t>(x) + t * shape.columns, memory.get<float>(x, 1) + t * groups,
-                   memory.get<int32_t>(x, 2) + t * groups);
+      twinQuantize(source.data(), shape.columns, group, memory.get<int8_t>(x) + t * shape.columns,
+                   memory.get<float>(x, 1) + t * groups, memory.get<int32_t>(x, 2) + t * groups);
     else
       std::memcpy(memory.get<float>(x) + t * roundUp(shape.columns, 16), source.data(),
                   4 * shape.columns);
@@ -61,7 +60,8 @@ void checkLinear(const Target &target, const Encoding &encoding, Shape shape, bo
   std::vector<float> before;
   if (residual >= 0) {
     memory.randomRows(residual, 5);
-    before.assign(memory.get<float>(residual), memory.get<float>(residual) + memory.bytes(residual) / 4);
+    before.assign(memory.get<float>(residual),
+                  memory.get<float>(residual) + memory.bytes(residual) / 4);
     memory.alias(y, residual); // in place
   }
   // Odd slices: 1, then 3 at a time.
@@ -76,11 +76,11 @@ void checkLinear(const Target &target, const Encoding &encoding, Shape shape, bo
   int wrong = 0;
   for (int32_t t = 0; t < shape.tokens; ++t) {
     auto dot = [&](int64_t row) {
-      return quantized ? twinLinear(matrix, row, memory.get<int8_t>(x) + t * shape.columns,
-                                    memory.get<float>(x, 1) + t * groups,
-                                    memory.get<int32_t>(x, 2) + t * groups, group)
-                       : twinLinear(matrix, row,
-                                    memory.get<float>(x) + t * roundUp(shape.columns, 16));
+      return quantized
+                 ? twinLinear(matrix, row, memory.get<int8_t>(x) + t * shape.columns,
+                              memory.get<float>(x, 1) + t * groups,
+                              memory.get<int32_t>(x, 2) + t * groups, group)
+                 : twinLinear(matrix, row, memory.get<float>(x) + t * roundUp(shape.columns, 16));
     };
     for (int64_t n = 0; n < out_rows; ++n) {
       float want;
@@ -111,7 +111,7 @@ const Encoding encodings[] = {
     integers(CodeKind::i, 6, 16, CodeKind::f32, false), // Q6_K widened
     integers(CodeKind::u, 2, 16, CodeKind::f32, true),
     integers(CodeKind::i, 3, 16, CodeKind::f32, false),
-    integers(CodeKind::i, 8, 0, CodeKind::f32, false),  // a scale a row
+    integers(CodeKind::i, 8, 0, CodeKind::f32, false), // a scale a row
     integers(CodeKind::i, 4, 0, CodeKind::f16, false),
 };
 
@@ -140,6 +140,30 @@ TEST(Linear, EveryEncodingFloat) {
       for (const Shape &shape : {Shape{40, 64, 1, 1}, Shape{33, 40, 13, 5}})
         checkLinear(*target, floats(kind), shape, false);
   }
+}
+
+TEST(Linear, LongRows) {
+  for (const auto &target : testTargets())
+    for (const Encoding &encoding : {encodings[0], encodings[2]})
+      for (int32_t tokens : {1, 8})
+        for (bool quantized : {true, false})
+          checkLinear(*target, encoding, {32, 1536, tokens, tokens}, quantized);
+}
+
+TEST(Linear, RandomShapes) {
+  std::mt19937 random(2024);
+  auto pick = [&](int from, int to) {
+    return std::uniform_int_distribution<int>(from, to)(random);
+  };
+  for (const auto &target : testTargets())
+    for (int i = 0; i < 24; ++i) {
+      const Encoding &encoding = encodings[pick(0, std::size(encodings) - 1)];
+      const int32_t max_tokens = pick(0, 3) ? pick(2, 40) : 1;
+      const Epilogue epilogue = pick(0, 1) ? Epilogue::none : Epilogue::residual;
+      checkLinear(*target, encoding,
+                  {pick(1, 90), 32 * pick(1, 9), max_tokens, pick(1, max_tokens)}, pick(0, 3) != 0,
+                  epilogue);
+    }
 }
 
 TEST(Linear, Epilogues) {

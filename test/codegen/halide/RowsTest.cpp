@@ -12,11 +12,14 @@ namespace {
 float halfRounded(float value) { return float(_Float16(value)); }
 
 TEST(Rows, EmbeddingReadsEveryPackedLayout) {
-  const Encoding encodings[] = {
-      integers(CodeKind::u, 4, 32, CodeKind::f16, true), integers(CodeKind::i, 8, 32, CodeKind::f16, false),
-      integers(CodeKind::i, 4, 64, CodeKind::f32, false), integers(CodeKind::i, 6, 16, CodeKind::f32, false),
-      integers(CodeKind::i, 8, 0, CodeKind::f32, false), floats(CodeKind::f16), floats(CodeKind::bf16),
-      floats(CodeKind::f32)};
+  const Encoding encodings[] = {integers(CodeKind::u, 4, 32, CodeKind::f16, true),
+                                integers(CodeKind::i, 8, 32, CodeKind::f16, false),
+                                integers(CodeKind::i, 4, 64, CodeKind::f32, false),
+                                integers(CodeKind::i, 6, 16, CodeKind::f32, false),
+                                integers(CodeKind::i, 8, 0, CodeKind::f32, false),
+                                floats(CodeKind::f16),
+                                floats(CodeKind::bf16),
+                                floats(CodeKind::f32)};
   for (const auto &target : testTargets())
     for (const Encoding &encoding : encodings)
       for (int32_t tokens : {1, 7}) {
@@ -61,9 +64,11 @@ TEST(Rows, NormAlone) {
         EXPECT_TRUE(memory.intact());
         std::vector<float> want(width);
         for (int32_t t = 0; t < tokens; ++t) {
-          twinNorm(memory.get<float>(x) + t * stride, memory.get<float>(gain), 1e-5f, width, want.data());
+          twinNorm(memory.get<float>(x) + t * stride, memory.get<float>(gain), 1e-5f, width,
+                   want.data());
           for (int64_t c = 0; c < width; ++c)
-            ASSERT_EQ(memory.get<float>(y)[t * stride + c], want[c]) << width << " " << t << " " << c;
+            ASSERT_EQ(memory.get<float>(y)[t * stride + c], want[c])
+                << width << " " << t << " " << c;
         }
       }
 }
@@ -254,7 +259,8 @@ void checkRopeAppend(const Target &target, int32_t heads, int32_t kv_heads, int3
     if (p < position || p >= position + tokens)
       for (int32_t h = 0; h < kv_heads; ++h)
         for (int32_t d = 0; d < head_dim; ++d) {
-          ASSERT_EQ(read(0, ((int64_t(h) * (padded / 16) + p / 16) * head_dim + d) * 16 + p % 16), 0);
+          ASSERT_EQ(read(0, ((int64_t(h) * (padded / 16) + p / 16) * head_dim + d) * 16 + p % 16),
+                    0);
           ASSERT_EQ(read(1, (int64_t(h) * padded + p) * head_dim + d), 0);
         }
 }

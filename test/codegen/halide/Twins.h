@@ -1,5 +1,6 @@
 // The kernels as plain loops: the same operations on floats in the same order, so that results are
-// compared bit for bit. Compiled without contraction into fused operations.
+// compared bit for bit. Running sums of products are fused (one rounding a step), nothing else is:
+// compiled without contraction.
 #pragma once
 
 #include "test/codegen/halide/Harness.h"
@@ -26,7 +27,8 @@ inline float twinExp(float x) {
   const float n = std::nearbyint(x * 1.44269504088896341f);
   float r = x - n * 0.693359375f;
   r = r - n * -2.12194440e-4f;
-  const float coefficients[] = {1.0f / 5040, 1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1, 1};
+  const float coefficients[] = {1.0f / 5040, 1.0f / 720, 1.0f / 120, 1.0f / 24,
+                                1.0f / 6,    0.5f,       1,          1};
   float p = coefficients[0];
   for (int i = 1; i < 8; ++i)
     p = p * r + coefficients[i];
@@ -37,7 +39,7 @@ inline float twinExp(float x) {
 inline void twinNorm(const float *x, const float *gain, float eps, int64_t width, float *y) {
   float lanes[16] = {};
   for (int64_t c = 0; c < width; ++c)
-    lanes[c % 16] += x[c] * x[c];
+    lanes[c % 16] = std::fma(x[c], x[c], lanes[c % 16]);
   const float inverse = 1.0f / std::sqrt(sum16(lanes) * float(1.0 / double(width)) + eps);
   for (int64_t c = 0; c < width; ++c)
     y[c] = x[c] * inverse * gain[c];
@@ -72,9 +74,9 @@ inline float twinLinear(const TestMatrix &m, int64_t row, const int8_t *codes, c
     for (int32_t k = 0; k < group; ++k)
       acc += int32_t(m.codes[row * m.columns + g * group + k]) * codes[g * group + k];
     const int64_t at = row * m.groups + g * group / weight_group;
-    y = y + float(acc) * (m.scales[at] * scales[g]);
+    y = std::fma(float(acc), m.scales[at] * scales[g], y);
     if (!m.encoding.symmetric())
-      y = y + m.mins[at] * (scales[g] * float(sums[g]));
+      y = std::fma(m.mins[at], scales[g] * float(sums[g]), y);
   }
   return y;
 }
@@ -83,7 +85,7 @@ inline float twinLinear(const TestMatrix &m, int64_t row, const int8_t *codes, c
 inline float twinLinear(const TestMatrix &m, int64_t row, const float *x) {
   float y = 0;
   for (int64_t k = 0; k < m.columns; ++k)
-    y = y + m.at(row, k) * x[k];
+    y = std::fma(m.at(row, k), x[k], y);
   return y;
 }
 

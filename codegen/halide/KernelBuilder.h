@@ -1,0 +1,174 @@
+// Builds one kernel: the class that Builder.cpp (buffers) and Ops*.cpp (one function per op kind)
+// define together.
+//
+// Values of rows are expressions in (column, token) until something that needs a loop of its own (a
+// linear, a norm, a quantization, attention) turns them into Funcs; the target schedules those.
+//
+// Sums of floats have one order, whatever the tile: groups, columns, channels and positions in
+// order; squares and softmax weights in 16 partial sums (index mod 16), then a fixed tree.
+// Pipelines use strict float operations, so decode and prefill give the same bits.
+#pragma once
+
+#include "codegen/halide/Builder.h"
+#include "codegen/halide/Kernel.h"
+#include "codegen/halide/Math.h"
+#include "support/Error.h"
+#include "targets/Target.h"
+
+#include <functional>
+#include <optional>
+
+namespace ingot {
+
+using Halide::Expr, Halide::Func, Halide::ImageParam, Halide::RDom, Halide::Type, Halide::Var;
+
+inline int64_t roundUp(int64_t value, int64_t to) { return (value + to - 1) / to * to; }
+
+/// Rows as expressions: at(column, token); pair(i, half, head, token) where heads are rotated.
+struct Rows {
+  int64_t width = 0;
+  std::function<Expr(Expr, Expr)> at;
+  std::function<Expr(Expr, Expr, Expr)> block;            ///< (n, nb, token); column = nb * 16 + n
+  std::function<Expr(Expr, Expr, Expr, Expr)> pair, head; ///< head: (d, head, _, token)
+  int32_t head_dim = 0;
+  bool interleaved = false;
+};
+
+struct Quant {
+  Func codes, scales, sums; // (k, t), (g, t), (g, t)
+  int32_t group = 32;
+};
+
+struct Matrix {
+  const KernelValue *value = nullptr;
+  ImageParam codes, scales, mins;
+};
+
+struct Value {
+  std::optional<Rows> rows;
+  std::optional<Quant> quant;
+  std::optional<Matrix> matrix;
+  std::optional<ImageParam> buffer, second; // tokens, vector, angles; keys and values of a cache
+  int32_t quantize_stage = -1;
+};
+
+/// Bounds and strides of a buffer, fastest dimension first: nothing is read from the argument.
+template <typename Buffer>
+void setShape(Buffer buffer, const std::vector<Expr> &extents,
+              const std::vector<int64_t> &strides) {
+  for (size_t i = 0; i < extents.size(); ++i)
+    buffer.dim(int(i)).set_bounds(0, extents[i]).set_stride(int32_t(strides[i]));
+}
+
+inline std::vector<int64_t> denseStrides(const std::vector<int64_t> &extents) {
+  std::vector<int64_t> strides;
+  int64_t stride = 1;
+  for (int64_t extent : extents) {
+    strides.push_back(stride);
+    stride *= extent;
+  }
+  return strides;
+}
+
+/// A stored float as f32; bf16 is the upper half of one.
+inline Expr widen(Expr stored) {
+  if (stored.type() == Halide::UInt(16))
+    return Halide::reinterpret<float>(Halide::cast<uint32_t>(stored) << 16);
+  return Halide::cast<float>(stored);
+}
+
+class KernelBuilder {
+public:
+  KernelBuilder(const KernelSpec &spec, const ingot::Target &target)
+      : spec(spec), target(target), out{Halide::Pipeline(), {}, {spec, {}, {}, {}, {}, {}}, false} {
+  }
+
+  llvm::Expected<BuiltKernel> build();
+
+private:
+  using Step = llvm::Error (KernelBuilder::*)(const KernelOp &);
+  static Step stepFor(KernelOp::Kind kind);
+
+  llvm::Error fail(const llvm::Twine &message) {
+    return inputError("kernel " + spec.name, "", message);
+  }
+
+  ImageParam input(Type type, const std::string &name, const std::vector<int64_t> &extents) {
+    ImageParam param(type, int(extents.size()), name);
+    std::vector<Expr> bounds(extents.begin(), extents.end());
+    for (size_t i = 0; i < extents.size(); ++i)
+      bounds[i] = Expr(int32_t(extents[i]));
+    setShape(param, bounds, denseStrides(extents));
+    int64_t elements = 1;
+    for (int64_t extent : extents)
+      elements *= extent;
+    out.large_buffers |= elements > INT32_MAX;
+    out.arguments.push_back(param);
+    return param;
+  }
+
+  Rows bufferRows(ImageParam param, int64_t width) {
+    Rows rows;
+    rows.width = width;
+    rows.at = [param](Expr c, Expr t) { return param(c, t); };
+    return rows;
+  }
+
+  static Expr blockOf(const Rows &rows, Expr n, Expr nb, Expr t) {
+    return rows.block ? rows.block(n, nb, t) : rows.at(nb * 16 + n, t);
+  }
+  static Expr pairOf(const Rows &rows, int32_t head_dim, bool interleaved, Expr i, Expr half,
+                     Expr head, Expr t) {
+    if (rows.pair && rows.head_dim == head_dim && rows.interleaved == interleaved)
+      return rows.pair(i, half, head, t);
+    return interleaved ? rows.at(head * head_dim + 2 * i + half, t)
+                       : rows.at(head * head_dim + half * (head_dim / 2) + i, t);
+  }
+
+  llvm::Error embedding(const KernelOp &op);
+  llvm::Error rmsNorm(const KernelOp &op);
+  llvm::Error quantize(const KernelOp &op);
+  llvm::Error linear(const KernelOp &op);
+  llvm::Error linearFloat(const KernelOp &op);
+  llvm::Error add(const KernelOp &op);
+  llvm::Error siluMul(const KernelOp &op);
+  llvm::Error lastToken(const KernelOp &op);
+  llvm::Error ropeAngles(const KernelOp &op);
+  llvm::Error rope(const KernelOp &op);
+  llvm::Error slice(const KernelOp &op);
+  llvm::Error append(const KernelOp &op);
+  llvm::Error attention(const KernelOp &op);
+
+  void declareInput(int32_t index);
+  void declareCache(Value &value);
+  llvm::Error finishOutput(int32_t index);
+  void linearResult(const KernelOp &op, LinearStage stage);
+  void outputBuffer(Func func, const std::vector<Expr> &extents,
+                    const std::vector<int64_t> &strides) {
+    setShape(func.output_buffer(), extents, strides);
+    functions.push_back(func);
+  }
+
+  const KernelSpec &spec;
+  const ingot::Target &target;
+  BuiltKernel out;
+  std::vector<Value> values;
+  std::vector<Func> functions;
+  Halide::Param<int32_t> begin{"slice_begin"}, extent{"slice_extent"}, tokens{"tokens"},
+      position{"position"};
+  int64_t padded_tokens = 1;
+  int32_t tile = 1;
+  SliceAxis axis = SliceAxis::tokens;
+  bool one_token = false; ///< the output has one row whatever `tokens` is
+
+  Expr tokenCount() { return spec.max_tokens == 1 ? Expr(1) : Expr(tokens); }
+  Expr paddedTokenCount() {
+    return spec.max_tokens == 1 ? Expr(1) : (Expr(tokens) + (tile - 1)) / tile * tile;
+  }
+  /// Index of the first slice when slices are tokens; with a single one it is 0.
+  Expr firstSlice() { return axis == SliceAxis::tokens && singleToken() ? Expr(0) : Expr(begin); }
+  Expr sliceCount() { return axis == SliceAxis::tokens && singleToken() ? Expr(1) : Expr(extent); }
+  bool singleToken() const { return spec.max_tokens == 1 || one_token; }
+};
+
+} // namespace ingot

@@ -1,0 +1,177 @@
+// Linear layers, over quantized and float activations.
+#include "codegen/halide/KernelBuilder.h"
+
+using namespace ingot;
+using namespace Halide;
+
+namespace {
+
+/// A step of a group as a step of one of its halves. Bounds inference does not see that both sides
+/// of the selection stay inside.
+Expr inHalf(Expr step, int32_t half) {
+  return unsafe_promise_clamped(select(step < half, step, step - half), 0, half - 1);
+}
+
+} // namespace
+
+void KernelBuilder::linearResult(const KernelOp &op, LinearStage stage) {
+  Rows y;
+  y.width = spec.values[op.operands[1]].height;
+  Func result = stage.result;
+  y.block = [result](Expr n, Expr nb, Expr t) -> Expr { return result(n, nb, t); };
+  y.at = [result](Expr c, Expr t) -> Expr { return result(c % 16, c / 16, t); };
+  values[op.result].rows = y;
+  out.request.linears.push_back(stage);
+}
+
+llvm::Error KernelBuilder::linear(const KernelOp &op) {
+  Value &activations = values[op.operands[0]];
+  if (!values[op.operands[1]].matrix)
+    return fail("linear takes a matrix");
+  if (!activations.quant)
+    return linearFloat(op);
+  const Quant x = *activations.quant;
+  const Matrix matrix = *values[op.operands[1]].matrix;
+  const KernelValue &value = *matrix.value;
+  const PackedLayout &layout = value.layout;
+  const Encoding &encoding = value.encoding;
+  if (encoding.isFloat())
+    return fail("a float matrix needs float activations");
+  const int32_t group = x.group, ki = layout.k_inner;
+  const int32_t weight_group = int32_t(encoding.groupElements(value.width));
+  if (weight_group % group)
+    return fail("weight groups of " + llvm::Twine(weight_group) +
+                " are not whole activation groups of " + llvm::Twine(group));
+
+  LinearStage s;
+  s.packed_codes = layout.code_bits == 4;
+  s.form = ki == 4                                            ? DotForm::quads
+           : s.packed_codes && target.machine().dot_saturates ? DotForm::saturating_pairs
+                                                              : DotForm::widened_pairs;
+  s.rows = layout.rows;
+  s.k_inner = ki;
+  s.steps = group / ki;
+  s.groups = int32_t(value.width / group);
+  Var n("n"), nb("nb"), t("lt"), g("g"), q("q"), b("b"), h("part"), k("k");
+  s.n = n, s.nb = nb, s.t = t, s.g = g, s.q = q, s.b = b, s.h = h, s.k = k;
+  const int32_t ratio = weight_group / group;
+
+  // Staged in a Func of its own: an inlined mask lets Halide narrow the codes to i8, and u8 x i8 is
+  // the only product that the dot instructions take.
+  s.codes = Func("unpacked");
+  Expr step = ratio == 1 ? Expr(q) : (g % ratio) * s.steps + q,
+       wg = ratio == 1 ? Expr(g) : g / ratio;
+  Expr code;
+  if (s.packed_codes) {
+    const int32_t half = weight_group / 2 / ki;
+    Expr j = ratio == 1 ? step % half : inHalf(step, half);
+    Expr byte = matrix.codes(b, n, j, wg, nb);
+    code = select(step < half, byte & cast<uint8_t>(15), byte >> cast<uint8_t>(4));
+  } else {
+    code = matrix.codes(b, n, step, wg, nb);
+  }
+  s.codes(b, n, q, g, nb) = s.form == DotForm::widened_pairs ? cast<int16_t>(code) : code;
+
+  s.scales = Func("weight_scales");
+  s.scales(n, g, nb) = cast<float>(matrix.scales(n, wg, nb));
+  Expr start = encoding.minCode() ? x.sums(g, t) * encoding.minCode() : Expr(0);
+
+  s.accumulator = Func("dots");
+  if (s.form == DotForm::saturating_pairs) {
+    s.parts = group / 16;
+    RDom r(0, 2, 0, 8, "step");
+    s.pairs = Func("dots16");
+    s.pairs(n, h, g, nb, t) = cast<int16_t>(0);
+    s.pairs(n, h, g, nb, t) = saturating_add(
+        s.pairs(n, h, g, nb, t), cast<int16_t>(s.codes(r.x, n, h * 8 + r.y, g, nb)) *
+                                     cast<int16_t>(x.codes(r.x + 2 * r.y + 16 * h + g * group, t)));
+    s.step_x = r.x, s.step_y = r.y;
+    Expr sum = cast<int32_t>(s.pairs(n, 0, g, nb, t));
+    for (int32_t part = 1; part < s.parts; ++part)
+      sum = sum + cast<int32_t>(s.pairs(n, part, g, nb, t));
+    s.accumulator(n, g, nb, t) = encoding.minCode() ? sum + start : sum;
+  } else {
+    RDom r(0, ki, 0, s.steps, "step");
+    Expr activation = cast<int32_t>(x.codes(r.x + ki * r.y + g * group, t));
+    if (s.form == DotForm::widened_pairs) {
+      s.wide = Func("wide_activations");
+      s.wide(k, g, t) = cast<int16_t>(x.codes(k + g * group, t));
+      activation = cast<int32_t>(s.wide(r.x + ki * r.y, g, t));
+    }
+    s.accumulator(n, g, nb, t) = start;
+    s.accumulator(n, g, nb, t) += cast<int32_t>(s.codes(r.x, n, r.y, g, nb)) * activation;
+    s.step_x = r.x, s.step_y = r.y;
+  }
+
+  s.result = Func("linear");
+  RDom rg(0, s.groups, "rg");
+  s.group = rg.x;
+  s.result(n, nb, t) = 0.0f;
+  Expr term = cast<float>(s.accumulator(n, rg, nb, t)) * (s.scales(n, rg, nb) * x.scales(rg, t));
+  Expr sum = s.result(n, nb, t) + term;
+  if (!encoding.symmetric()) {
+    s.mins = Func("weight_mins");
+    s.mins(n, g, nb) = cast<float>(matrix.mins(n, wg, nb));
+    s.sums = Func("scaled_sums");
+    s.sums(g, t) = x.scales(g, t) * cast<float>(x.sums(g, t));
+    sum = sum + s.mins(n, rg, nb) * s.sums(rg, t);
+  }
+  s.result(n, nb, t) = sum;
+  linearResult(op, s);
+  return llvm::Error::success();
+}
+
+/// y[n, t] = sum over k in order of decode(w[n, k]) * x[k, t]
+llvm::Error KernelBuilder::linearFloat(const KernelOp &op) {
+  if (!values[op.operands[0]].rows)
+    return fail("linear takes rows or a quantized value");
+  const Rows x = *values[op.operands[0]].rows;
+  const Matrix matrix = *values[op.operands[1]].matrix;
+  const KernelValue &value = *matrix.value;
+  const PackedLayout &layout = value.layout;
+  const Encoding &encoding = value.encoding;
+  if (x.width != value.width)
+    return fail("rows of " + llvm::Twine(x.width) + " columns meet a matrix of " +
+                llvm::Twine(value.width));
+
+  LinearStage s;
+  s.form = DotForm::floats;
+  s.rows = layout.rows;
+  Var n("n"), nb("nb"), t("lt"), g("g"), q("q"), b("b");
+  s.n = n, s.nb = nb, s.t = t, s.g = g, s.q = q, s.b = b;
+  s.codes = Func("decoded");
+  if (encoding.isFloat()) {
+    s.k_inner = 1;
+    s.steps = value.width % 16 ? 1 : 16;
+    s.groups = int32_t(value.width) / s.steps;
+    s.codes(b, n, q, g, nb) = widen(matrix.codes(n, b + q + g * s.steps, nb));
+  } else {
+    const int32_t weight_group = int32_t(encoding.groupElements(value.width));
+    const int32_t ki = layout.k_inner, group = weight_group % 32 ? 16 : 32;
+    const int32_t ratio = weight_group / group;
+    s.k_inner = ki;
+    s.steps = group / ki;
+    s.groups = int32_t(value.width / group);
+    Expr step = (g % ratio) * s.steps + q, wg = g / ratio, code;
+    if (layout.code_bits == 4) {
+      const int32_t half = weight_group / 2 / ki;
+      Expr byte = matrix.codes(b, n, inHalf(step, half), wg, nb);
+      code = select(step < half, byte & cast<uint8_t>(15), byte >> cast<uint8_t>(4));
+    } else {
+      code = matrix.codes(b, n, step, wg, nb);
+    }
+    Expr decoded = cast<float>(cast<int32_t>(code) + encoding.minCode()) *
+                   cast<float>(matrix.scales(n, wg, nb));
+    if (!encoding.symmetric())
+      decoded = decoded + cast<float>(matrix.mins(n, wg, nb));
+    s.codes(b, n, q, g, nb) = decoded;
+  }
+  RDom r(0, s.k_inner, 0, s.steps, 0, s.groups, "rk");
+  s.step_x = r.x, s.step_y = r.y, s.group = r.z;
+  s.result = Func("linear");
+  s.result(n, nb, t) = 0.0f;
+  s.result(n, nb, t) +=
+      s.codes(r.x, n, r.y, r.z, nb) * x.at(r.x + s.k_inner * r.y + s.k_inner * s.steps * r.z, t);
+  linearResult(op, s);
+  return llvm::Error::success();
+}

@@ -1,0 +1,226 @@
+// Ops that work on one row at a time.
+#include "codegen/halide/KernelBuilder.h"
+
+using namespace ingot;
+using namespace Halide;
+
+/// rows[c, t] = code[c] * scale + min of row tokens[t] of a packed matrix.
+llvm::Error KernelBuilder::embedding(const KernelOp &op) {
+  ImageParam ids = *values[op.operands[0]].buffer;
+  const Matrix matrix = *values[op.operands[1]].matrix;
+  const KernelValue &value = *matrix.value;
+  const PackedLayout layout = value.layout;
+  const Encoding encoding = value.encoding;
+  Rows rows;
+  rows.width = value.width;
+  rows.at = [=](Expr c, Expr t) -> Expr {
+    Expr row = clamp(ids(t), 0, int32_t(value.height - 1));
+    Expr n = row % layout.rows, nb = row / layout.rows;
+    if (encoding.isFloat())
+      return widen(matrix.codes(n, c, nb));
+    const int32_t group = int32_t(encoding.groupElements(value.width));
+    Expr wg = c / group, within = c % group, code;
+    if (layout.code_bits == 4) {
+      Expr k = within % (group / 2);
+      Expr byte = matrix.codes(k % layout.k_inner, n, k / layout.k_inner, wg, nb);
+      code = select(within < group / 2, byte & cast<uint8_t>(15), byte >> cast<uint8_t>(4));
+    } else {
+      code = matrix.codes(within % layout.k_inner, n, within / layout.k_inner, wg, nb);
+    }
+    Expr result = cast<float>(cast<int32_t>(code) + encoding.minCode()) *
+                  cast<float>(matrix.scales(n, wg, nb));
+    if (!encoding.symmetric())
+      result = result + cast<float>(matrix.mins(n, wg, nb));
+    return result;
+  };
+  values[op.result].rows = rows;
+  return llvm::Error::success();
+}
+
+/// y[c, t] = x[c, t] * (1 / sqrt(mean(x^2) + eps)) * gain[c]   (Zhang & Sennrich 2019)
+llvm::Error KernelBuilder::rmsNorm(const KernelOp &op) {
+  if (!values[op.operands[0]].rows || !values[op.operands[1]].buffer)
+    return fail("rms_norm takes rows and a vector");
+  const Rows x = *values[op.operands[0]].rows;
+  ImageParam gain = *values[op.operands[1]].buffer;
+  const int32_t width = int32_t(x.width);
+
+  NormStage stage;
+  stage.l = Var("norm_lane");
+  stage.t = Var("norm_t");
+  stage.partial = Func("norm_partial");
+  stage.inverse = Func("norm_inverse");
+  RDom r(0, (width + 15) / 16, "norm_r");
+  Expr column = r * 16 + stage.l;
+  Expr element = x.at(column, stage.t);
+  if (width % 16)
+    element = select(column < width, element, 0.0f);
+  stage.partial(stage.l, stage.t) = 0.0f;
+  stage.partial(stage.l, stage.t) += element * element;
+  Expr sum = sumTree16([&](int lane) { return stage.partial(lane, stage.t); });
+  stage.inverse(stage.t) = 1.0f / sqrt(sum * float(1.0 / width) + float(op.eps));
+
+  Rows y;
+  y.width = x.width;
+  Func inverse = stage.inverse;
+  y.at = [=](Expr c, Expr t) -> Expr { return x.at(c, t) * inverse(t) * gain(c); };
+  values[op.result].rows = y;
+  out.request.norms.push_back(stage);
+  return llvm::Error::success();
+}
+
+/// Per group: scale = max|x| / 127; code = x * (1 / scale) rounded to nearest, ties to even. A
+/// group whose scale is not above 1e-30 is zero: its inverse could overflow.
+llvm::Error KernelBuilder::quantize(const KernelOp &op) {
+  if (!values[op.operands[0]].rows)
+    return fail("quantize takes rows");
+  const Rows x = *values[op.operands[0]].rows;
+  const int32_t group = op.act_group;
+  if (group <= 0 || group % 16 || x.width % group)
+    return fail("rows of " + llvm::Twine(x.width) + " columns cannot be quantized in groups of " +
+                llvm::Twine(group));
+  QuantizeStage stage;
+  stage.group = group;
+  stage.groups = int32_t(x.width / group);
+  Var k("quant_k"), g("quant_g"), t("quant_t"), l("quant_lane");
+  stage.k = k, stage.g = g, stage.t = t, stage.l = l;
+  Expr first = axis == SliceAxis::tokens ? firstSlice() : Expr(0);
+  stage.source = Func("quant_source");
+  stage.source(k, g, t) = x.at(g * group + k, t + first);
+  Func lanes("quant_max16");
+  RDom r(0, group / 16, "quant_r");
+  lanes(l, g, t) = 0.0f;
+  lanes(l, g, t) = max(lanes(l, g, t), abs(stage.source(r * 16 + l, g, t)));
+  stage.maxima.push_back(lanes);
+  for (int width = 8; width; width /= 2) {
+    Func half("quant_max_" + std::to_string(width));
+    half(l, g, t) = max(stage.maxima.back()(l, g, t), stage.maxima.back()(l + width, g, t));
+    stage.maxima.push_back(half);
+  }
+  Func maximum = stage.maxima.back();
+  stage.scales = Func("quant_scales");
+  stage.codes = Func("quant_codes");
+  stage.sums = Func("quant_sums");
+  Expr scale = maximum(0, g, t) * float(1.0 / 127.0);
+  stage.scales(g, t) = select(scale > 1e-30f, scale, 0.0f);
+  Expr inverse = select(stage.scales(g, t) > 0.0f, 1.0f / stage.scales(g, t), 0.0f);
+  stage.codes(k, g, t) =
+      cast<int8_t>(cast<int32_t>(clamp(round(stage.source(k, g, t) * inverse), -127.0f, 127.0f)));
+  RDom rs(0, group, "quant_sum_r");
+  stage.sums(g, t) = 0;
+  stage.sums(g, t) += cast<int32_t>(stage.codes(rs, g, t));
+  stage.sum_r = rs.x;
+  values[op.result].quantize_stage = int32_t(out.request.quantizes.size());
+  out.request.quantizes.push_back(stage);
+  return llvm::Error::success();
+}
+
+llvm::Error KernelBuilder::add(const KernelOp &op) {
+  if (!values[op.operands[0]].rows || !values[op.operands[1]].rows)
+    return fail("add takes rows");
+  const Rows a = *values[op.operands[0]].rows, b = *values[op.operands[1]].rows;
+  Rows y;
+  y.width = a.width;
+  y.at = [=](Expr c, Expr t) -> Expr { return a.at(c, t) + b.at(c, t); };
+  if (a.block || b.block)
+    y.block = [=](Expr n, Expr nb, Expr t) -> Expr {
+      return blockOf(a, n, nb, t) + blockOf(b, n, nb, t);
+    };
+  values[op.result].rows = y;
+  return llvm::Error::success();
+}
+
+/// y[n, nb] = silu(gate) * up, gate = x[n, 2 nb], up = x[n, 2 nb + 1]; silu(v) = v / (1 + exp(-v))
+llvm::Error KernelBuilder::siluMul(const KernelOp &op) {
+  if (!values[op.operands[0]].rows)
+    return fail("silu_mul takes rows");
+  const Rows x = *values[op.operands[0]].rows;
+  Rows y;
+  y.width = x.width / 2;
+  y.block = [=](Expr n, Expr nb, Expr t) -> Expr {
+    Expr gate = blockOf(x, n, 2 * nb, t), up = blockOf(x, n, 2 * nb + 1, t);
+    return gate / (1.0f + exponential(-gate)) * up;
+  };
+  auto block = y.block;
+  y.at = [=](Expr c, Expr t) -> Expr { return block(c % 16, c / 16, t); };
+  values[op.result].rows = y;
+  return llvm::Error::success();
+}
+
+llvm::Error KernelBuilder::lastToken(const KernelOp &op) {
+  if (!values[op.operands[0]].rows)
+    return fail("last_token takes rows");
+  const Rows x = *values[op.operands[0]].rows;
+  Rows y;
+  y.width = x.width;
+  Expr last = tokenCount() - 1;
+  y.at = [=](Expr c, Expr) -> Expr { return x.at(c, last); };
+  values[op.result].rows = y;
+  return llvm::Error::success();
+}
+
+/// angle[i, t] = (position + t) * theta^(-2i / head_dim), in f64; cos and sin rounded to f32.
+llvm::Error KernelBuilder::ropeAngles(const KernelOp &op) {
+  Var i("angle_i"), half("angle_half"), t("angle_t");
+  Func frequency("frequency"), angles("angles");
+  Expr exponent = cast<double>(i) * Expr(-2.0 / op.head_dim);
+  frequency(i) = pow(Expr(op.rope_theta), exponent);
+  Expr angle = cast<double>(position + t + firstSlice()) * frequency(i);
+  angles(i, half, t) = cast<float>(select(half == 0, cos(angle), sin(angle)));
+  OutputStage stage;
+  stage.kind = OutputStage::Kind::columns;
+  stage.func = angles;
+  stage.vars = {i, half, t};
+  stage.width = 0; // scalar libm calls
+  outputBuffer(angles, {op.head_dim / 2, 2, sliceCount()}, {1, op.head_dim / 2, op.head_dim});
+  angles.bound(half, 0, 2).unroll(half);
+  out.request.outputs.push_back(stage);
+  return llvm::Error::success();
+}
+
+/// Rotates pairs of columns of the first `heads` heads (Su et al. 2021).
+llvm::Error KernelBuilder::rope(const KernelOp &op) {
+  if (!values[op.operands[0]].rows || !values[op.operands[1]].buffer)
+    return fail("rope takes rows and angles");
+  const Rows x = *values[op.operands[0]].rows;
+  ImageParam angles = *values[op.operands[1]].buffer;
+  const int32_t head_dim = op.head_dim, heads = op.heads;
+  const bool interleaved = op.interleaved;
+  if (head_dim <= 0 || head_dim % 2 || x.width % head_dim)
+    return fail("rows of " + llvm::Twine(x.width) + " columns are not heads of " +
+                llvm::Twine(head_dim));
+  Rows y;
+  y.width = x.width;
+  y.head_dim = head_dim;
+  y.interleaved = interleaved;
+  const bool all = x.width == int64_t(heads) * head_dim;
+  y.pair = [=](Expr i, Expr half, Expr head, Expr t) -> Expr {
+    Expr a = pairOf(x, head_dim, interleaved, i, 0, head, t);
+    Expr b = pairOf(x, head_dim, interleaved, i, 1, head, t);
+    Expr c = angles(i, 0, t), s = angles(i, 1, t);
+    Expr rotated = select(half == 0, a * c - b * s, a * s + b * c);
+    return all ? rotated : select(head < heads, rotated, select(half == 0, a, b));
+  };
+  auto pair = y.pair;
+  y.at = [=](Expr column, Expr t) -> Expr {
+    Expr d = column % head_dim;
+    return interleaved ? pair(d / 2, d % 2, column / head_dim, t)
+                       : pair(d % (head_dim / 2), d / (head_dim / 2), column / head_dim, t);
+  };
+  values[op.result].rows = y;
+  return llvm::Error::success();
+}
+
+llvm::Error KernelBuilder::slice(const KernelOp &op) {
+  if (!values[op.operands[0]].rows)
+    return fail("slice takes rows");
+  const Rows x = *values[op.operands[0]].rows;
+  Rows y;
+  y.width = spec.values[op.result].width;
+  const int32_t offset = op.offset;
+  if (offset < 0 || offset + y.width > x.width)
+    return fail("slice ends past its operand");
+  y.at = [=](Expr c, Expr t) -> Expr { return x.at(c + offset, t); };
+  values[op.result].rows = y;
+  return llvm::Error::success();
+}

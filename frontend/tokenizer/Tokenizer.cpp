@@ -1,0 +1,282 @@
+#include "frontend/tokenizer/Tokenizer.h"
+
+#include "support/Error.h"
+
+#include "llvm/ADT/DenseMap.h"
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/StringMap.h"
+#include "llvm/Support/ConvertUTF.h"
+#include "llvm/Support/MathExtras.h"
+
+#include <utf8proc.h>
+
+#include <array>
+#include <map>
+
+namespace ingot {
+namespace {
+
+constexpr uint64_t free_slot = ~uint64_t(0);
+constexpr size_t max_tokens = 1 << 24, max_token_bytes = 1 << 16;
+
+enum TokenKind : uint8_t { normal = 1, unknown_kind, control, user_defined, unused, byte_kind };
+enum CodePointClass : uint8_t { other, letter, number, white_space };
+
+/// Splitters that the runtime knows, by the names that files use (`tokenizer.ggml.pre`).
+struct Splitter {
+  const char *name, *runtime_name;
+};
+constexpr Splitter splitters[] = {
+    {"gpt-2", "gpt2"},   {"gpt2", "gpt2"},         {"default", "gpt2"}, {"smollm", "smollm"},
+    {"refact", "smollm"}, {"command-r", "smollm"}, {"starcoder", "smollm"},
+};
+
+/// The GPT-2 byte alphabet: printable Latin-1 stands for itself, the 68 other bytes for U+0100 on
+/// (Radford et al. 2019, section 2.2, and the vocabulary files that came with it).
+const std::array<uint32_t, 256> &byteAlphabet() {
+  static const auto table = [] {
+    std::array<uint32_t, 256> out{};
+    uint32_t next = 256;
+    for (uint32_t byte = 0; byte < 256; ++byte) {
+      const bool printable = (byte >= 33 && byte <= 126) || (byte >= 161 && byte != 173);
+      out[byte] = printable ? byte : next++;
+    }
+    return out;
+  }();
+  return table;
+}
+
+CodePointClass classOf(uint32_t code_point) {
+  switch (code_point) {
+  case 0x85:
+  case 0xa0:
+  case 0x1680:
+  case 0x2028:
+  case 0x2029:
+  case 0x202f:
+  case 0x205f:
+  case 0x3000:
+    return white_space;
+  default:
+    break;
+  }
+  if ((code_point >= 9 && code_point <= 13) || code_point == 32 ||
+      (code_point >= 0x2000 && code_point <= 0x200a))
+    return white_space;
+  switch (utf8proc_category(static_cast<utf8proc_int32_t>(code_point))) {
+  case UTF8PROC_CATEGORY_LU:
+  case UTF8PROC_CATEGORY_LL:
+  case UTF8PROC_CATEGORY_LT:
+  case UTF8PROC_CATEGORY_LM:
+  case UTF8PROC_CATEGORY_LO:
+    return letter;
+  case UTF8PROC_CATEGORY_ND:
+  case UTF8PROC_CATEGORY_NL:
+  case UTF8PROC_CATEGORY_NO:
+    return number;
+  default:
+    return other;
+  }
+}
+
+/// Two-stage table: for each 256 code points the number of a block, equal blocks stored once.
+void classTables(std::vector<uint16_t> &index, std::vector<uint8_t> &blocks) {
+  std::map<std::array<uint8_t, 256>, uint16_t> known;
+  for (uint32_t first = 0; first < 0x110000; first += 256) {
+    std::array<uint8_t, 256> block;
+    for (uint32_t i = 0; i < 256; ++i)
+      block[i] = classOf(first + i);
+    auto [found, added] = known.try_emplace(block, static_cast<uint16_t>(known.size()));
+    if (added)
+      blocks.insert(blocks.end(), block.begin(), block.end());
+    index.push_back(found->second);
+  }
+}
+
+class TableBuilder {
+public:
+  TableBuilder(flatbuffers::FlatBufferBuilder &builder, const TokenizerSource &source)
+      : builder(builder), source(source) {}
+
+  llvm::Expected<flatbuffers::Offset<manifest::Tokenizer>> build() {
+    if (llvm::Error error = chooseSplitter())
+      return error;
+    if (llvm::Error error = addTokens())
+      return error;
+    if (llvm::Error error = addMerges())
+      return error;
+    for (auto [name, id] : {std::pair{"bos_token_id", source.bos}, {"eos_token_id", source.eos},
+                            {"eot_token_id", source.eot}, {"unknown_token_id", source.unknown}})
+      if (id < -1 || id >= static_cast<int64_t>(source.tokens.size()))
+        return fail(std::string("field 'tokenizer.ggml.") + name + "'",
+                    "is " + llvm::Twine(id) + ", the vocabulary has " +
+                        grouped(source.tokens.size()) + " tokens");
+    addStops();
+
+    std::vector<uint16_t> class_index;
+    std::vector<uint8_t> class_blocks;
+    classTables(class_index, class_blocks);
+    return manifest::CreateTokenizerDirect(
+        builder, "bpe", splitter, source.add_bos, source.add_space_prefix,
+        static_cast<int32_t>(source.bos), static_cast<int32_t>(source.eos), &stop,
+        static_cast<int32_t>(source.unknown), &offsets, &bytes, &kinds, &byte_tokens, &merge_keys,
+        &merge_ranks, &merge_results, &special, &class_index, &class_blocks);
+  }
+
+private:
+  llvm::Error fail(const llvm::Twine &where, const llvm::Twine &message,
+                   const llvm::Twine &help = "") {
+    return inputError(source.file, where, message, help);
+  }
+  static std::string shown(llvm::StringRef text) {
+    std::string out = "'";
+    llvm::raw_string_ostream(out).write_escaped(text.take_front(40), true) << "'";
+    return out;
+  }
+
+  llvm::Error chooseSplitter() {
+    if (source.model != "gpt2")
+      return fail("field 'tokenizer.ggml.model'",
+                  source.model.empty() ? "is missing"
+                                       : "tokenizer " + shown(source.model) + " is not supported",
+                  "supported: gpt2 (byte-level BPE)");
+    std::string known;
+    for (const Splitter &entry : splitters) {
+      known += (known.empty() ? "" : ", ") + std::string(entry.name);
+      if (source.pre == entry.name || (source.pre.empty() && !splitter))
+        splitter = entry.runtime_name;
+    }
+    if (!splitter)
+      return fail("field 'tokenizer.ggml.pre'",
+                  "splitter " + shown(source.pre) + " is not supported", "supported: " + known);
+    return llvm::Error::success();
+  }
+
+  llvm::Error addTokens() {
+    if (source.tokens.empty() || source.tokens.size() > max_tokens)
+      return fail("field 'tokenizer.ggml.tokens'",
+                  "has " + grouped(source.tokens.size()) + " tokens, expected 1 to " +
+                      grouped(max_tokens));
+    if (!source.types.empty() && source.types.size() != source.tokens.size())
+      return fail("field 'tokenizer.ggml.token_type'",
+                  "has " + grouped(source.types.size()) + " entries for " +
+                      grouped(source.tokens.size()) + " tokens");
+    byte_tokens.assign(256, -1);
+    for (auto [id, text] : llvm::enumerate(source.tokens)) {
+      const std::string where = "token " + std::to_string(id);
+      const int64_t kind = source.types.empty() ? normal : source.types[id];
+      if (kind < normal || kind > byte_kind)
+        return fail(where, "has the unknown type " + llvm::Twine(kind));
+      if (text.size() > max_token_bytes)
+        return fail(where, "has " + grouped(text.size()) + " bytes");
+      // Text of special tokens is plain; everything else is spelled in the byte alphabet.
+      std::string raw = text.str();
+      if (kind == normal || kind == byte_kind || kind == unused) {
+        auto decoded = bytesOfToken(text);
+        if (!decoded && kind == normal)
+          return fail(where, shown(text) + " is not spelled in the GPT-2 byte alphabet");
+        if (decoded)
+          raw = *decoded;
+      }
+      // The first of two equal tokens is the one that text turns into.
+      ids.try_emplace(text, static_cast<int32_t>(id));
+      if (kind == normal && raw.size() == 1 && byte_tokens[static_cast<uint8_t>(raw[0])] < 0)
+        byte_tokens[static_cast<uint8_t>(raw[0])] = static_cast<int32_t>(id);
+      if ((kind == control || kind == user_defined || kind == unknown_kind) && !raw.empty())
+        special.push_back(static_cast<int32_t>(id));
+      offsets.push_back(static_cast<uint32_t>(bytes.size()));
+      bytes.insert(bytes.end(), raw.begin(), raw.end());
+      kinds.push_back(static_cast<uint8_t>(kind));
+      if (bytes.size() > UINT32_MAX / 2)
+        return fail("field 'tokenizer.ggml.tokens'", "is too large");
+    }
+    offsets.push_back(static_cast<uint32_t>(bytes.size()));
+    llvm::stable_sort(special, [&](int32_t a, int32_t b) {
+      return source.tokens[a].size() > source.tokens[b].size();
+    });
+    return llvm::Error::success();
+  }
+
+  llvm::Error addMerges() {
+    const size_t slots = llvm::PowerOf2Ceil(std::max<size_t>(source.merges.size() * 2, 16));
+    merge_keys.assign(slots, free_slot);
+    merge_ranks.assign(slots, 0);
+    merge_results.assign(slots, -1);
+    for (auto [rank, merge] : llvm::enumerate(source.merges)) {
+      const std::string where = "merge " + std::to_string(rank);
+      // The space between the two is the first that is not the start of the left one.
+      const size_t space = merge.find(' ', 1);
+      if (space == llvm::StringRef::npos)
+        return fail(where, shown(merge) + " is not two tokens apart by a space");
+      const llvm::StringRef left = merge.take_front(space), right = merge.drop_front(space + 1);
+      const auto l = ids.find(left), r = ids.find(right), m = ids.find((left + right).str());
+      for (auto [found, text] : {std::pair{l, left.str()}, {r, right.str()}, {m, (left + right).str()}})
+        if (found == ids.end())
+          return fail(where, "names " + shown(text) + ", which is not a token");
+      const uint64_t key = uint64_t(l->second) << 32 | uint32_t(r->second);
+      size_t slot = (key * 0x9E3779B97F4A7C15ull) >> 32 & (slots - 1);
+      while (merge_keys[slot] != free_slot && merge_keys[slot] != key)
+        slot = (slot + 1) & (slots - 1);
+      if (merge_keys[slot] == key)
+        continue; // only the first, most important one counts
+      merge_keys[slot] = key;
+      merge_ranks[slot] = static_cast<uint32_t>(rank);
+      merge_results[slot] = m->second;
+    }
+    return llvm::Error::success();
+  }
+
+  /// Tokens that end an answer: the ones that the file names, and the usual names of the role.
+  void addStops() {
+    auto add = [&](int64_t id) {
+      if (id >= 0 && !llvm::is_contained(stop, static_cast<int32_t>(id)))
+        stop.push_back(static_cast<int32_t>(id));
+    };
+    add(source.eos);
+    add(source.eot);
+    for (const char *name : {"<|im_end|>", "<|eot_id|>", "<|endoftext|>", "<|end|>", "</s>"})
+      if (auto found = ids.find(name); found != ids.end() && kinds[found->second] == control)
+        add(found->second);
+  }
+
+  flatbuffers::FlatBufferBuilder &builder;
+  const TokenizerSource &source;
+  const char *splitter = nullptr;
+  llvm::StringMap<int32_t> ids;
+  std::vector<uint32_t> offsets, merge_ranks;
+  std::vector<uint8_t> bytes, kinds;
+  std::vector<int32_t> byte_tokens, merge_results, special, stop;
+  std::vector<uint64_t> merge_keys;
+};
+
+} // namespace
+
+std::optional<std::string> bytesOfToken(llvm::StringRef text) {
+  static const auto bytes = [] {
+    llvm::DenseMap<uint32_t, char> out;
+    for (uint32_t byte = 0; byte < 256; ++byte)
+      out[byteAlphabet()[byte]] = static_cast<char>(byte);
+    return out;
+  }();
+  std::string raw;
+  const auto *at = reinterpret_cast<const llvm::UTF8 *>(text.begin());
+  const auto *end = reinterpret_cast<const llvm::UTF8 *>(text.end());
+  while (at != end) {
+    llvm::UTF32 code_point;
+    if (llvm::convertUTF8Sequence(&at, end, &code_point, llvm::strictConversion) !=
+        llvm::conversionOK)
+      return std::nullopt;
+    const auto found = bytes.find(code_point);
+    if (found == bytes.end())
+      return std::nullopt;
+    raw += found->second;
+  }
+  return raw;
+}
+
+llvm::Expected<flatbuffers::Offset<manifest::Tokenizer>>
+buildTokenizer(flatbuffers::FlatBufferBuilder &builder, const TokenizerSource &source) {
+  return TableBuilder(builder, source).build();
+}
+
+} // namespace ingot
