@@ -3,6 +3,7 @@
 
 #include "codegen/Verify.h"
 #include "codegen/cache/KernelCache.h"
+#include "codegen/halide/Kernel.h"
 #include "codegen/link/Manifest.h"
 #include "codegen/link/Pack.h"
 #include "codegen/llvm/Steps.h"

@@ -2,7 +2,7 @@
 // layouts, tiles and schedules, and a link recipe. targets/NAME/ is the only place that knows NAME.
 #pragma once
 
-#include "codegen/halide/KernelSpec.h"
+#include "dialects/kernel/KernelSpec.h"
 
 #include "llvm/ADT/StringRef.h"
 #include "llvm/Support/Error.h"

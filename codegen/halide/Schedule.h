@@ -2,7 +2,7 @@
 // roles and the variables that loops are made of. Made by Builder.cpp, read by targets/*/Schedules.
 #pragma once
 
-#include "codegen/halide/KernelSpec.h"
+#include "dialects/kernel/KernelSpec.h"
 
 #include "Halide.h"
 

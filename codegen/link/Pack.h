@@ -1,7 +1,7 @@
 // Lays out the weights as the kernels read them (PackedLayout) and writes them one after the other.
 #pragma once
 
-#include "codegen/halide/KernelSpec.h"
+#include "dialects/kernel/KernelSpec.h"
 #include "dialects/lm/Weights.h"
 
 #include "llvm/ADT/STLFunctionalExtras.h"

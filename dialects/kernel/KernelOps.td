@@ -40,7 +40,7 @@ def Kernel_LayoutAttr : AttrDef<Kernel_Dialect, "Layout"> {
   let mnemonic = "layout";
   let summary = "How the codes of a matrix are laid out for the kernels";
   let description = [{
-    See PackedLayout in codegen/halide/KernelSpec.h: codes as
+    See PackedLayout in dialects/kernel/KernelSpec.h: codes as
     `[k % k_inner][row % rows][k / k_inner][group][row / rows]`, first index fastest, in containers of
     `bits`, with scales of type `scale`.
 

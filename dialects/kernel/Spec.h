@@ -2,7 +2,7 @@
 // touch. Read by the passes that tile, pack and plan, and by codegen.
 #pragma once
 
-#include "codegen/halide/Kernel.h"
+#include "dialects/kernel/KernelSpec.h"
 #include "dialects/kernel/Kernel.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"

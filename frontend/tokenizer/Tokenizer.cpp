@@ -1,5 +1,7 @@
+// Checks and tables of byte-level BPE (Tokenizer.h).
 #include "frontend/tokenizer/Tokenizer.h"
 
+#include "runtime/text/tokenizer.h"
 #include "support/Error.h"
 
 #include "llvm/ADT/DenseMap.h"
@@ -17,18 +19,28 @@ namespace ingot {
 namespace {
 
 constexpr uint64_t free_slot = ~uint64_t(0);
-constexpr size_t max_tokens = 1 << 24, max_token_bytes = 1 << 16;
+constexpr size_t max_tokens = 1 << 24, max_token_bytes = 1 << 16, max_merges = 1 << 24;
+/// The runtime cuts the text at them one by one, and nests as deep as it finds different ones.
+constexpr size_t max_special = 1 << 14;
+/// A table at most half full has longer runs of slots in use only where ids were chosen to collide.
+constexpr size_t max_probes = 1 << 10;
 
 enum TokenKind : uint8_t { normal = 1, unknown_kind, control, user_defined, unused, byte_kind };
 enum CodePointClass : uint8_t { other, letter, number, white_space };
 
-/// Splitters that the runtime knows, by the names that files use (`tokenizer.ggml.pre`).
+/// Splitters that the runtime knows, by the names that files use (`tokenizer.ggml.pre`). Which names
+/// are the same splitter was found by comparing what llama.cpp makes of test/oracle/tokenizer.py's
+/// texts; there, a missing name and "default" are another one.
 struct Splitter {
   const char *name, *runtime_name;
 };
 constexpr Splitter splitters[] = {
-    {"gpt-2", "gpt2"},   {"gpt2", "gpt2"},         {"default", "gpt2"}, {"smollm", "smollm"},
-    {"refact", "smollm"}, {"command-r", "smollm"}, {"starcoder", "smollm"},
+    {"gpt-2", "gpt2"},      {"gpt2", "gpt2"},        {"mpt", "gpt2"},
+    {"olmo", "gpt2"},       {"jais", "gpt2"},        {"phi-2", "gpt2"},
+    {"trillion", "gpt2"},   {"gigachat", "gpt2"},    {"granite-docling", "gpt2"},
+    {"smollm", "smollm"},   {"starcoder", "smollm"}, {"refact", "smollm"},
+    {"codeshell", "smollm"}, {"command-r", "smollm"}, {"exaone", "smollm"},
+    {"minerva-7b", "smollm"},
 };
 
 /// The GPT-2 byte alphabet: printable Latin-1 stands for itself, the 68 other bytes for U+0100 on
@@ -143,12 +155,14 @@ private:
     std::string known;
     for (const Splitter &entry : splitters) {
       known += (known.empty() ? "" : ", ") + std::string(entry.name);
-      if (source.pre == entry.name || (source.pre.empty() && !splitter))
+      if (source.pre == entry.name)
         splitter = entry.runtime_name;
     }
     if (!splitter)
       return fail("field 'tokenizer.ggml.pre'",
-                  "splitter " + shown(source.pre) + " is not supported", "supported: " + known);
+                  source.pre.empty() ? "is missing"
+                                     : "splitter " + shown(source.pre) + " is not supported",
+                  "supported: " + known);
     return llvm::Error::success();
   }
 
@@ -178,8 +192,9 @@ private:
         if (decoded)
           raw = *decoded;
       }
-      // The first of two equal tokens is the one that text turns into.
-      ids.try_emplace(text, static_cast<int32_t>(id));
+      if (auto [found, added] = ids.try_emplace(text, static_cast<int32_t>(id));
+          !added && !text.empty())
+        return fail(where, shown(text) + " is token " + llvm::Twine(found->second) + " already");
       if (kind == normal && raw.size() == 1 && byte_tokens[static_cast<uint8_t>(raw[0])] < 0)
         byte_tokens[static_cast<uint8_t>(raw[0])] = static_cast<int32_t>(id);
       if ((kind == control || kind == user_defined || kind == unknown_kind) && !raw.empty())
@@ -191,13 +206,22 @@ private:
         return fail("field 'tokenizer.ggml.tokens'", "is too large");
     }
     offsets.push_back(static_cast<uint32_t>(bytes.size()));
-    llvm::stable_sort(special, [&](int32_t a, int32_t b) {
-      return source.tokens[a].size() > source.tokens[b].size();
+    if (special.size() > max_special)
+      return fail("field 'tokenizer.ggml.token_type'",
+                  "has " + grouped(special.size()) + " special tokens",
+                  "at most " + grouped(max_special) + " are supported");
+    llvm::sort(special, [&](int32_t a, int32_t b) {
+      const size_t a_size = source.tokens[a].size(), b_size = source.tokens[b].size();
+      return a_size != b_size ? a_size > b_size : a < b;
     });
     return llvm::Error::success();
   }
 
   llvm::Error addMerges() {
+    if (source.merges.size() > max_merges)
+      return fail("field 'tokenizer.ggml.merges'",
+                  "has " + grouped(source.merges.size()) + " merges, expected at most " +
+                      grouped(max_merges));
     const size_t slots = llvm::PowerOf2Ceil(std::max<size_t>(source.merges.size() * 2, 16));
     merge_keys.assign(slots, free_slot);
     merge_ranks.assign(slots, 0);
@@ -208,22 +232,38 @@ private:
       const size_t space = merge.find(' ', 1);
       if (space == llvm::StringRef::npos)
         return fail(where, shown(merge) + " is not two tokens apart by a space");
-      const llvm::StringRef left = merge.take_front(space), right = merge.drop_front(space + 1);
-      const auto l = ids.find(left), r = ids.find(right), m = ids.find((left + right).str());
-      for (auto [found, text] : {std::pair{l, left.str()}, {r, right.str()}, {m, (left + right).str()}})
-        if (found == ids.end())
+      const std::string left = merge.take_front(space).str(), right = merge.substr(space + 1).str();
+      const std::string texts[] = {left, right, left + right};
+      int32_t found[3];
+      for (auto [i, text] : llvm::enumerate(texts)) {
+        const auto at = ids.find(text);
+        if (text.empty() || at == ids.end())
           return fail(where, "names " + shown(text) + ", which is not a token");
-      const uint64_t key = uint64_t(l->second) << 32 | uint32_t(r->second);
-      size_t slot = (key * 0x9E3779B97F4A7C15ull) >> 32 & (slots - 1);
-      while (merge_keys[slot] != free_slot && merge_keys[slot] != key)
+        found[i] = at->second;
+      }
+      // Not so where one of them is a special token, whose text is not in the byte alphabet.
+      if ((bytesOf(found[0]) + bytesOf(found[1])).str() != bytesOf(found[2]))
+        return fail(where, "joins " + shown(left) + " and " + shown(right) +
+                               " into a token that stands for other bytes");
+      const uint64_t key = uint64_t(found[0]) << 32 | uint32_t(found[1]);
+      size_t slot = ingot_tokenizer_merge_slot(key, slots - 1), probes = 0;
+      while (merge_keys[slot] != free_slot && merge_keys[slot] != key) {
         slot = (slot + 1) & (slots - 1);
+        if (++probes > max_probes)
+          return fail(where, "collides with too many others");
+      }
       if (merge_keys[slot] == key)
         continue; // only the first, most important one counts
       merge_keys[slot] = key;
       merge_ranks[slot] = static_cast<uint32_t>(rank);
-      merge_results[slot] = m->second;
+      merge_results[slot] = found[2];
     }
     return llvm::Error::success();
+  }
+
+  llvm::StringRef bytesOf(int32_t id) const {
+    return llvm::StringRef(reinterpret_cast<const char *>(bytes.data()) + offsets[id],
+                           offsets[id + 1] - offsets[id]);
   }
 
   /// Tokens that end an answer: the ones that the file names, and the usual names of the role.
@@ -234,7 +274,8 @@ private:
     };
     add(source.eos);
     add(source.eot);
-    for (const char *name : {"<|im_end|>", "<|eot_id|>", "<|endoftext|>", "<|end|>", "</s>"})
+    for (const char *name : {"<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|endoftext|>",
+                             "<|end_of_text|>", "<|end|>", "<end_of_turn>", "</s>"})
       if (auto found = ids.find(name); found != ids.end() && kinds[found->second] == control)
         add(found->second);
   }

@@ -14,13 +14,13 @@ struct ingot_barrier;
 
 /* What every thread of a step gets. Field order is mirrored in codegen/llvm. */
 struct ingot_step_context {
-  uint8_t *arena;               /* planned buffers: activations, KV cache; page aligned, zeroed once */
+  uint8_t *arena;               /* planned buffers, KV cache; page aligned, zeroed once */
   const uint8_t *weights;       /* packed weights, page aligned */
   const int32_t *tokens;        /* [token_count] ids, each < vocab_size */
   float *logits;                /* [1 or token_count][logits_stride] */
   struct ingot_barrier *barrier;
   int32_t token_count;          /* 1 .. max_tokens of the step */
-  int32_t position;             /* tokens already in the KV cache; position + token_count <= context */
+  int32_t position;             /* tokens already in the KV cache */
 };
 
 /* One step of the model, run by all threads of the pool at once (SPMD): thread in [0, threads).

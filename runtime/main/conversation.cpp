@@ -4,6 +4,22 @@
 #include <string.h>
 
 namespace ingot::runtime {
+namespace {
+
+bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
+
+/// What the template's `trim` leaves of a message (ASCII white space).
+void add_message(Prompt *prompt, const char *text, size_t bytes, bool trim) {
+  while (trim && bytes && is_space(text[bytes - 1]))
+    --bytes;
+  while (trim && bytes && is_space(*text)) {
+    ++text;
+    --bytes;
+  }
+  prompt->add_text(text, bytes);
+}
+
+} // namespace
 
 void Prompt::add_template(const flatbuffers::String *text) {
   if (!text)
@@ -81,7 +97,7 @@ ingot_status Conversation::ask(Prompt *prompt, const char *user, size_t bytes) {
   if (!started) {
     if (system) {
       prompt->add_template(chat.begin_with_system());
-      prompt->add_text(system, strlen(system));
+      add_message(prompt, system, strlen(system), chat.trim_system());
       prompt->add_template(chat.end_system());
     } else {
       prompt->add_template(chat.begin_without_system());
@@ -96,7 +112,7 @@ ingot_status Conversation::ask(Prompt *prompt, const char *user, size_t bytes) {
     prompt->add_template(chat.end_assistant());
   }
   prompt->add_template(chat.begin_user());
-  prompt->add_text(user, bytes);
+  add_message(prompt, user, bytes, chat.trim_user());
   prompt->add_template(chat.end_user());
   int32_t opening = 0;
   if (!same_opening) {

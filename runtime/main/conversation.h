@@ -23,7 +23,8 @@ struct Prompt {
   void finish_text();
 };
 
-/// One conversation in a session. Every turn is evaluated once.
+/// One conversation in a session. Every turn is evaluated once; an answer stays in the context as
+/// it was generated, also where the template would trim it.
 struct Conversation {
   ingot_session *session;
   const char *system = nullptr;

@@ -83,6 +83,9 @@ void chat_json(Writer &out, const manifest::Chat &chat) {
   object.string("begin_assistant", chat.begin_assistant());
   object.string("end_assistant", chat.end_assistant());
   object.string("generation_prompt", chat.generation_prompt());
+  object.boolean("trim_system", chat.trim_system());
+  object.boolean("trim_user", chat.trim_user());
+  object.boolean("trim_assistant", chat.trim_assistant());
   object.end();
 }
 

@@ -2,8 +2,9 @@
 //
 // The link recipe of a program: crt1.o, crti.o, the program's objects (which define
 // `ingot_main_program`), libingot_runtime.a (which defines `main` and `ingot_barrier_wait`), libc,
-// libm and libgcc, crtn.o; statically or not. No C++ library and no unwinder of it: the runtime has
-// no exceptions, no RTTI, no heap and no static constructors.
+// libm and libgcc, crtn.o; statically or not. The C library may be glibc or musl: a static program
+// is some 750 KB smaller with musl. No C++ library and no unwinder is needed: the runtime has no
+// exceptions, no RTTI, no heap and no static constructors.
 #include "runtime/main/command.h"
 
 #include "runtime/platform/host.h"

@@ -8,12 +8,13 @@
 namespace {
 
 enum Class : uint8_t { other, letter, number, white_space };
-enum Kind : uint8_t { control = 3, user_defined = 4 };
+enum Kind : uint8_t { user_defined = 4 };
+constexpr uint64_t free_slot = ~uint64_t(0);
 
 /// A piece of a word; pieces are linked in text order.
 struct Symbol {
   int32_t previous, next; ///< indices, -1 at the ends
-  int32_t id;             ///< -1: joined to the one before it
+  int32_t id;             ///< -1: joined to the one before it, or a byte without a token
 };
 
 /// A merge that was possible when it was entered; stale when its two pieces have changed since.
@@ -118,7 +119,6 @@ public:
     encode_words(begin, end);
   }
 
-  bool failed = false;
   int64_t count = 0;
 
 private:
@@ -192,39 +192,35 @@ private:
     }
   }
 
+  /// The slot of the merge of two tokens, or of nothing (a free one).
+  uint32_t slot_of(int32_t left, int32_t right) const {
+    const auto &keys = *tables.merge_keys();
+    const uint64_t key = uint64_t(static_cast<uint32_t>(left)) << 32 | static_cast<uint32_t>(right);
+    uint64_t slot = ingot_tokenizer_merge_slot(key, mask);
+    for (;;) {
+      const uint64_t found = keys.Get(static_cast<uint32_t>(slot));
+      if (found == key || found == free_slot)
+        return static_cast<uint32_t>(slot);
+      slot = (slot + 1) & mask;
+    }
+  }
+
+  /// Enters the merge of the piece `left` with the next one, where there is such a merge.
   void consider(int32_t left) {
     const int32_t right = symbols[left].next;
     if (right < 0)
       return;
-    const uint64_t key =
-        uint64_t(symbols[left].id) << 32 | static_cast<uint32_t>(symbols[right].id);
-    uint64_t slot = (key * 0x9E3779B97F4A7C15ull) >> 32 & mask;
-    for (;; slot = (slot + 1) & mask) {
-      const uint64_t found = tables.merge_keys()->Get(slot);
-      if (found == ~uint64_t(0))
-        return;
-      if (found == key)
-        break;
-    }
-    heap.push({tables.merge_ranks()->Get(slot), left, symbols[left].id, symbols[right].id});
-  }
-
-  int32_t merged(int32_t left, int32_t right) const {
-    const uint64_t key = uint64_t(left) << 32 | static_cast<uint32_t>(right);
-    uint64_t slot = (key * 0x9E3779B97F4A7C15ull) >> 32 & mask;
-    while (tables.merge_keys()->Get(slot) != key)
-      slot = (slot + 1) & mask;
-    return tables.merge_results()->Get(slot);
+    const int32_t left_id = symbols[left].id, right_id = symbols[right].id;
+    const uint32_t slot = slot_of(left_id, right_id);
+    if (tables.merge_keys()->Get(slot) != free_slot)
+      heap.push({tables.merge_ranks()->Get(slot), left, left_id, right_id});
   }
 
   void encode_word(const uint8_t *word, int32_t length) {
     for (int32_t i = 0; i < length; ++i) {
-      const int32_t id = tables.byte_tokens()->Get(word[i]);
-      failed |= id < 0;
-      symbols[i] = {i - 1, i + 1 < length ? i + 1 : -1, id};
+      // A byte without a token is in the way of merges, and then left out.
+      symbols[i] = {i - 1, i + 1 < length ? i + 1 : -1, tables.byte_tokens()->Get(word[i])};
     }
-    if (failed)
-      return;
     heap.size = 0;
     for (int32_t i = 0; i + 1 < length; ++i)
       consider(i);
@@ -234,7 +230,7 @@ private:
       if (left.id != best.left_id || left.next < 0 || symbols[left.next].id != best.right_id)
         continue;
       Symbol &right = symbols[left.next];
-      left.id = merged(best.left_id, best.right_id);
+      left.id = tables.merge_results()->Get(slot_of(best.left_id, best.right_id));
       right.id = -1;
       left.next = right.next;
       if (left.next >= 0)
@@ -244,7 +240,8 @@ private:
         consider(left.previous);
     }
     for (int32_t i = 0; i >= 0; i = symbols[i].next)
-      emit(symbols[i].id);
+      if (symbols[i].id >= 0)
+        emit(symbols[i].id);
   }
 
   const ingot::manifest::Tokenizer &tables;
@@ -273,7 +270,7 @@ int32_t ingot_tokenizer_encode(const ingot_tokenizer *tokenizer, const char *tex
   Encoder encoder(*tokenizer->tables, parse_special, scratch, bytes, out, capacity);
   const auto *begin = reinterpret_cast<const uint8_t *>(text);
   encoder.encode(begin, begin + bytes, 0);
-  return encoder.failed ? -1 : static_cast<int32_t>(encoder.count);
+  return static_cast<int32_t>(encoder.count);
 }
 
 int32_t ingot_tokenizer_piece(const ingot_tokenizer *tokenizer, int32_t id, const char **bytes) {

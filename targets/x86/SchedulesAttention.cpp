@@ -5,8 +5,7 @@
 using namespace ingot;
 using namespace Halide;
 
-void ingot::scheduleAttention(ScheduleRequest &request, AttentionStage &s, OutputStage &output,
-                              const X86Machine &machine) {
+void ingot::scheduleAttention(ScheduleRequest &request, AttentionStage &s, OutputStage &output) {
   const bool one = request.spec.max_tokens == 1;
   const int32_t tile = one ? 1 : request.spec.tile.token_tile;
   const int32_t lanes = s.head_dim % 16 ? 1 : 16;

@@ -18,8 +18,7 @@ void vectorizeGroups(Func func, Var var, int32_t groups) {
 
 } // namespace
 
-void ingot::scheduleLinear(ScheduleRequest &request, LinearStage &s, OutputStage &output,
-                           const X86Machine &machine) {
+void ingot::scheduleLinear(ScheduleRequest &request, LinearStage &s, OutputStage &output) {
   const bool one = request.spec.max_tokens == 1;
   const int32_t tile = one ? 1 : request.spec.tile.token_tile;
   Func out = output.func, y = s.result, acc = s.accumulator;

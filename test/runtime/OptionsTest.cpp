@@ -22,6 +22,7 @@ Parsed parse(std::vector<std::string> arguments) {
   Parsed parsed;
   parsed.arguments = std::move(arguments);
   std::vector<char *> raw;
+  raw.reserve(parsed.arguments.size());
   for (std::string &argument : parsed.arguments)
     raw.push_back(argument.data());
   char message[256] = "", help[256] = "";

@@ -51,6 +51,7 @@ protected:
       line += " '" + argument + "'";
     line += " <" + (folder / "in").string() + " >" + (folder / "out").string() + " 2>" +
             (folder / "errors").string();
+    // NOLINTNEXTLINE(bugprone-command-processor): the redirections are the shell's
     const int status = std::system(line.c_str());
     return {WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status), read_file(folder / "out"),
             read_file(folder / "errors")};
@@ -201,6 +202,7 @@ TEST_F(Program, PerplexityIsThatOfTheLogits) {
   ASSERT_EQ(result.code, 0) << result.errors;
   double perplexity = 0;
   int count = 0, windows = 0;
+  // NOLINTNEXTLINE(bugprone-unchecked-string-to-number-conversion): the values are compared
   ASSERT_EQ(std::sscanf(result.out.c_str(), "{\"perplexity\": %lf, \"tokens\": %d, \"windows\": %d",
                         &perplexity, &count, &windows),
             3)
@@ -219,6 +221,7 @@ TEST_F(Program, Bench) {
   ASSERT_EQ(result.code, 0) << result.errors;
   double prefill = 0, decode = 0, first = 0, resident = 0;
   int threads = 0;
+  // NOLINTNEXTLINE(bugprone-unchecked-string-to-number-conversion): the values are compared
   ASSERT_EQ(std::sscanf(result.out.c_str(),
                         "{\"prefill_tok_s\": %lf, \"decode_tok_s\": %lf, \"ttft_ms\": %lf, "
                         "\"peak_rss_mib\": %lf, \"threads\": %d, \"cpu\": \"",
@@ -259,6 +262,7 @@ public:
       for (int file : {in[0], in[1], out[0], out[1]})
         close(file);
       std::vector<char *> raw;
+      raw.reserve(arguments.size() + 1);
       for (std::string &argument : arguments)
         raw.push_back(argument.data());
       raw.push_back(nullptr);

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 #include <map>
+#include <memory>
 #include <vector>
 
 using namespace ingot::runtime;
@@ -23,8 +24,9 @@ struct Sampling {
 
   Sampling(int32_t vocab_size, ingot_sampling parameters) : vocab_size(vocab_size) {
     scratch.resize(Sampler::scratch_bytes(vocab_size) / 8 + 8);
-    auto *aligned = reinterpret_cast<void *>((reinterpret_cast<uintptr_t>(scratch.data()) + 63) &
-                                             ~uintptr_t{63});
+    size_t room = scratch.size() * 8;
+    void *aligned = scratch.data();
+    std::align(64, Sampler::scratch_bytes(vocab_size), aligned, room);
     sampler.attach(aligned, vocab_size);
     EXPECT_EQ(sampler.set(parameters), INGOT_OK);
   }
@@ -75,8 +77,10 @@ TEST(Random, UniformStaysBelowOne) {
 
 TEST(Exp, RelativeError) {
   double worst = 0;
-  for (double x = -700; x <= 0; x += 0.00917)
+  for (int i = 0; i <= 76000; ++i) {
+    const double x = -0.00917 * i;
     worst = std::max(worst, std::abs(exp_of_negative(x) / std::exp(x) - 1));
+  }
   EXPECT_LT(worst, 1e-13);
   EXPECT_EQ(exp_of_negative(0), 1);
   EXPECT_EQ(exp_of_negative(-1e300), 0);
@@ -211,6 +215,7 @@ TEST(Sampler, SeedDecides) {
     parameters.seed = seed;
     Sampling sampling(100, parameters);
     std::vector<int32_t> tokens;
+    tokens.reserve(20);
     for (int i = 0; i < 20; ++i)
       tokens.push_back(sampling(logits));
     return tokens;

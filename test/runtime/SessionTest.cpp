@@ -68,6 +68,7 @@ protected:
   }
   std::vector<int32_t> sequence(int32_t count) {
     std::vector<int32_t> tokens;
+    tokens.reserve(static_cast<size_t>(count));
     for (int32_t i = 0; i < count; ++i)
       tokens.push_back((i * 37 + 11) % fake::vocab_size);
     return tokens;
@@ -278,6 +279,18 @@ TEST_P(Session, ConversationFollowsTheTemplate) {
   Turn third(session);
   ASSERT_EQ(conversation.ask(&third.prompt, "d", 1), INGOT_OK);
   EXPECT_EQ(history(session), ids("<s>user\nd<e>\n<s>assistant\n"));
+}
+
+TEST_P(Session, MessagesAreTrimmedWhereTheTemplateSaysSo) {
+  ingot::runtime::Conversation conversation{session, "\tS "};
+  Turn turn(session);
+  ASSERT_EQ(conversation.ask(&turn.prompt, " \n a b\n", 7), INGOT_OK);
+  EXPECT_EQ(history(session), ids("<s>system\nS<e>\n<s>user\na b<e>\n<s>assistant\n"));
+  conversation.reset();
+  Turn empty(session);
+  conversation.system = nullptr;
+  ASSERT_EQ(conversation.ask(&empty.prompt, " \n ", 3), INGOT_OK);
+  EXPECT_EQ(history(session), ids("<s>user\n<e>\n<s>assistant\n"));
 }
 
 TEST_P(Session, AUsersSpecialTokensArePlainText) {

@@ -41,7 +41,7 @@ TEST(Writer, Reals) {
   EXPECT_EQ(real(0), "0");
   EXPECT_EQ(real(NAN), "nan");
   EXPECT_EQ(real(-INFINITY), "-inf");
-  std::mt19937_64 random(1);
+  std::mt19937_64 random(1); // NOLINT: the same numbers each time
   for (int i = 0; i < 2000; ++i) {
     const double x =
         std::ldexp(static_cast<double>(random()), static_cast<int>(random() % 200) - 160);
@@ -114,7 +114,7 @@ TEST(TextStream, KeepsEveryByteAndHoldsBackParts) {
 }
 
 TEST(TextStream, AnyBytesPassUnchanged) {
-  std::mt19937 random(7);
+  std::mt19937 random(7); // NOLINT: the same numbers each time
   const unsigned char leads[] = {0x80, 0xc3, 0xe2, 0xf0, 0x9f, 0x98, 'a', 0xff, 0xed, 0xf4};
   for (int round = 0; round < 3000; ++round) {
     std::string text(1 + random() % 12, ' ');

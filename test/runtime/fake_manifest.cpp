@@ -43,7 +43,7 @@ int main() {
                                  "", "fake.gguf", "00ff");
   auto chat = CreateChatDirect(builder, "<|im_start|>system\n", "<|im_end|>\n", "",
                                "<|im_start|>user\n", "<|im_end|>\n", "<|im_start|>assistant\n",
-                               "<|im_end|>\n", "<|im_start|>assistant\n");
+                               "<|im_end|>\n", "<|im_start|>assistant\n", true, true);
   std::vector<flatbuffers::Offset<Weight>> weights{
       CreateWeightDirect(builder, "blk.0.w", "Q4_1", "u4, g32, f16+f16", 64, 64, 0, 2560)};
   auto manifest = CreateManifestDirect(builder, model, build, chat, nullptr, tokenizer, &weights);

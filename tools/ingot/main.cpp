@@ -10,6 +10,8 @@
 #include "llvm/Support/Path.h"
 #include "llvm/Support/raw_ostream.h"
 
+#include <csignal>
+
 using namespace ingot;
 
 static std::string folderOfThisProgram(const char *argv0) {
@@ -20,6 +22,8 @@ static std::string folderOfThisProgram(const char *argv0) {
 
 int main(int argc, char **argv) {
   llvm::InitLLVM init(argc, argv);
+  // A limit on file sizes is an error to report, like a full disk, not a reason to die.
+  std::signal(SIGXFSZ, SIG_IGN);
   CLI::App app{"Compiles a language model into one program that answers."};
   app.set_version_flag("--version", "ingot " INGOT_VERSION);
   app.require_subcommand(1);

@@ -1,9 +1,15 @@
 //! A C interface to minijinja for chat templates. A template comes from a model file and is not
-//! trusted: it gets no loader and no file access, a bounded number of instructions (fuel) and a
-//! bounded output; a panic is an error, never an abort.
+//! trusted: it gets no loader and no file access, a bounded number of instructions (fuel), a bounded
+//! depth and a bounded output; a panic is an error, never an abort. What is left (memory and time
+//! inside one instruction) is for the caller to bound.
+//!
+//! The names that templates find are those that the transformers library gives them.
 
+use minijinja::value::Kwargs;
 use minijinja::{context, Environment, Error, ErrorKind, UndefinedBehavior, Value};
-use std::fmt;
+use serde::Serialize;
+use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
+use std::io;
 use std::os::raw::c_char;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 
@@ -13,17 +19,17 @@ const MAX_OUTPUT: usize = 1 << 20;
 const MAX_DEPTH: usize = 200;
 
 /// Collects output up to a limit.
-struct Bounded(String);
+struct Bounded(Vec<u8>);
 
-impl std::io::Write for Bounded {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+impl io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.0.len() + bytes.len() > MAX_OUTPUT {
-            return Err(std::io::Error::other("the output is too long"));
+            return Err(io::Error::other("the output is too long"));
         }
-        self.0.push_str(&String::from_utf8_lossy(bytes));
+        self.0.extend_from_slice(bytes);
         Ok(bytes.len())
     }
-    fn flush(&mut self) -> std::io::Result<()> {
+    fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
@@ -32,13 +38,90 @@ fn raise_exception(message: String) -> Result<Value, Error> {
     Err(Error::new(ErrorKind::InvalidOperation, message))
 }
 
-/// Rendering happens at compile time, so the date is a fixed one.
-fn strftime_now(_format: String) -> String {
-    "01 January 2026".into()
+/// The separators of Python's `json.dumps`: ", " and ": ".
+struct PythonFormatter;
+
+impl Formatter for PythonFormatter {
+    fn begin_array_value<W: ?Sized + io::Write>(&mut self, w: &mut W, first: bool) -> io::Result<()> {
+        w.write_all(if first { b"" } else { b", " })
+    }
+    fn begin_object_key<W: ?Sized + io::Write>(&mut self, w: &mut W, first: bool) -> io::Result<()> {
+        w.write_all(if first { b"" } else { b", " })
+    }
+    fn begin_object_value<W: ?Sized + io::Write>(&mut self, w: &mut W) -> io::Result<()> {
+        w.write_all(b": ")
+    }
 }
 
-fn render(template: &str, messages: &str, bos: &str, eos: &str) -> Result<String, String> {
-    let describe = |error: &dyn fmt::Display| error.to_string();
+/// `tojson` as chat templates expect it: `json.dumps(value, ensure_ascii=False, indent=indent)`,
+/// nothing escaped for HTML.
+fn tojson(value: &Value, options: Kwargs) -> Result<String, Error> {
+    let indent: Option<usize> = options.get("indent")?;
+    let mut out = Bounded(Vec::new());
+    let written = match indent {
+        Some(width) => {
+            let spaces = " ".repeat(width.min(16));
+            let formatter = PrettyFormatter::with_indent(spaces.as_bytes());
+            value.serialize(&mut Serializer::with_formatter(&mut out, formatter))
+        }
+        None => value.serialize(&mut Serializer::with_formatter(&mut out, PythonFormatter)),
+    };
+    written.map_err(|e| Error::new(ErrorKind::BadSerialization, e.to_string()))?;
+    Ok(String::from_utf8_lossy(&out.0).into_owned())
+}
+
+/// A date as Python's `strftime` writes it. The time of day is 00:00:00.
+fn strftime(date: &str, format: &str) -> Result<String, Error> {
+    const MONTHS: [&str; 12] = [
+        "January", "February", "March", "April", "May", "June", "July", "August", "September",
+        "October", "November", "December",
+    ];
+    const DAYS: [&str; 7] = [
+        "Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday",
+    ];
+    let wrong = |what: String| Error::new(ErrorKind::InvalidOperation, what);
+    let parts: Vec<usize> = date.split('-').filter_map(|part| part.parse().ok()).collect();
+    let [year, month, day] = parts[..] else {
+        return Err(wrong(format!("'{date}' is not a date")));
+    };
+    if !(1..=9999).contains(&year) || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+        return Err(wrong(format!("'{date}' is not a date")));
+    }
+    // Sakamoto's method: January and February count as months of the year before.
+    let y = year - usize::from(month < 3);
+    let week_day = (y + y / 4 - y / 100 + y / 400
+        + [0, 3, 2, 5, 0, 3, 5, 1, 4, 6, 2, 4][month - 1] + day) % 7;
+    let mut out = String::new();
+    let mut rest = format.chars();
+    while let Some(c) = rest.next() {
+        if c != '%' {
+            out.push(c);
+            continue;
+        }
+        match rest.next() {
+            Some('Y') => out += &format!("{year:04}"),
+            Some('y') => out += &format!("{:02}", year % 100),
+            Some('m') => out += &format!("{month:02}"),
+            Some('B') => out += MONTHS[month - 1],
+            Some('b') => out += &MONTHS[month - 1][..3],
+            Some('d') => out += &format!("{day:02}"),
+            Some('A') => out += DAYS[week_day],
+            Some('a') => out += &DAYS[week_day][..3],
+            Some('H' | 'M' | 'S') => out += "00",
+            Some('%') => out.push('%'),
+            other => {
+                let shown = other.map(String::from).unwrap_or_default();
+                return Err(wrong(format!("strftime_now: '%{shown}' is not supported")));
+            }
+        }
+    }
+    Ok(out)
+}
+
+fn render(request: &[u8]) -> Result<Vec<u8>, String> {
+    let request: serde_json::Value = serde_json::from_slice(request).map_err(|e| e.to_string())?;
+    let field = |name: &str| request[name].as_str().unwrap_or_default().to_string();
+    let (template, date) = (field("template"), field("date"));
     let mut environment = Environment::new();
     environment.set_fuel(Some(FUEL));
     environment.set_recursion_limit(MAX_DEPTH);
@@ -46,65 +129,50 @@ fn render(template: &str, messages: &str, bos: &str, eos: &str) -> Result<String
     environment.set_lstrip_blocks(true);
     environment.set_undefined_behavior(UndefinedBehavior::Lenient);
     environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+    environment.add_filter("tojson", tojson);
     environment.add_function("raise_exception", raise_exception);
-    environment.add_function("strftime_now", strftime_now);
-    environment
-        .add_template("chat", template)
-        .map_err(|e| describe(&e))?;
-    let messages: serde_json::Value = serde_json::from_str(messages).map_err(|e| describe(&e))?;
-    let mut output = Bounded(String::new());
+    environment.add_function("strftime_now", move |format: String| strftime(&date, &format));
+    environment.add_template("chat", &template).map_err(|e| e.to_string())?;
+    let mut output = Bounded(Vec::new());
     environment
         .get_template("chat")
         .and_then(|chat| {
             chat.render_captured_to(
                 context! {
-                    messages => Value::from_serialize(&messages),
-                    add_generation_prompt => true,
-                    bos_token => bos,
-                    eos_token => eos,
+                    messages => Value::from_serialize(&request["messages"]),
+                    add_generation_prompt => request["add_generation_prompt"].as_bool(),
+                    bos_token => field("bos"),
+                    eos_token => field("eos"),
+                    tools => (),
+                    documents => (),
                 },
                 &mut output,
             )
             .map(|_| ())
         })
-        .map_err(|e| describe(&e))?;
+        .map_err(|e| e.to_string())?;
     Ok(output.0)
 }
 
-unsafe fn text<'a>(data: *const c_char, bytes: usize) -> std::borrow::Cow<'a, str> {
-    String::from_utf8_lossy(std::slice::from_raw_parts(data.cast(), bytes))
-}
-
-/// Renders `template` over `messages` (a JSON array of {role, content}) with a generation prompt.
-/// Returns the text, or the error where `*failed` is not 0; `*bytes` is its length. The result belongs
-/// to the caller, who gives it to `ingot_jinja_free`.
+/// Renders a chat template. `request` is a JSON object: template, messages ([{role, content}]), bos,
+/// eos, date ("2026-01-31": what strftime_now tells) and add_generation_prompt. Returns the text, or
+/// the error where `*failed` is not 0; `*bytes` is its length. The result belongs to the caller, who
+/// gives it to `ingot_jinja_free`.
 ///
 /// # Safety
-/// Each pointer points at as many bytes as the length behind it says.
+/// `request` points at `request_bytes` bytes; `failed` and `bytes` can be written to.
 #[no_mangle]
 pub unsafe extern "C" fn ingot_jinja_render(
-    template: *const c_char,
-    template_bytes: usize,
-    messages: *const c_char,
-    messages_bytes: usize,
-    bos: *const c_char,
-    bos_bytes: usize,
-    eos: *const c_char,
-    eos_bytes: usize,
+    request: *const c_char,
+    request_bytes: usize,
     failed: *mut i32,
     bytes: *mut usize,
 ) -> *mut c_char {
-    let template = text(template, template_bytes);
-    let messages = text(messages, messages_bytes);
-    let (bos, eos) = (text(bos, bos_bytes), text(eos, eos_bytes));
-    let rendered = catch_unwind(AssertUnwindSafe(|| {
-        render(&template, &messages, &bos, &eos)
-    }))
-    .unwrap_or_else(|_| Err("the template engine failed".into()));
+    let request = std::slice::from_raw_parts(request.cast::<u8>(), request_bytes);
+    let rendered = catch_unwind(AssertUnwindSafe(|| render(request)))
+        .unwrap_or_else(|_| Err("the template engine failed".into()));
     *failed = i32::from(rendered.is_err());
-    let result = match rendered {
-        Ok(text) | Err(text) => text.into_boxed_str(),
-    };
+    let result = rendered.unwrap_or_else(String::into_bytes).into_boxed_slice();
     *bytes = result.len();
     Box::into_raw(result).cast()
 }
@@ -115,8 +183,5 @@ pub unsafe extern "C" fn ingot_jinja_render(
 /// `data` and `bytes` are what `ingot_jinja_render` returned.
 #[no_mangle]
 pub unsafe extern "C" fn ingot_jinja_free(data: *mut c_char, bytes: usize) {
-    drop(Box::from_raw(std::ptr::slice_from_raw_parts_mut(
-        data.cast::<u8>(),
-        bytes,
-    )));
+    drop(Box::from_raw(std::ptr::slice_from_raw_parts_mut(data.cast::<u8>(), bytes)));
 }

@@ -1,18 +1,9 @@
-// What callers of kernels need to know without compiling them: arguments, buffer sizes, costs,
-// keys.
-#include "codegen/halide/Kernel.h"
-#include "targets/Target.h"
-
-#include "Halide.h"
-
-#include "llvm/Support/raw_ostream.h"
+// What callers of kernels need to know without compiling them: arguments, buffer sizes, costs.
+#include "dialects/kernel/KernelSpec.h"
 
 using namespace ingot;
 
 namespace {
-
-/// Bumped whenever a builder or schedule changes the code of an unchanged spec.
-constexpr int kScheduleVersion = 3;
 
 int64_t roundUp(int64_t value, int64_t to) { return (value + to - 1) / to * to; }
 
@@ -167,42 +158,4 @@ KernelCost ingot::kernelCost(const KernelSpec &spec, int64_t tokens, int64_t pos
   for (int32_t value : spec.outputs)
     addActivations(value);
   return cost;
-}
-
-std::string ingot::kernelKey(const KernelSpec &spec, const Target &target) {
-  std::string text;
-  llvm::raw_string_ostream os(text);
-  os << "halide " << HALIDE_VERSION_MAJOR << '.' << HALIDE_VERSION_MINOR << '.'
-     << HALIDE_VERSION_PATCH << " schedule " << kScheduleVersion << " target "
-     << target.halideTarget() << " isa " << target.machine().isa << '\n';
-  for (const std::string &feature : target.machine().features)
-    os << feature << ' ';
-  os << "\nmax_tokens " << spec.max_tokens << " context " << spec.context << " kv " << int(spec.kv)
-     << " tile " << spec.tile.token_tile << ' ' << spec.tile.row_blocks << ' ' << spec.tile.key_tile
-     << '\n';
-  for (const KernelValue &value : spec.values)
-    os << "value " << int(value.kind) << ' ' << value.width << ' ' << value.height << ' '
-       << value.encoding.str() << " layout " << value.layout.rows << ' ' << value.layout.k_inner
-       << ' ' << value.layout.code_bits << ' ' << int(value.layout.scale_type) << '\n';
-  for (const KernelOp &op : spec.ops) {
-    os << "op " << int(op.kind);
-    for (int32_t operand : op.operands)
-      os << " %" << operand;
-    os << " -> %" << op.result << ' ';
-    os.write_hex(llvm::bit_cast<uint64_t>(op.eps));
-    os << ' ';
-    os.write_hex(llvm::bit_cast<uint64_t>(op.rope_theta));
-    os << ' ';
-    os.write_hex(llvm::bit_cast<uint64_t>(op.scale));
-    os << ' ' << op.heads << ' ' << op.kv_heads << ' ' << op.head_dim << ' ' << op.offset << ' '
-       << op.act_group << ' ' << op.interleaved << '\n';
-  }
-  os << "inputs";
-  for (int32_t value : spec.inputs)
-    os << ' ' << value;
-  os << " outputs";
-  for (int32_t value : spec.outputs)
-    os << ' ' << value;
-  os << '\n';
-  return text;
 }
