@@ -7,16 +7,9 @@
 #include "llvm/Support/Parallel.h"
 #include "llvm/Support/raw_ostream.h"
 
-#include <numeric>
-
 using namespace mlir;
 
 namespace ingot {
-
-/// Elements whose nibbles share bytes: the low nibbles hold the first half, the high the second.
-static int64_t chunkElements(const Encoding &encoding, int64_t columns) {
-  return std::gcd(std::gcd(encoding.groupElements(columns), columns), int64_t(32));
-}
 
 static void storeFloat(CodeKind type, uint8_t *out, int64_t index, float value) {
   if (type == CodeKind::f32) {
@@ -59,7 +52,7 @@ std::vector<uint8_t> packMatrix(const lm::WeightReader &weight, const PackedLayo
       return;
     }
     const int64_t groups = encoding.groups(columns), inner = layout.k_inner;
-    const int64_t chunk = chunkElements(encoding, columns);
+    const int64_t group = encoding.groupElements(columns), half = group / 2;
     std::vector<int16_t> codes(columns);
     std::vector<float> scales(groups), mins(groups);
     for (int64_t lane = 0; lane < count; ++lane) {
@@ -67,8 +60,9 @@ std::vector<uint8_t> packMatrix(const lm::WeightReader &weight, const PackedLayo
       for (int64_t k = 0; k < columns; ++k) {
         const uint8_t code = static_cast<uint8_t>(codes[k] - encoding.minCode());
         if (layout.code_bits == 4) {
-          const int64_t half = chunk / 2, within = k % half, high = k % chunk / half;
-          const int64_t position = k / chunk * half + within; // bytes before it in this lane
+          // Low nibbles hold the first half of the group, high nibbles the second.
+          const int64_t high = k % group / half;
+          const int64_t position = k / group * half + k % half; // bytes before it in this lane
           uint8_t &byte = out[((int64_t(block) * columns / 2 / inner + position / inner) * lanes +
                                lane) * inner + position % inner];
           byte |= high ? code << 4 : code;

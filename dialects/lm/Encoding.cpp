@@ -331,7 +331,7 @@ void Encoding::decodeRow(const uint8_t *row, int64_t columns, float *out) const 
   affineRow(row, columns, codes.data(), scales.data(), mins.data());
   for (int64_t i = 0; i < columns; ++i) {
     const float product = float(codes[i]) * scales[i / group];
-    out[i] = product + mins[i / group];
+    out[i] = symmetric() ? product : product + mins[i / group]; // -0 + 0 would lose the sign
   }
 }
 

@@ -113,7 +113,7 @@ llvm::Error linkElf(const LinkInputs &inputs) {
     add({"-r"});
   } else {
     add({"-static", "--gc-sections", "--strip-all", "-z", "noexecstack", "-z", "relro", "-z", "now",
-         "-z", "lrodata-after-bss", "--eh-frame-hdr"});
+         "-z", "lrodata-after-bss"});
     runtime("crt1.o");
     runtime("crti.o");
   }
@@ -122,7 +122,7 @@ llvm::Error linkElf(const LinkInputs &inputs) {
   if (!inputs.relocatable) {
     runtime("libingot_runtime.a");
     add({"--start-group"});
-    for (const char *library : {"libc.a", "libm.a", "libgcc.a", "libgcc_eh.a"})
+    for (const char *library : {"libc.a", "libgcc.a"})
       runtime(library);
     add({"--end-group"});
     runtime("crtn.o");

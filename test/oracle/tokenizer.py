@@ -17,6 +17,10 @@ from concurrent.futures import ThreadPoolExecutor
 from llama_peer import Peer
 
 SHOWN = 10
+# What splitters tell apart, to be put together in every order.
+PIECES = (" ", "  ", "\n", "\r\n", "\t", "'", "'s", "'S", "'LL", "'re", "a", "the", "Z", "0", "12",
+          "!", "...", "\u00a0", "\u3000", "\u0301", "é", "中", "👍", "\u200d", "\ufe0f", "٣", "½",
+          "\x85", "\u2028", "\x1c", "\x0b", "\u180e", "\u200b")
 
 
 def made_texts():
@@ -43,6 +47,8 @@ def made_texts():
     for _ in range(300):
         yield "".join(chr(choose.randrange(*choose.choice(ranges))) if choose.random() > 0.2
                       else choose.choice(" \n\t'0") for _ in range(choose.randrange(1, 60)))
+    for _ in range(300):
+        yield "".join(choose.choice(PIECES) for _ in range(choose.randrange(1, 25)))
 
 
 def run(program, mode, data):
