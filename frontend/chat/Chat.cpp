@@ -35,8 +35,7 @@ struct Lessons {
   const Conversation question{{u1}}, turns{{u1, a1, u2}}, with_system{{s, u1, a1, u2}};
   const Conversation open_question{{u1}, false}, open_answer{{u1, a1}, false};
   const Conversation padded_user{{{"user", padded}}},
-      padded_assistant{{u1, {"assistant", padded}, u2}},
-      padded_system{{{"system", padded}, u1}};
+      padded_assistant{{u1, {"assistant", padded}, u2}}, padded_system{{{"system", padded}, u1}};
 };
 
 /// Conversations that the pieces are checked on.
@@ -78,10 +77,10 @@ llvm::Expected<Texts> around(const Rendering &rendering, const Conversation &con
   llvm::StringRef rest = rendering.text;
   for (const ChatMessage &message : conversation.messages) {
     const size_t at = rest.find(message.content);
-    if (at == llvm::StringRef::npos ||
-        llvm::StringRef(rendering.text).count(message.content) != 1)
+    if (at == llvm::StringRef::npos || llvm::StringRef(rendering.text).count(message.content) != 1)
       return templateError("does not render the text of each message once, unchanged and in order "
-                           "(the " + message.role + "'s)");
+                           "(the " +
+                           message.role + "'s)");
     out.push_back(rest.take_front(at).str());
     rest = rest.drop_front(at + message.content.size());
   }
@@ -161,8 +160,8 @@ private:
     return llvm::Error::success();
   }
 
-  /// Chooses where one piece ends and the next begins. Any choice that adds up is right; this one is
-  /// the template's own where it shows it.
+  /// Chooses where one piece ends and the next begins. Any choice that adds up is right; this one
+  /// is the template's own where it shows it.
   void split(llvm::Expected<Texts> open_question, llvm::Expected<Texts> open_answer) {
     if (open_question) {
       const std::string &end = open_question->back();
@@ -182,8 +181,7 @@ private:
         pieces.begin_user = begin.str();
       }
     }
-    pieces.begin_without_system =
-        opening.substr(0, opening.size() - pieces.begin_user.size());
+    pieces.begin_without_system = opening.substr(0, opening.size() - pieces.begin_user.size());
     if (pieces.end_system)
       pieces.end_system->resize(pieces.end_system->size() - pieces.begin_user.size());
     llvm::consumeError(open_question.takeError());
@@ -225,8 +223,8 @@ private:
                          shown(wanted, at) + ", not " + shown(made, at));
   }
 
-  /// As programs give messages to a template that trims them. Some trim a question together with the
-  /// system message that they put before it, and so not its front.
+  /// As programs give messages to a template that trims them. Some trim a question together with
+  /// the system message that they put before it, and so not its front.
   std::vector<Conversation> trimmed(std::vector<Conversation> conversations) {
     for (Conversation &conversation : conversations)
       for (ChatMessage &message : conversation.messages)

@@ -14,8 +14,8 @@
 namespace ingot {
 
 struct ChatPieces {
-  /// Absent where the template has no place for a system message, or puts it where the pieces cannot;
-  /// `system_note` then says why.
+  /// Absent where the template has no place for a system message, or puts it where the pieces
+  /// cannot; `system_note` then says why.
   std::optional<std::string> begin_with_system, end_system;
   std::string system_note;
   std::string begin_without_system;
@@ -24,8 +24,8 @@ struct ChatPieces {
   bool trim_system = false, trim_user = false, trim_assistant = false;
 };
 
-/// The text of a conversation, by the pieces: what a program makes of it. Messages alternate between
-/// user and assistant, after at most one of the system; the last one is the user's.
+/// The text of a conversation, by the pieces: what a program makes of it. Messages alternate
+/// between user and assistant, after at most one of the system; the last one is the user's.
 std::string assemble(const ChatPieces &pieces, const std::vector<ChatMessage> &messages);
 
 /// Finds the pieces and checks them against the template on a set of other conversations: 1 to 4

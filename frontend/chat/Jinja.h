@@ -24,8 +24,8 @@ struct Conversation {
 struct ChatTemplate {
   llvm::StringRef text;
   llvm::StringRef bos, eos;
-  llvm::StringRef date = "2026-01-01"; ///< what `strftime_now` tells: programs must not depend on the day
-                                       ///< they are compiled on
+  llvm::StringRef date = "2026-01-01"; ///< what `strftime_now` tells: programs must not depend on
+                                       ///< the day they are compiled on
 };
 
 /// The text of one conversation, or why there is none.
@@ -35,9 +35,9 @@ struct Rendering {
 };
 
 /// Renders each conversation. A template that raises an error or exceeds its instructions, depth or
-/// output gives a failed Rendering; one that exceeds memory or time, is too long or is not UTF-8 fails
-/// altogether.
-llvm::Expected<std::vector<Rendering>> renderConversations(const ChatTemplate &source,
-                                                           llvm::ArrayRef<Conversation> conversations);
+/// output gives a failed Rendering; one that exceeds memory or time, is too long or is not UTF-8
+/// fails altogether.
+llvm::Expected<std::vector<Rendering>>
+renderConversations(const ChatTemplate &source, llvm::ArrayRef<Conversation> conversations);
 
 } // namespace ingot

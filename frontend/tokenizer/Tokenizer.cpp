@@ -28,18 +28,18 @@ constexpr size_t max_probes = 1 << 10;
 enum TokenKind : uint8_t { normal = 1, unknown_kind, control, user_defined, unused, byte_kind };
 enum CodePointClass : uint8_t { other, letter, number, white_space };
 
-/// Splitters that the runtime knows, by the names that files use (`tokenizer.ggml.pre`). Which names
-/// are the same splitter was found by comparing what llama.cpp makes of test/oracle/tokenizer.py's
-/// texts; there, a missing name and "default" are another one.
+/// Splitters that the runtime knows, by the names that files use (`tokenizer.ggml.pre`). Which
+/// names are the same splitter was found by comparing what llama.cpp makes of
+/// test/oracle/tokenizer.py's texts; there, a missing name and "default" are another one.
 struct Splitter {
   const char *name, *runtime_name;
 };
 constexpr Splitter splitters[] = {
-    {"gpt-2", "gpt2"},      {"gpt2", "gpt2"},        {"mpt", "gpt2"},
-    {"olmo", "gpt2"},       {"jais", "gpt2"},        {"phi-2", "gpt2"},
-    {"trillion", "gpt2"},   {"gigachat", "gpt2"},    {"granite-docling", "gpt2"},
-    {"smollm", "smollm"},   {"starcoder", "smollm"}, {"refact", "smollm"},
-    {"codeshell", "smollm"}, {"command-r", "smollm"}, {"exaone", "smollm"},
+    {"gpt-2", "gpt2"},        {"gpt2", "gpt2"},        {"mpt", "gpt2"},
+    {"olmo", "gpt2"},         {"jais", "gpt2"},        {"phi-2", "gpt2"},
+    {"trillion", "gpt2"},     {"gigachat", "gpt2"},    {"granite-docling", "gpt2"},
+    {"smollm", "smollm"},     {"starcoder", "smollm"}, {"refact", "smollm"},
+    {"codeshell", "smollm"},  {"command-r", "smollm"}, {"exaone", "smollm"},
     {"minerva-7b", "smollm"},
 };
 
@@ -117,8 +117,10 @@ public:
       return error;
     if (llvm::Error error = addMerges())
       return error;
-    for (auto [name, id] : {std::pair{"bos_token_id", source.bos}, {"eos_token_id", source.eos},
-                            {"eot_token_id", source.eot}, {"unknown_token_id", source.unknown}})
+    for (auto [name, id] : {std::pair{"bos_token_id", source.bos},
+                            {"eos_token_id", source.eos},
+                            {"eot_token_id", source.eot},
+                            {"unknown_token_id", source.unknown}})
       if (id < -1 || id >= static_cast<int64_t>(source.tokens.size()))
         return fail(std::string("field 'tokenizer.ggml.") + name + "'",
                     "is " + llvm::Twine(id) + ", the vocabulary has " +
@@ -168,9 +170,9 @@ private:
 
   llvm::Error addTokens() {
     if (source.tokens.empty() || source.tokens.size() > max_tokens)
-      return fail("field 'tokenizer.ggml.tokens'",
-                  "has " + grouped(source.tokens.size()) + " tokens, expected 1 to " +
-                      grouped(max_tokens));
+      return fail("field 'tokenizer.ggml.tokens'", "has " + grouped(source.tokens.size()) +
+                                                       " tokens, expected 1 to " +
+                                                       grouped(max_tokens));
     if (!source.types.empty() && source.types.size() != source.tokens.size())
       return fail("field 'tokenizer.ggml.token_type'",
                   "has " + grouped(source.types.size()) + " entries for " +
@@ -219,9 +221,9 @@ private:
 
   llvm::Error addMerges() {
     if (source.merges.size() > max_merges)
-      return fail("field 'tokenizer.ggml.merges'",
-                  "has " + grouped(source.merges.size()) + " merges, expected at most " +
-                      grouped(max_merges));
+      return fail("field 'tokenizer.ggml.merges'", "has " + grouped(source.merges.size()) +
+                                                       " merges, expected at most " +
+                                                       grouped(max_merges));
     const size_t slots = llvm::PowerOf2Ceil(std::max<size_t>(source.merges.size() * 2, 16));
     merge_keys.assign(slots, free_slot);
     merge_ranks.assign(slots, 0);

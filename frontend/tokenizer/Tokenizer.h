@@ -14,9 +14,9 @@ namespace ingot {
 
 /// A tokenizer as a model file describes it. Nothing is checked yet.
 struct TokenizerSource {
-  std::string file;  ///< for errors
-  std::string model; ///< "gpt2": byte-level BPE
-  std::string pre;   ///< which splitter
+  std::string file;                    ///< for errors
+  std::string model;                   ///< "gpt2": byte-level BPE
+  std::string pre;                     ///< which splitter
   std::vector<llvm::StringRef> tokens; ///< in the GPT-2 byte alphabet, special ones as plain text
   std::vector<int64_t> types;          ///< 1 normal .. 6 byte; empty: all normal
   std::vector<llvm::StringRef> merges; ///< "left right", most important first
@@ -24,13 +24,13 @@ struct TokenizerSource {
   bool add_bos = false, add_space_prefix = false;
 };
 
-/// Checks the tokenizer and builds its tables: bytes of every token, merges as a hash table, classes
-/// of code points. Errors name the token, merge or field at fault.
+/// Checks the tokenizer and builds its tables: bytes of every token, merges as a hash table,
+/// classes of code points. Errors name the token, merge or field at fault.
 llvm::Expected<flatbuffers::Offset<manifest::Tokenizer>>
 buildTokenizer(flatbuffers::FlatBufferBuilder &builder, const TokenizerSource &source);
 
-/// A normal token's text (GPT-2 byte alphabet, UTF-8) as raw bytes; nothing where a character is not
-/// of the alphabet.
+/// A normal token's text (GPT-2 byte alphabet, UTF-8) as raw bytes; nothing where a character is
+/// not of the alphabet.
 std::optional<std::string> bytesOfToken(llvm::StringRef text);
 
 } // namespace ingot

@@ -1,6 +1,6 @@
-// Encoding in three steps: special tokens are cut out of the text, what is left is split into words,
-// and in each word the pair of neighbours with the best merge is joined until no merge applies
-// (Sennrich et al. 2016, algorithm 1, over bytes).
+// Encoding in three steps: special tokens are cut out of the text, what is left is split into
+// words, and in each word the pair of neighbours with the best merge is joined until no merge
+// applies (Sennrich et al. 2016, algorithm 1, over bytes).
 #include "runtime/text/tokenizer.h"
 
 #include <string.h>

@@ -53,7 +53,8 @@ TEST(ChatLimits, output) {
 // Doubling a text takes one instruction each time.
 TEST(ChatLimits, memory) {
   EXPECT_FAILS("{% set ns = namespace(x='xxxxxxxxxxxxxxxx') %}{% for i in range(60) %}"
-               "{% set ns.x = ns.x ~ ns.x %}{% endfor %}" + body,
+               "{% set ns.x = ns.x ~ ns.x %}{% endfor %}" +
+                   body,
                "memory");
 }
 
@@ -61,7 +62,8 @@ TEST(ChatLimits, memory) {
 TEST(ChatLimits, time) {
   EXPECT_FAILS("{% set ns = namespace(x='xxxxxxxxxxxxxxxx') %}{% for i in range(21) %}"
                "{% set ns.x = ns.x ~ ns.x %}{% endfor %}{% for i in range(90000) %}"
-               "{% if 'xy' in ns.x %}{% endif %}{% endfor %}" + body,
+               "{% if 'xy' in ns.x %}{% endif %}{% endfor %}" +
+                   body,
                "seconds");
 }
 

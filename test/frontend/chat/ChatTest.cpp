@@ -1,4 +1,5 @@
-// Templates in the styles that model files have: the pieces, and that they say what the template says.
+// Templates in the styles that model files have: the pieces, and that they say what the template
+// says.
 #include "frontend/chat/Chat.h"
 
 #include "gtest/gtest.h"
@@ -6,10 +7,11 @@
 namespace ingot {
 namespace {
 
-const char *const chatml =
-    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + "
-    "'<|im_end|>' + '\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' "
-    "}}{% endif %}";
+const char *const chatml = "{% for message in messages %}{{ '<|im_start|>' + message['role'] + "
+                           "'\\n' + message['content'] + "
+                           "'<|im_end|>' + '\\n' }}{% endfor %}{% if add_generation_prompt %}{{ "
+                           "'<|im_start|>assistant\\n' "
+                           "}}{% endif %}";
 
 // As ChatML, with a system message of its own where there is none (SmolLM2).
 const char *const default_system =
@@ -72,8 +74,10 @@ std::string failure(llvm::StringRef text) {
   return pieces ? "no error" : llvm::toString(pieces.takeError());
 }
 
-const std::vector<ChatMessage> three_turns{{"user", "Hi"},  {"assistant", "Hello."},
-                                           {"user", "And?"}, {"assistant", "So."},
+const std::vector<ChatMessage> three_turns{{"user", "Hi"},
+                                           {"assistant", "Hello."},
+                                           {"user", "And?"},
+                                           {"assistant", "So."},
                                            {"user", "Bye"}};
 
 std::vector<ChatMessage> withSystem() {
@@ -143,9 +147,9 @@ TEST(Chat, trimsLinesAroundBlocksAsModelsAreTrained) {
 }
 
 TEST(Chat, generationPromptMayDifferFromAnAnswersOpening) {
-  const ChatPieces pieces = lowered(
-      "{% for m in messages %}<{{ m.role }}>{{ m.content }}</>{% endfor %}"
-      "{% if add_generation_prompt %}<assistant><think>{% endif %}");
+  const ChatPieces pieces =
+      lowered("{% for m in messages %}<{{ m.role }}>{{ m.content }}</>{% endfor %}"
+              "{% if add_generation_prompt %}<assistant><think>{% endif %}");
   EXPECT_EQ(pieces.begin_assistant, "<assistant>");
   EXPECT_EQ(pieces.generation_prompt, "<assistant><think>");
 }
@@ -155,6 +159,21 @@ TEST(Chat, toolsAreNoneAndJsonIsWrittenAsPythonDoes) {
                     "{% for m in messages %}{{ m.content }}|{% endfor %}")
                 .begin_without_system,
             "{\"a\": [1, \"<&\"]}");
+}
+
+TEST(Chat, readsTemplatesAsJinjaDoes) {
+  const std::string end = "{% for m in messages %}{{ m.content }}|{% endfor %}";
+  auto opening = [&](const std::string &text) {
+    return lowered((text + end).c_str()).begin_without_system;
+  };
+  EXPECT_EQ(opening("{% if tools is iterable %}yes{% else %}no{% endif %}"), "no");
+  EXPECT_EQ(opening("{% if messages is iterable and 'a' is iterable %}yes{% endif %}"), "yes");
+  // In texts, a backslash joins lines; elsewhere it is a character.
+  EXPECT_EQ(opening("{{ 'one\\\ntwo' }}"), "onetwo");
+  EXPECT_EQ(opening("{{ 'it\\'s\\\\' }}\\\n'\\\nx"), "it's\\\\\n'\\\nx");
+  EXPECT_EQ(
+      opening("{% for i in range(9) %}{% if i == 2 %}{% break %}{% endif %}{{ i }}{% endfor %}"),
+      "01");
 }
 
 TEST(Chat, theDateIsFixed) {
@@ -178,8 +197,9 @@ TEST(Chat, systemMessageInTheLastQuestionIsNoPlaceForIt) {
 TEST(Chat, refusesTemplatesThatDoMoreThanPutTextAroundMessages) {
   EXPECT_NE(failure("{% for m in messages %}{{ m.content | upper }}{% endfor %}").find("unchanged"),
             std::string::npos);
-  EXPECT_NE(failure("{% for m in messages %}{{ m.content }}{{ m.content }}{% endfor %}").find("once"),
-            std::string::npos);
+  EXPECT_NE(
+      failure("{% for m in messages %}{{ m.content }}{{ m.content }}{% endfor %}").find("once"),
+      std::string::npos);
   EXPECT_NE(failure("{{ messages[-1].content }}").find("once"), std::string::npos);
   EXPECT_NE(failure("{% for m in messages %}{{ m.content }};{% endfor %}{{ messages | length }}")
                 .find("others come before it"),

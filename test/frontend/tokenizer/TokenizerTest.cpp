@@ -11,7 +11,9 @@ namespace {
 using test::Tables;
 using test::Vocabulary;
 
-Tables built(Vocabulary &vocabulary) { return llvm::cantFail(Tables::build(vocabulary.finished())); }
+Tables built(Vocabulary &vocabulary) {
+  return llvm::cantFail(Tables::build(vocabulary.finished()));
+}
 
 /// "where: message (help)" of the error, "" where there is none.
 std::string failure(const TokenizerSource &source) {
@@ -36,10 +38,10 @@ std::vector<int32_t> list(const flatbuffers::Vector<int32_t> *ids) {
 }
 
 TEST(ByteAlphabet, isWhatVocabularyFilesUse) {
-  EXPECT_EQ(bytesOfToken("\xC4\xA0the"), " the");        // U+0120
-  EXPECT_EQ(bytesOfToken("\xC4\x8A"), "\n");             // U+010A
+  EXPECT_EQ(bytesOfToken("\xC4\xA0the"), " the");         // U+0120
+  EXPECT_EQ(bytesOfToken("\xC4\x8A"), "\n");              // U+010A
   EXPECT_EQ(bytesOfToken("\xC4\x80"), std::string(1, 0)); // U+0100
-  EXPECT_EQ(bytesOfToken("\xC5\x83"), "\xAD");           // U+0143
+  EXPECT_EQ(bytesOfToken("\xC5\x83"), "\xAD");            // U+0143
   EXPECT_EQ(bytesOfToken("\xC3\x83\xC2\xA9"), "\xC3\xA9");
   EXPECT_EQ(bytesOfToken(""), "");
   for (int byte = 0; byte < 256; ++byte) {
@@ -51,10 +53,10 @@ TEST(ByteAlphabet, isWhatVocabularyFilesUse) {
 TEST(ByteAlphabet, hasNothingElse) {
   EXPECT_FALSE(bytesOfToken(" "));
   EXPECT_FALSE(bytesOfToken("a\nb"));
-  EXPECT_FALSE(bytesOfToken("\xC5\x84"));     // U+0144, one past the end
+  EXPECT_FALSE(bytesOfToken("\xC5\x84")); // U+0144, one past the end
   EXPECT_FALSE(bytesOfToken("\xE4\xBD\xA0"));
-  EXPECT_FALSE(bytesOfToken("\xC4"));         // cut short
-  EXPECT_FALSE(bytesOfToken("\xC0\x80"));     // overlong
+  EXPECT_FALSE(bytesOfToken("\xC4"));     // cut short
+  EXPECT_FALSE(bytesOfToken("\xC0\x80")); // overlong
 }
 
 TEST(TokenizerTables, holdBytesKindsAndRoles) {
@@ -94,14 +96,16 @@ TEST(TokenizerTables, classesAreUnicodes) {
     const auto &t = tables.get();
     return t.class_blocks()->Get(t.class_index()->Get(code_point >> 8) * 256 + (code_point & 255));
   };
-  for (uint32_t c : std::vector<uint32_t>{'A', 'z', 0xe9, 0x3b1, 0x5d0, 0x4e2d, 0x3042, 0x1d49c, 0x2b0 /* modifier */})
+  for (uint32_t c : std::vector<uint32_t>{'A', 'z', 0xe9, 0x3b1, 0x5d0, 0x4e2d, 0x3042, 0x1d49c,
+                                          0x2b0 /* modifier */})
     EXPECT_EQ(class_of(c), 1) << c;
   for (uint32_t c : std::vector<uint32_t>{'0', '9', 0xbd, 0xb2, 0x663, 0x2167, 0x2460})
     EXPECT_EQ(class_of(c), 2) << c;
-  for (uint32_t c : std::vector<uint32_t>{' ', '\t', '\n', '\v', '\f', '\r', 0x85, 0xa0, 0x1680, 0x2003, 0x2028, 0x202f,
-                     0x205f, 0x3000})
+  for (uint32_t c : std::vector<uint32_t>{' ', '\t', '\n', '\v', '\f', '\r', 0x85, 0xa0, 0x1680,
+                                          0x2003, 0x2028, 0x202f, 0x205f, 0x3000})
     EXPECT_EQ(class_of(c), 3) << c;
-  for (uint32_t c : std::vector<uint32_t>{'!', '_', '$', 0x301 /* combining */, 0x200b, 0x200d, 0x1f44d, 0x10ffff, 0x1c})
+  for (uint32_t c : std::vector<uint32_t>{'!', '_', '$', 0x301 /* combining */, 0x200b, 0x200d,
+                                          0x1f44d, 0x10ffff, 0x1c})
     EXPECT_EQ(class_of(c), 0) << c;
   EXPECT_LT(tables.get().class_blocks()->size(), 100'000u); // equal blocks are stored once
 }
@@ -165,10 +169,15 @@ TEST(TokenizerErrors, tokens) {
 }
 
 TEST(TokenizerErrors, merges) {
-  for (auto [merge, reason] :
-       {std::pair{"ab", "not two tokens"}, {"a", "not two tokens"}, {"", "not two tokens"},
-        {"a zz", "names 'zz'"}, {"zz a", "names 'zz'"}, {"a b", "names 'ab'"}, {"a ", "names ''"},
-        {" a", "not two tokens"}, {"a b c", "names 'b c'"}}) {
+  for (auto [merge, reason] : {std::pair{"ab", "not two tokens"},
+                               {"a", "not two tokens"},
+                               {"", "not two tokens"},
+                               {"a zz", "names 'zz'"},
+                               {"zz a", "names 'zz'"},
+                               {"a b", "names 'ab'"},
+                               {"a ", "names ''"},
+                               {" a", "not two tokens"},
+                               {"a b c", "names 'b c'"}}) {
     Vocabulary vocabulary;
     vocabulary.merges.push_back(merge);
     EXPECT_TRUE(saying(failure(vocabulary), "merge 0: ")) << merge;

@@ -87,9 +87,9 @@ public:
     const ingot_tokenizer t = tokenizer();
     std::vector<int32_t> scratch(ingot_tokenizer_scratch_bytes(text.size()) / 4 + 1);
     std::vector<int32_t> out(text.size() + 1, -7);
-    const int32_t count = ingot_tokenizer_encode(&t, text.data(), text.size(), parse_special,
-                                                 scratch.data(), scratch.size() * 4, out.data(),
-                                                 static_cast<int32_t>(out.size()));
+    const int32_t count =
+        ingot_tokenizer_encode(&t, text.data(), text.size(), parse_special, scratch.data(),
+                               scratch.size() * 4, out.data(), static_cast<int32_t>(out.size()));
     out.resize(count < 0 ? 0 : static_cast<size_t>(count));
     return out;
   }

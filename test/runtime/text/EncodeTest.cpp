@@ -12,10 +12,12 @@ namespace {
 using test::Tables;
 using test::Vocabulary;
 
-Tables built(Vocabulary &vocabulary) { return llvm::cantFail(Tables::build(vocabulary.finished())); }
+Tables built(Vocabulary &vocabulary) {
+  return llvm::cantFail(Tables::build(vocabulary.finished()));
+}
 
-/// A vocabulary in which each word of at most three of `letters` is one token: what comes out are the
-/// words of the splitter.
+/// A vocabulary in which each word of at most three of `letters` is one token: what comes out are
+/// the words of the splitter.
 Tables words(const char *pre, std::vector<std::string> letters) {
   Vocabulary vocabulary(pre);
   for (const std::string &letter : letters)
@@ -212,8 +214,8 @@ TEST(Encode, manyDifferentSpecialTokens) {
   std::string text;
   std::vector<int32_t> expected;
   for (int i = 0; i < 3000; ++i) {
-    const std::string name = "<" + std::string(static_cast<size_t>(i) % 50, 'x') +
-                             std::to_string(i) + ">";
+    const std::string name =
+        "<" + std::string(static_cast<size_t>(i) % 50, 'x') + std::to_string(i) + ">";
     expected.push_back(vocabulary.add(name, 4));
     text += name;
   }

@@ -1,4 +1,4 @@
-// SmolLM2's own vocabulary, on texts whose ids llama.cpp has made (smollm2.jsonl, by make_smollm2.py).
+// SmolLM2's own vocabulary, on texts whose ids llama.cpp made (test/frontend/tokenizer/ids.jsonl).
 #include "test/frontend/tokenizer/Vocabulary.h"
 
 #include "frontend/gguf/Gguf.h"
@@ -47,7 +47,7 @@ protected:
 };
 
 TEST_F(SmolLm2, idsAreLlamaCpps) {
-  std::ifstream fixture(SMOLLM2_FIXTURE);
+  std::ifstream fixture(SMOLLM2_IDS);
   std::string line;
   size_t compared = 0;
   while (std::getline(fixture, line)) {
