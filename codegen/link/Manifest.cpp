@@ -109,7 +109,8 @@ private:
                 buffer, optional(pieces->begin_with_system), optional(pieces->end_system),
                 pieces->begin_without_system.c_str(), pieces->begin_user.c_str(),
                 pieces->end_user.c_str(), pieces->begin_assistant.c_str(),
-                pieces->end_assistant.c_str(), pieces->generation_prompt.c_str()),
+                pieces->end_assistant.c_str(), pieces->generation_prompt.c_str(),
+                pieces->trim_system, pieces->trim_user, pieces->trim_assistant),
             ""};
   }
 

@@ -190,6 +190,11 @@ private:
           out.scale = attention.getScale().convertToDouble();
         })
         .Default([&](Operation *) { known = false; });
+    if (!known && isa<lm::SiluMulOp>(op))
+      return inputError("", "gated MLP",
+                        "gate and up could not be merged into one matrix: their formats differ, or "
+                        "feed_forward_length is not a multiple of 16",
+                        "--quantize gives both the same format");
     if (!known)
       return inputError("", "kernel '" + spec.name + "'",
                         "operation '" + op.getName().getStringRef() + "' cannot become a kernel here");

@@ -217,11 +217,20 @@ void writeBits(uint8_t *bytes, int64_t index, int bits, int value) {
   }
 }
 
+/// The largest magnitude that is encoded, larger ones saturate: 65504 is the largest f16, and a scale
+/// or minimum beyond it would be stored as infinity. The other types keep room for sums.
+float largestMagnitude(const Encoding &e) {
+  if (e.scale.type != CodeKind::f16 && e.min.type != CodeKind::f16)
+    return 0x1p125f;
+  return e.symmetric() ? 65504.0f * float(e.maxCode()) : 65504.0f;
+}
+
 /// Scale and minimum that span `x`, before rounding to the stored type.
 std::pair<float, float> span(const Encoding &e, const float *x, int64_t n) {
+  const float limit = largestMagnitude(e);
   float low = 0, high = 0, peak = 0;
   for (int64_t i = 0; i < n; ++i) {
-    const float v = std::isfinite(x[i]) ? x[i] : 0;
+    const float v = std::isfinite(x[i]) ? std::clamp(x[i], -limit, limit) : 0;
     low = i ? std::min(low, v) : v;
     high = i ? std::max(high, v) : v;
     peak = std::max(peak, std::fabs(v));

@@ -62,6 +62,14 @@ TEST(Splitter, contractionsAreLowerCase) {
   EXPECT_EQ(t.pieces("'l"), (Words{"'", "l"}));
 }
 
+TEST(Splitter, contractionsOfOneLetter) {
+  const Tables t = words("gpt2", {"x", "'", "t", "m", "d"});
+  EXPECT_EQ(t.pieces("'tx"), (Words{"'t", "x"}));
+  EXPECT_EQ(t.pieces("'mx"), (Words{"'m", "x"}));
+  EXPECT_EQ(t.pieces("'dx"), (Words{"'d", "x"}));
+  EXPECT_EQ(t.pieces("'xt"), (Words{"'", "xt"}));
+}
+
 TEST(Splitter, smollmTakesEveryNumberAlone) {
   const Tables t = words("smollm", {"x", " ", "1", "!", "\xC2\xBD"});
   EXPECT_EQ(t.pieces("111"), (Words{"1", "1", "1"}));

@@ -1,0 +1,179 @@
+// Number formats: decoders against values of PyPI's gguf (make_fixtures.py), encoders and text against
+// what they promise.
+#include "dialects/lm/Encoding.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+#include <random>
+
+using namespace ingot;
+
+namespace {
+
+TEST(Encoding, DecodesEveryFormatBitForBit) {
+  std::ifstream file(INGOT_FIXTURES, std::ios::binary);
+  const std::vector<char> all((std::istreambuf_iterator<char>(file)), {});
+  size_t at = 0, formats = 0;
+  while (at < all.size()) {
+    uint32_t header[4]; // ggml type, rows, columns, bytes
+    memcpy(header, all.data() + at, sizeof header);
+    at += sizeof header;
+    const NamedEncoding *named = findGgmlType(header[0]);
+    ASSERT_NE(named, nullptr);
+    const Encoding &encoding = named->encoding;
+    ASSERT_EQ(encoding.storageBytes(header[1], header[2]), header[3]) << named->name;
+    const auto *bytes = reinterpret_cast<const uint8_t *>(all.data() + at);
+    std::vector<float> expected(header[1] * header[2]), row(header[2]);
+    memcpy(expected.data(), all.data() + at + header[3], expected.size() * 4);
+    at += header[3] + expected.size() * 4;
+    for (uint32_t r = 0; r < header[1]; ++r) {
+      encoding.decodeRow(bytes + r * *encoding.rowBytes(header[2]), header[2], row.data());
+      for (uint32_t i = 0; i < header[2]; ++i) {
+        const float wanted = expected[r * header[2] + i];
+        const bool same = std::isnan(wanted) ? std::isnan(row[i]) : !memcmp(&row[i], &wanted, 4);
+        EXPECT_TRUE(same) << named->name << " row " << r << " element " << i;
+      }
+    }
+    ++formats;
+  }
+  EXPECT_EQ(formats, namedEncodings().size() - 1); // all but F32
+}
+
+TEST(Encoding, TheAffineViewIsTheValue) {
+  std::mt19937 random(1);
+  for (const NamedEncoding &named : namedEncodings()) {
+    const Encoding &e = named.encoding;
+    if (e.isFloat())
+      continue;
+    constexpr int64_t columns = 512;
+    std::vector<uint8_t> bytes(*e.rowBytes(columns));
+    for (uint8_t &byte : bytes)
+      byte = random();
+    std::vector<float> values(columns), scales(columns / e.group_size), mins(scales.size());
+    std::vector<int16_t> codes(columns);
+    e.decodeRow(bytes.data(), columns, values.data());
+    e.affineRow(bytes.data(), columns, codes.data(), scales.data(), mins.data());
+    for (int64_t i = 0; i < columns; ++i) {
+      EXPECT_GE(codes[i], e.minCode());
+      EXPECT_LE(codes[i], e.maxCode());
+      const float product = codes[i] * scales[i / e.group_size];
+      const float value = e.symmetric() ? product : product + mins[i / e.group_size];
+      EXPECT_TRUE(value == values[i] || (std::isnan(value) && std::isnan(values[i]))) << named.name;
+    }
+  }
+}
+
+const char *const roundable[] = {"int2:g16", "int3:g32", "int4:g32", "int4:g64", "int5", "int6:g32",
+                                 "int8", "int8:g128", "uint2:g16", "uint4:g32", "uint5:g32", "uint8",
+                                 "q4_0", "q4_1", "q5_0", "q5_1", "q8_0"};
+
+TEST(Encoding, RoundsToTheNearestCode) {
+  std::mt19937 random(2);
+  std::normal_distribution<float> normal(0.1f, 1);
+  for (const char *spec : roundable) {
+    auto e = Encoding::parseSpec(spec);
+    ASSERT_TRUE(bool(e)) << spec;
+    constexpr int64_t columns = 256;
+    const int64_t group = e->groupElements(columns);
+    std::vector<float> x(columns), back(columns), scales(columns / group), mins(scales.size());
+    std::vector<int16_t> codes(columns);
+    std::vector<uint8_t> bytes(*e->rowBytes(columns));
+    for (float &value : x)
+      value = normal(random);
+    e->encodeRow(x.data(), columns, bytes.data());
+    e->decodeRow(bytes.data(), columns, back.data());
+    e->affineRow(bytes.data(), columns, codes.data(), scales.data(), mins.data());
+    for (int64_t i = 0; i < columns; ++i) {
+      // Half a step, and what rounding scale and minimum to f16 may add at the end of the range.
+      const float reach = (e->maxCode() - e->minCode()) * scales[i / group];
+      EXPECT_LE(std::fabs(x[i] - back[i]), 0.5001f * scales[i / group] + reach * 1e-3f) << spec;
+    }
+  }
+}
+
+TEST(Encoding, RoundsWhatIsOdd) {
+  for (const char *spec : roundable) {
+    auto e = Encoding::parseSpec(spec);
+    ASSERT_TRUE(bool(e));
+    constexpr int64_t columns = 256;
+    std::vector<uint8_t> bytes(*e->rowBytes(columns));
+    std::vector<float> back(columns);
+    auto round = [&](std::vector<float> x) {
+      e->encodeRow(x.data(), columns, bytes.data());
+      e->decodeRow(bytes.data(), columns, back.data());
+    };
+    round(std::vector<float>(columns, 0.0f));
+    for (float value : back)
+      EXPECT_EQ(value, 0) << spec;
+    round(std::vector<float>(columns, 0.75f));
+    for (float value : back)
+      EXPECT_NEAR(value, 0.75f, 0.002f) << spec;
+    std::vector<float> x(columns, 0.01f);
+    x[7] = 100;
+    round(x);
+    EXPECT_NEAR(back[7], 100, 0.2f) << spec;
+    x[9] = INFINITY;
+    x[11] = NAN;
+    round(x);
+    for (float value : back)
+      EXPECT_TRUE(std::isfinite(value)) << spec;
+  }
+}
+
+TEST(Encoding, TextComesBack) {
+  for (const NamedEncoding &named : namedEncodings())
+    EXPECT_EQ(Encoding::parse(named.encoding.str()), named.encoding) << named.name;
+  for (const char *spec : roundable)
+    EXPECT_EQ(Encoding::parse(Encoding::parseSpec(spec)->str()), *Encoding::parseSpec(spec)) << spec;
+  EXPECT_EQ(findGgmlType(3)->encoding.str(), "u4, g32, f16+f16");
+  EXPECT_EQ(findGgmlType(12)->encoding.str(), "u4, g32, f16*u6+f16*u6");
+  EXPECT_EQ(displayName(*Encoding::parse("i8, g32, f16")), "Q8_0");
+  for (const char *text : {"", "u4", "u4, g32", "u9, g32, f16", "u4, g0, f16", "u4, 32, f16",
+                           "u4, g32, f8", "u4, g32, f16+", "u4, g32, f16*u9", "u4, g32, f16*u6", "x4, g32, f16"})
+    EXPECT_FALSE(Encoding::parse(text).has_value()) << text;
+}
+
+TEST(Encoding, SpecsThatAreNone) {
+  for (const char *spec : {"", "int", "int1", "int9", "int4:", "int4:32", "int4:g7", "int4:g1024", "q4_k",
+                           "float", "int4:g32:g32", "-int4"}) {
+    auto e = Encoding::parseSpec(spec);
+    EXPECT_FALSE(bool(e)) << spec;
+    llvm::consumeError(e.takeError());
+  }
+}
+
+TEST(Encoding, SizesAreCheckedForOverflow) {
+  const Encoding q4_1 = findGgmlType(3)->encoding, f32 = findGgmlType(0)->encoding;
+  EXPECT_EQ(q4_1.storageBytes(2, 64), 80u);
+  EXPECT_DOUBLE_EQ(q4_1.bitsPerWeight(64), 5.0);
+  EXPECT_FALSE(q4_1.rowBytes(33).has_value());
+  EXPECT_FALSE(q4_1.rowBytes(0).has_value());
+  EXPECT_FALSE(q4_1.rowBytes(-32).has_value());
+  EXPECT_FALSE(f32.rowBytes(INT64_MAX).has_value());
+  EXPECT_FALSE(f32.storageBytes(INT64_MAX, 1 << 20).has_value());
+  EXPECT_FALSE(f32.storageBytes(int64_t(1) << 31, int64_t(1) << 31).has_value());
+  EXPECT_FALSE(Encoding::parseSpec("int8")->rowBytes(INT64_MAX).has_value());
+}
+
+TEST(HalfPrecision, EveryHalfComesBack) {
+  for (uint32_t bits = 0; bits < 65536; ++bits) {
+    const float value = halfToFloat(static_cast<uint16_t>(bits));
+    if (std::isnan(value))
+      EXPECT_TRUE(std::isnan(halfToFloat(floatToHalf(value))));
+    else
+      EXPECT_EQ(floatToHalf(value), bits);
+  }
+  EXPECT_EQ(floatToHalf(1 + 0x1p-11f), 0x3c00); // a tie goes to even
+  EXPECT_EQ(floatToHalf(1 + 3 * 0x1p-11f), 0x3c02);
+  EXPECT_EQ(floatToHalf(65520), 0x7c00);
+  EXPECT_EQ(floatToHalf(0x1p-25f), 0);
+  EXPECT_EQ(floatToBfloat(1 + 0x1p-8f), 0x3f80);
+  EXPECT_EQ(floatToBfloat(1 + 3 * 0x1p-8f), 0x3f82);
+  EXPECT_TRUE(std::isnan(bfloatToFloat(floatToBfloat(NAN))));
+}
+
+} // namespace
