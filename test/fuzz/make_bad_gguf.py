@@ -122,7 +122,7 @@ def variants(good):
     yield "a key of control characters", with_field(b"\x1b[31m\n", struct.pack("<II", 99, 0))
     yield "nothing", b""
     yield "four letters", b"GGUF"
-    yield "a pointer", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
+    yield "a pointer", b"version https://git-lfs.example/spec/v1\noid sha256:0\nsize 1\n"
     yield "big-endian", b"GGUF\0\0\0\3" + good[8:]
     name = good.index(b"blk.0.attn_q.weight")
     yield "a tensor by another name", good[:name] + b"blk.0.attn_x.weight" + good[name + 19:]

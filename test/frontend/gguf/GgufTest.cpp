@@ -274,7 +274,7 @@ TEST_F(GgufTest, refusesWhatIsNotGguf) {
   EXPECT_SAYS(refusal(""), "is empty");
   EXPECT_SAYS(refusal("GGU"), "not a GGUF file");
   EXPECT_SAYS(refusal("GGML, an older format"), "not a GGUF file");
-  EXPECT_SAYS(refusal("version https://git-lfs.github.com/spec/v1\n"), "Git LFS", "git lfs pull");
+  EXPECT_SAYS(refusal("version https://git-lfs.example/spec/v1\n"), "Git LFS", "git lfs pull");
   EXPECT_SAYS(refusal(llvm::StringRef("\x40\0\0\0\0\0\0\0{\"a\":1}", 15)), "safetensors");
 }
 
