@@ -83,7 +83,7 @@ llvm::Expected<ImportedModel> importModel(MLIRContext &context, StringRef path,
   }
   if (!found)
     return inputError(gguf.name(), "field 'general.architecture'",
-                      "'" + model.info.architecture + "' is not supported", "supported: " + known);
+                      quoted(model.info.architecture) + " is not supported", "supported: " + known);
   auto title = gguf.getString("general.name");
   if (!title)
     return title.takeError();

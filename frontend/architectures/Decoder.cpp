@@ -117,7 +117,7 @@ private:
     if (!type)
       return type.takeError();
     if (*type && **type != "none")
-      return fieldError(scaling, "rope scaling '" + **type + "' is not supported");
+      return fieldError(scaling, "rope scaling " + quoted(**type) + " is not supported");
     const std::string experts = info.architecture + ".expert_count";
     auto expert_count = file.getInteger(experts);
     if (!expert_count)
@@ -230,7 +230,7 @@ private:
   llvm::Error rejectUnknownTensors() {
     for (const GgufTensor &tensor : file.tensors())
       if (!used.contains(tensor.name))
-        return inputError(file.name(), "tensor '" + tensor.name + "'",
+        return inputError(file.name(), "tensor " + quoted(tensor.name),
                           "is not part of the architecture '" + info.architecture +
                               "' as Ingot knows it");
     return llvm::Error::success();

@@ -40,15 +40,6 @@ uint64_t sizeOf(GgufType type) {
   }
 }
 
-/// Names from files go to terminals: anything unprintable is escaped, long ones are cut.
-std::string quoted(llvm::StringRef text) {
-  std::string out = "'";
-  llvm::raw_string_ostream stream(out);
-  stream.write_escaped(text.take_front(80), /*UseHexEscapes=*/true);
-  stream << (text.size() > 80 ? "...'" : "'");
-  return out;
-}
-
 template <typename T> T load(const uint8_t *p) {
   T value;
   memcpy(&value, p, sizeof(T));
@@ -92,6 +83,14 @@ private:
 };
 
 } // namespace
+
+std::string quoted(llvm::StringRef text) {
+  std::string out = "'";
+  llvm::raw_string_ostream stream(out);
+  stream.write_escaped(text.take_front(80), /*UseHexEscapes=*/true);
+  stream << (text.size() > 80 ? "...'" : "'");
+  return out;
+}
 
 //===--- Parsing -------------------------------------------------------------------===//
 

@@ -21,6 +21,10 @@ enum class GgufType : uint32_t {
   u8, i8, u16, i16, u32, i32, f32, boolean, string, array, u64, i64, f64
 };
 
+/// `text`, which comes from a file, as messages show it: in quotes, unprintable bytes escaped, and cut
+/// after 80 bytes.
+std::string quoted(llvm::StringRef text);
+
 struct GgufTensor {
   std::string name;
   const NamedEncoding *encoding = nullptr;

@@ -3,9 +3,12 @@
     make_bad_gguf.py FOLDER        writes FOLDER/NNNN-what.gguf
 
 Truncations at every boundary, every count, length, type, dimension and offset at its extremes, flipped
-bits, deep nesting, duplicates, odd alignments, and hyperparameters that fit nothing.
+bits, deep nesting, duplicates, odd alignments, and hyperparameters that fit nothing. Then files that
+are well formed and wrong: fields and tensors that are missing or of another type, vocabularies and
+merges that contradict themselves, chat templates that are endless, huge or nonsense.
 """
 
+import copy
 import pathlib
 import random
 import struct
@@ -77,7 +80,7 @@ def string(text):
 
 def extremes(form):
     top = 2 ** (8 * struct.calcsize(form)) - 1
-    return (0, 1, 2, 7, top, top // 2, top // 2 + 1, top // 8 + 1, 2 ** 31, 2 ** 20 + 1)
+    return (0, 1, top, top // 2, top // 2 + 1, top // 8 + 1, 2 ** 31, 2 ** 20 + 1)
 
 
 def variants(good):
@@ -131,12 +134,203 @@ def variants(good):
     yield "another tokenizer", good[:model] + b"bert" + good[model + 4:]
 
 
+class Model:
+    """A file in parts, to write again with one of them wrong."""
+
+    def __init__(self, data):
+        walk = Walk(data)
+        self.fields = {}  # key -> type and value, as stored
+        starts = [at for at in walk.boundaries[1:] if at <= walk.header_end]
+        for (key, (_, at)), end in zip(walk.values.items(), starts):
+            self.fields[key] = data[at - 4:end]
+        self.tensors = []  # [name, dimensions, type, bytes]
+        at = walk.header_end
+        infos = []
+        while len(infos) < struct.unpack_from("<Q", data, 8)[0]:
+            length, = struct.unpack_from("<Q", data, at)
+            name = data[at + 8:at + 8 + length]
+            at += 8 + length
+            rank, = struct.unpack_from("<I", data, at)
+            extents = struct.unpack_from(f"<{rank}Q", data, at + 4)
+            kind, offset = struct.unpack_from("<IQ", data, at + 4 + 8 * rank)
+            at += 16 + 8 * rank
+            infos.append((name, list(extents), kind, offset))
+        start = (at + 31) // 32 * 32
+        ends = [info[3] for info in infos[1:]] + [len(data) - start]
+        for (name, extents, kind, offset), end in zip(infos, ends):
+            self.tensors.append([name, extents, kind, data[start + offset:start + end]])
+
+    def write(self):
+        head = b"GGUF" + struct.pack("<IQQ", 3, len(self.tensors), len(self.fields))
+        for key, value in self.fields.items():
+            head += string(key.encode()) + value
+        data = b""
+        for name, extents, kind, payload in self.tensors:
+            head += string(name) + struct.pack(f"<I{len(extents)}Q", len(extents), *extents)
+            head += struct.pack("<IQ", kind, len(data))
+            data += payload + bytes(-len(payload) % 32)
+        return head + bytes(-len(head) % 32) + data
+
+    def tensor(self, name):
+        return next(tensor for tensor in self.tensors if tensor[0] == name)
+
+
+def text(value):
+    return struct.pack("<I", STRING) + string(value)
+
+
+def texts(values):
+    return struct.pack("<IIQ", ARRAY, STRING, len(values)) + b"".join(map(string, values))
+
+
+def integers(values):
+    return struct.pack(f"<IIQ{len(values)}i", ARRAY, 5, len(values), *values)
+
+
+OTHER_TYPES = {
+    "a string": text(b"7"), "u64 max": struct.pack("<IQ", 10, 2 ** 64 - 1),
+    "i32 -1": struct.pack("<Ii", 5, -1), "i64 2^40": struct.pack("<Iq", 11, 1 << 40),
+    "f64": struct.pack("<Id", 12, 7.0), "bool": struct.pack("<IB", 7, 1),
+    "bool 255": struct.pack("<IB", 7, 255), "no strings": texts([]), "a number list": integers([2]),
+    "no numbers": integers([]), "lists": struct.pack("<IIQIQ", ARRAY, ARRAY, 1, 4, 0),
+}
+
+CHATS = {
+    "empty": "", "text": "hello", "open tag": "{% for message in messages %}", "open braces": "{{",
+    "open string": "{{ 'a", "open comment": "{# x", "end only": "{% endfor %}", "else": "{% else %}",
+    "unknown tag": "{% jump %}", "unknown filter": "{{ messages|explode }}",
+    "unknown test": "{{ 1 is odder }}", "call a number": "{{ 1() }}", "divide": "{{ 1 // 0 }}{{ 1 % 0 }}",
+    "divide most negative": "{{ (0 - 9223372036854775807 - 1) // -1 }}",
+    "remainder": "{{ (0 - 9223372036854775807 - 1) % -1 }}",
+    "number overflow": "{{ 9223372036854775807 + 1 }}{{ 9223372036854775807 * 3 }}",
+    "negate": "{{ -(0 - 9223372036854775807 - 1) }}", "long number": "{{ " + "9" * 400 + " }}",
+    "index": "{{ messages[99999999999] }}{{ messages[-9223372036854775808] }}",
+    "slice": "{{ messages[9223372036854775807:-9223372036854775807:0] }}",
+    "slice step": "{{ 'abc'[::-9223372036854775807] }}{{ 'abc'[::9223372036854775807] }}",
+    "repeat": "{{ 'x' * 4000000000 }}", "repeat negative": "{{ 'x' * -3 }}",
+    "double": "{% set ns = namespace(s='x') %}{% for i in range(60) %}{% set ns.s = ns.s + ns.s %}"
+              "{% endfor %}{{ ns.s }}",
+    "range": "{% for i in range(4000000000) %}x{% endfor %}",
+    "nested ranges": "{% for i in range(100000) %}" * 4 + "x" + "{% endfor %}" * 4,
+    "range step 0": "{% for i in range(0, 9, 0) %}x{% endfor %}",
+    "deep parentheses": "{{ " + "(" * 50000 + "1" + ")" * 50000 + " }}",
+    "deep lists": "{{ " + "[" * 50000 + "]" * 50000 + " }}",
+    "deep not": "{{ " + "not " * 50000 + "1 }}", "deep minus": "{{ " + "-" * 50000 + "1 }}",
+    "deep sums": "{{ 1" + " + 1" * 50000 + " }}", "deep index": "{{ messages" + "[0]" * 50000 + " }}",
+    "deep filters": "{{ 'x'" + "|trim" * 50000 + " }}",
+    "deep ifs": "{% if true %}" * 20000 + "{% endif %}" * 20000,
+    "deep ternaries": "{{ " + "1 if true else " * 50000 + "1 }}",
+    "elifs": "{% if false %}" + "{% elif false %}" * 20000 + "{% endif %}",
+    "deep concatenation": "{{ 'a'" + " ~ 'a'" * 50000 + " }}",
+    "recursive macro": "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
+    "raise": "{{ raise_exception('\x1b[31mno') }}", "self set": "{% set x = x %}{{ x.y.z }}",
+    "loop outside": "{{ loop.index }}", "odd keys": "{{ {1: 2, 'a': [1, {'b': 3}]}['a'][1].b.c }}",
+    "compare kinds": "{{ 'a' < 1 }}{{ [] < {} }}{{ none > 2 }}", "add kinds": "{{ 'a' + 1 }}{{ [] + 1 }}",
+    "join": "{{ messages|join }}{{ range(9)|join(messages) }}",
+    "replace": "{{ 'aaaa' | replace('', 'b') }}{{ 'a'.replace('', 'b') }}",
+    "split": "{{ 'a b'.split('') }}{{ 'a'.split('b')[5] }}", "strip": "{{ ''.strip('') }}{{ 1.strip() }}",
+    "megabyte": "x" * 1_000_000, "megabyte of tags": "{{ 1 }}" * 150_000, "zero byte": "a\0b{{ 1 }}",
+    "megabyte of braces": "{" * 1_000_000, "line ends": "\r\n\r\n{%- if 1 -%}\r\n{%- endif -%}",
+}
+
+
+def wrong_models(good):
+    """Files whose structure is right and whose contents are not."""
+    base = Model(good)
+    assert base.write() == good
+
+    def with_field(key, value):
+        model = copy.copy(base)
+        model.fields = {**base.fields, key: value}
+        return model.write()
+
+    for key in base.fields:
+        model = copy.copy(base)
+        model.fields = {k: v for k, v in base.fields.items() if k != key}
+        yield f"without {key}", model.write()
+        for what, value in OTHER_TYPES.items():
+            yield f"{key} as {what}", with_field(key, value)
+    for key in ("llama.attention.key_length", "llama.rope.dimension_count", "llama.vocab_size",
+                "llama.attention.value_length", "tokenizer.ggml.eot_token_id", "llama.expert_count",
+                "tokenizer.ggml.unknown_token_id", "llama.rope.scaling.type",
+                "tokenizer.ggml.add_space_prefix"):
+        for what, value in OTHER_TYPES.items():
+            yield f"{key} as {what}", with_field(key, value)
+        for number in (0, 1, 2, 15, 17, 64, 2 ** 31, 2 ** 32 - 1):
+            yield f"{key} is {number}", with_field(key, struct.pack("<II", 4, number))
+
+    for at, (name, extents, kind, payload) in enumerate(base.tensors):
+        def with_tensor(*tensor):
+            model = copy.copy(base)
+            model.tensors = base.tensors[:at] + [list(t) for t in tensor] + base.tensors[at + 1:]
+            return model.write()
+
+        label = name.decode()
+        yield f"without {label}", with_tensor()
+        yield f"{label} turned", with_tensor((name, extents[::-1], kind, payload))
+        yield f"{label} folded", with_tensor((name, [32, sum(extents)], kind, payload * 8))
+        yield f"{label} flat", with_tensor((name, [extents[0] * extents[-1]], kind, payload * 64))
+        yield f"{label} one row more", with_tensor(
+            (name, [extents[0], (extents + [1])[1] + 1], kind, payload * 2))
+        for other in (0, 1, 2, 3, 6, 7, 8, 30):
+            yield f"{label} in type {other}", with_tensor((name, extents, other, payload * 8))
+        yield f"{label} and a stranger", with_tensor(
+            (name, extents, kind, payload), (b"stranger", extents, kind, payload))
+        yield f"{label} of nothing but ones", with_tensor((name, extents, kind, b"\xff" * len(payload)))
+
+    tokens = [t.encode() for t in tiny_models.vocabulary()[0]]
+    merges = [m.encode() for m in tiny_models.vocabulary()[2]]
+    key = "tokenizer.ggml.tokens"
+    yield "a token less", with_field(key, texts(tokens[:-1]))
+    yield "a token more", with_field(key, texts(tokens + [b"x"]))
+    for what, token in (("empty", b""), ("a copy", tokens[1]), ("not UTF-8", b"\xff\xfe"),
+                        ("cut UTF-8", b"\xc4"), ("overlong UTF-8", b"\xc0\x80"),
+                        ("a surrogate", b"\xed\xa0\x80"), ("not in the alphabet", "\u4e2d".encode()),
+                        ("long", b"x" * 1_000_000), ("a zero byte", b"\0"), ("a space", b" ")):
+        for at in (0, 97, 260, len(tokens) - 1):
+            yield f"token {at} {what}", with_field(key, texts(tokens[:at] + [token] + tokens[at + 1:]))
+    yield "all tokens empty", with_field(key, texts([b""] * len(tokens)))
+    yield "all tokens equal", with_field(key, texts([b"a"] * len(tokens)))
+    key = "tokenizer.ggml.token_type"
+    for kind in (-2 ** 31, -1, 0, 1, 2, 3, 4, 5, 6, 7, 99, 2 ** 31 - 1):
+        yield f"all token types {kind}", with_field(key, integers([kind] * len(tokens)))
+        yield f"a token type {kind}", with_field(key, integers([1] * 10 + [kind] + [1] * (len(tokens) - 11)))
+    for count in (1, len(tokens) - 1, len(tokens) + 1):
+        yield f"{count} token types", with_field(key, integers([1] * count))
+    key = "tokenizer.ggml.merges"
+    for what, merge in (("empty", b""), ("a space", b" "), ("two spaces", b"  "), ("no space", b"he"),
+                        ("no left", b" e"), ("no right", b"h "), ("three", b"t h e"),
+                        ("unknown left", b"zzz e"), ("unknown right", b"h zzz"), ("unknown result", b"z q"),
+                        ("not UTF-8", b"\xff \xfe"), ("a zero byte", b"\0 \0"),
+                        ("a control token", b"<|im_ start|>"), ("long", b"x" * 70_000 + b" y"),
+                        ("known", merges[0])):
+        yield f"merge {what}", with_field(key, texts([merge] + merges))
+        yield f"last merge {what}", with_field(key, texts(merges + [merge]))
+    yield "100,000 merges", with_field(key, texts(merges[:1] * 100_000))
+    yield "merges backwards", with_field(key, texts(merges[::-1]))
+    for what in (b"ungpt2", b"llama", b"", b"x" * 100_000, b"gpt2\0"):
+        yield f"tokenizer {what[:9]}", with_field("tokenizer.ggml.model", text(what))
+        yield f"splitter {what[:9]}", with_field("tokenizer.ggml.pre", text(what))
+        yield f"architecture {what[:9]}", with_field("general.architecture", text(what))
+        yield f"name {what[:9]}", with_field("general.name", text(what))
+    yield "a name that is not UTF-8", with_field("general.name", text(b"\xff\0\x1b[31m"))
+    escape = b"\x1b[31m\n"
+    yield "rope scaling of control characters", with_field("llama.rope.scaling.type", text(escape))
+    yield "architecture of control characters", with_field("general.architecture", text(escape))
+    model = copy.copy(base)
+    model.tensors = [*base.tensors, [escape, [1], 0, bytes(4)]]
+    yield "a tensor of control characters", model.write()
+    for what, chat in CHATS.items():
+        yield f"chat {what}", with_field("tokenizer.chat_template", text(chat.encode()))
+    yield "chat not UTF-8", with_field("tokenizer.chat_template", text(b"{{ '\xff' }}\xfe"))
+
+
 def main():
     folder = pathlib.Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
     tiny_models.write_tiny_llama(folder / "good.gguf", quant="q4_1", layers=1)
     good = (folder / "good.gguf").read_bytes()
-    for number, (what, data) in enumerate(variants(good)):
+    for number, (what, data) in enumerate([*variants(good), *wrong_models(good)]):
         safe = "".join(c if c.isalnum() else "-" for c in what.encode("ascii", "replace").decode())
         (folder / f"{number:04d}-{safe[:80]}.gguf").write_bytes(data)
 
