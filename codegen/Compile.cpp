@@ -163,10 +163,10 @@ private:
       return planned->getAttrOfType<IntegerAttr>(name).getInt();
     };
     link.weight_bytes = number("ingot.weight_bytes");
-    return lowerSteps(planned, {std::move(*manifest), number("ingot.weight_bytes"),
-                                number("ingot.arena_bytes"),
-                                static_cast<int32_t>(model.info.vocab_size),
-                                static_cast<int32_t>(model.info.context_length)});
+    return lowerSteps(planned,
+                      {std::move(*manifest), number("ingot.weight_bytes"),
+                       number("ingot.arena_bytes"), static_cast<int32_t>(model.info.vocab_size),
+                       static_cast<int32_t>(model.info.context_length)});
   }
 
   llvm::Error compileKernels(ScratchFolder &scratch) {
@@ -228,8 +228,8 @@ private:
 
   llvm::Error verifyProgram() {
     if (!target->runsHere())
-      return inputError("", "--verify", "programs for " + target->machine().name +
-                                            " do not run on this machine");
+      return inputError("", "--verify",
+                        "programs for " + target->machine().name + " do not run on this machine");
     llvm::sys::fs::setPermissions(link.output, llvm::sys::fs::all_all);
     progress.stage("verifying");
     auto report = compareWithReference(*original, link.output, options.verify_tokens,
@@ -239,8 +239,9 @@ private:
     progress.stage("");
     llvm::outs() << report->text << "\n";
     if (!report->passed)
-      return inputError(options.model, "--verify", "the program differs from the reference by more "
-                                                   "than the stated bounds");
+      return inputError(options.model, "--verify",
+                        "the program differs from the reference by more "
+                        "than the stated bounds");
     return llvm::Error::success();
   }
 

@@ -17,7 +17,8 @@ namespace {
 
 // Prose, numbers, code and another language, so that the tokens are of many kinds.
 constexpr const char *sample =
-    "The river rises in the hills north of the town and flows for 64 miles before it meets the sea. "
+    "The river rises in the hills north of the town and flows for 64 miles before it meets the "
+    "sea. "
     "In 1897 a mill was built on its western bank; by 1911 it gave work to three hundred people. "
     "for (int i = 0; i < 10; i++) { total += values[i] * 2; }  Der Zug kommt um acht Uhr an. "
     "Question: what is the boiling point of water at sea level? Answer: 100 degrees Celsius. ";
@@ -31,7 +32,8 @@ double logSumExp(const float *x, int64_t n) {
 }
 
 /// Runs the program; the error carries what it wrote to standard error.
-llvm::Expected<std::string> runProgram(llvm::StringRef program, std::vector<std::string> arguments) {
+llvm::Expected<std::string> runProgram(llvm::StringRef program,
+                                       std::vector<std::string> arguments) {
   llvm::SmallString<128> out, err;
   if (llvm::sys::fs::createTemporaryFile("ingot-verify", "out", out) ||
       llvm::sys::fs::createTemporaryFile("ingot-verify", "err", err))
@@ -41,14 +43,16 @@ llvm::Expected<std::string> runProgram(llvm::StringRef program, std::vector<std:
   argv.insert(argv.end(), arguments.begin(), arguments.end());
   std::optional<llvm::StringRef> redirects[] = {llvm::StringRef(""), out.str(), err.str()};
   std::string message;
-  const int code = llvm::sys::ExecuteAndWait(program, argv, std::nullopt, redirects, 0, 0, &message);
+  const int code =
+      llvm::sys::ExecuteAndWait(program, argv, std::nullopt, redirects, 0, 0, &message);
   auto text = [](llvm::StringRef path) {
     auto buffer = llvm::MemoryBuffer::getFile(path);
     return buffer ? (*buffer)->getBuffer().str() : std::string();
   };
   if (code)
-    return inputError("", "--verify", "the compiled program failed (" + llvm::Twine(code) + "): " +
-                                          message + text(err));
+    return inputError("", "--verify",
+                      "the compiled program failed (" + llvm::Twine(code) + "): " + message +
+                          text(err));
   return text(out);
 }
 
@@ -95,9 +99,8 @@ LogitComparison compareLogits(const float *program, const float *reference, int6
   return result;
 }
 
-llvm::Expected<VerifyReport> compareWithReference(mlir::ModuleOp reference,
-                                                  llvm::StringRef program, int64_t count,
-                                                  bool int8_activations) {
+llvm::Expected<VerifyReport> compareWithReference(mlir::ModuleOp reference, llvm::StringRef program,
+                                                  int64_t count, bool int8_activations) {
   auto tokens = sampleTokens(program, count);
   if (!tokens)
     return tokens.takeError();
@@ -111,7 +114,8 @@ llvm::Expected<VerifyReport> compareWithReference(mlir::ModuleOp reference,
     llvm::raw_fd_ostream stream(list, error);
     llvm::interleaveComma(*tokens, stream);
   }
-  auto ran = runProgram(program, {"--tokens", "@" + list.str().str(), "--logits", logits.str().str()});
+  auto ran =
+      runProgram(program, {"--tokens", "@" + list.str().str(), "--logits", logits.str().str()});
   if (!ran)
     return ran.takeError();
   auto ours = readNpy(logits);
@@ -127,8 +131,8 @@ llvm::Expected<VerifyReport> compareWithReference(mlir::ModuleOp reference,
   const LogitComparison c =
       compareLogits(ours->data.data(), expected->data.data(), ours->rows, ours->columns);
   VerifyReport report;
-  report.passed = c.finite && (int8_activations ? c.mean_kl <= 0.02
-                                                : c.max_error <= 1e-3 * c.max_logit);
+  report.passed =
+      c.finite && (int8_activations ? c.mean_kl <= 0.02 : c.max_error <= 1e-3 * c.max_logit);
   llvm::raw_string_ostream(report.text)
       << llvm::format("verified on %d tokens: max error %.3g (of max |logit| %.3g), mean KL %.3g, "
                       "99th percentile %.3g, top-1 agreement %.1f %%; bound: ",

@@ -11,8 +11,8 @@ namespace ingot {
 /// How two sets of logits differ. KL is KL(reference || program) in nats, over the vocabulary.
 struct LogitComparison {
   int64_t tokens = 0;
-  double max_error = 0;     ///< max |difference|
-  double max_logit = 0;     ///< max |logit| of the reference
+  double max_error = 0; ///< max |difference|
+  double max_logit = 0; ///< max |logit| of the reference
   double mean_kl = 0, p99_kl = 0;
   double top1_agreement = 0; ///< 0 .. 1
   bool finite = true;
@@ -27,10 +27,10 @@ struct VerifyReport {
   bool passed = false;
 };
 
-/// Runs `program` (a file of this machine) and `@forward` of `reference` on `tokens` tokens of a text.
-/// Bounds: with fp32 activations max error <= 1e-3 * max |logit|; with int8 activations mean KL <= 0.02.
-llvm::Expected<VerifyReport> compareWithReference(mlir::ModuleOp reference,
-                                                  llvm::StringRef program, int64_t tokens,
-                                                  bool int8_activations);
+/// Runs `program` (a file of this machine) and `@forward` of `reference` on `tokens` tokens of a
+/// text. Bounds: with fp32 activations max error <= 1e-3 * max |logit|; with int8 activations mean
+/// KL <= 0.02.
+llvm::Expected<VerifyReport> compareWithReference(mlir::ModuleOp reference, llvm::StringRef program,
+                                                  int64_t tokens, bool int8_activations);
 
 } // namespace ingot

@@ -1,7 +1,7 @@
 #include "frontend/Import.h"
 
-#include "frontend/architectures/Architecture.h"
 #include "dialects/lm/Lm.h"
+#include "frontend/architectures/Architecture.h"
 #include "support/Error.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -26,7 +26,9 @@ static llvm::Error readTokenizer(const GgufFile &file, ImportedModel &model) {
   t.file = file.name().str();
   const std::string prefix = "tokenizer.ggml.";
   llvm::Error error = llvm::Error::success();
-  auto field = [&](llvm::Error next) { error = llvm::joinErrors(std::move(error), std::move(next)); };
+  auto field = [&](llvm::Error next) {
+    error = llvm::joinErrors(std::move(error), std::move(next));
+  };
   field(read(file.getString(prefix + "model"), t.model));
   field(read(file.getString(prefix + "pre"), t.pre));
   field(read(file.getInteger(prefix + "bos_token_id"), t.bos));

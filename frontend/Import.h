@@ -24,7 +24,7 @@ struct ModelInfo {
 };
 
 struct ImportOptions {
-  int64_t context = 0;         ///< 0: the model's own, at most `default_context`
+  int64_t context = 0; ///< 0: the model's own, at most `default_context`
   int64_t default_context = 2048;
   bool f16_cache = true;
 };
@@ -39,8 +39,8 @@ struct ImportedModel {
   std::string bos_text, eos_text; ///< what the template may insert
 };
 
-/// Reads `path` and builds `@forward(tokens, position) -> logits`. Errors name the file and the field
-/// or tensor at fault.
+/// Reads `path` and builds `@forward(tokens, position) -> logits`. Errors name the file and the
+/// field or tensor at fault.
 llvm::Expected<ImportedModel> importModel(mlir::MLIRContext &context, llvm::StringRef path,
                                           const ImportOptions &options);
 

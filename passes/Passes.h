@@ -27,7 +27,8 @@ struct LoweringOptions {
 /// From the imported `lm` module to launches over planned memory.
 void buildLoweringPipeline(mlir::OpPassManager &manager, const LoweringOptions &options);
 
-/// Its first part: what changes a model's values as the user asked. Empty for a model compiled as stored.
+/// Its first part: what changes a model's values as the user asked. Empty for a model compiled as
+/// stored.
 void buildRoundingPipeline(mlir::OpPassManager &manager, const LoweringOptions &options);
 
 /// Registers all passes and the pipeline `ingot-lower{target=... quantize=... activations=...}`.

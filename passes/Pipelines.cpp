@@ -55,15 +55,16 @@ void buildLoweringPipeline(OpPassManager &manager, const LoweringOptions &option
 
   manager.addPass(createKernelTile({options.target}));
   manager.addPass(createKernelPackWeights({options.target}));
-  // Buffers are padded to whole tiles, so planning follows tiling; barriers follow the plan, because
-  // reused memory needs them too.
+  // Buffers are padded to whole tiles, so planning follows tiling; barriers follow the plan,
+  // because reused memory needs them too.
   manager.addPass(createKernelPlanMemory());
   manager.addPass(createKernelInsertBarriers());
 }
 
 namespace {
 struct PipelineOptions : PassPipelineOptions<PipelineOptions> {
-  Option<std::string> target{*this, "target", llvm::cl::desc("Target name"), llvm::cl::init("host")};
+  Option<std::string> target{*this, "target", llvm::cl::desc("Target name"),
+                             llvm::cl::init("host")};
   Option<std::string> quantize{*this, "quantize", llvm::cl::desc("Weight format"),
                                llvm::cl::init("")};
   Option<std::string> activations{*this, "activations", llvm::cl::desc("int8 or f32"),
@@ -76,8 +77,8 @@ void registerAll() {
   PassPipelineRegistration<PipelineOptions>(
       "ingot-lower", "From an imported model to launches over planned memory",
       [](OpPassManager &manager, const PipelineOptions &options) {
-        buildLoweringPipeline(manager, {options.target, options.quantize, "",
-                                        options.activations != "f32"});
+        buildLoweringPipeline(manager,
+                              {options.target, options.quantize, "", options.activations != "f32"});
       });
 }
 

@@ -11,8 +11,8 @@ namespace ingot {
 /// What was wrong (`message`), where (`file`, then `where`: a tensor, a metadata field, an op
 /// location), and what to do about it (`help`, may be empty). Printed as
 ///
-///     error: model.gguf: tensor 'blk.3.ffn_up.weight': needs 497,664 bytes in Q4_1, 120,032 are left
-///     help: the file looks truncated; download it again
+///     error: model.gguf: tensor 'blk.3.ffn_up.weight': needs 497,664 bytes in Q4_1, 120,032 are
+///     left help: the file looks truncated; download it again
 class InputError : public llvm::ErrorInfo<InputError> {
 public:
   static char ID;

@@ -59,7 +59,8 @@ llvm::Expected<std::vector<int32_t>> parseTokens(llvm::StringRef text) {
   }
   std::vector<int32_t> tokens;
   while (!(text = text.ltrim(", \t\r\n")).empty()) {
-    const llvm::StringRef word = text.take_until([](char c) { return llvm::StringRef(", \t\r\n").contains(c); });
+    const llvm::StringRef word =
+        text.take_until([](char c) { return llvm::StringRef(", \t\r\n").contains(c); });
     int32_t token;
     if (word.getAsInteger(10, token) || token < 0)
       return inputError("", "--tokens", "'" + word + "' is not a token id");

@@ -1,5 +1,5 @@
-// Compiled kernels on disk, by the hash of what determines them. Safe to share between processes and
-// to delete at any time.
+// Compiled kernels on disk, by the hash of what determines them. Safe to share between processes
+// and to delete at any time.
 #pragma once
 
 #include "llvm/ADT/StringRef.h"

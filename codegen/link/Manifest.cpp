@@ -30,8 +30,8 @@ public:
     for (auto function : inputs.planned.getOps<kernel::FuncOp>())
       names.push_back(function.getSymName().str());
     auto kernels = buffer.CreateVectorOfStrings(names);
-    auto note_text = note.empty() ? flatbuffers::Offset<flatbuffers::String>()
-                                  : buffer.CreateString(note);
+    auto note_text =
+        note.empty() ? flatbuffers::Offset<flatbuffers::String>() : buffer.CreateString(note);
 
     manifest::ManifestBuilder root(buffer);
     root.add_model(model);
@@ -121,8 +121,7 @@ private:
         weights.push_back(weight);
     llvm::sort(weights,
                [](lm::WeightOp a, lm::WeightOp b) { return *a.getOffset() < *b.getOffset(); });
-    const uint64_t end =
-        inputs.planned->getAttrOfType<IntegerAttr>("ingot.weight_bytes").getInt();
+    const uint64_t end = inputs.planned->getAttrOfType<IntegerAttr>("ingot.weight_bytes").getInt();
     std::vector<flatbuffers::Offset<manifest::Weight>> out;
     for (size_t i = 0; i < weights.size(); ++i) {
       lm::WeightOp weight = weights[i];

@@ -63,8 +63,10 @@ std::vector<uint8_t> packMatrix(const lm::WeightReader &weight, const PackedLayo
           // Low nibbles hold the first half of the group, high nibbles the second.
           const int64_t high = k % group / half;
           const int64_t position = k / group * half + k % half; // bytes before it in this lane
-          uint8_t &byte = out[((int64_t(block) * columns / 2 / inner + position / inner) * lanes +
-                               lane) * inner + position % inner];
+          uint8_t &byte =
+              out[((int64_t(block) * columns / 2 / inner + position / inner) * lanes + lane) *
+                      inner +
+                  position % inner];
           byte |= high ? code << 4 : code;
         } else {
           out[((int64_t(block) * columns / inner + k / inner) * lanes + lane) * inner + k % inner] =
@@ -105,7 +107,8 @@ llvm::Error writeWeights(ModuleOp planned, StringRef path, uint64_t reserve,
     stream.write_zeros(begin - stream.tell());
     std::vector<uint8_t> bytes;
     if (lm::isMatrix(weight.getType())) {
-      bytes = packMatrix(*reader, kernel::layoutFrom(cast<kernel::LayoutAttr>(*weight.getLayout())));
+      bytes =
+          packMatrix(*reader, kernel::layoutFrom(cast<kernel::LayoutAttr>(*weight.getLayout())));
     } else {
       bytes.resize(reader->columns() * sizeof(float));
       reader->decodeRow(0, reinterpret_cast<float *>(bytes.data()));
@@ -113,8 +116,7 @@ llvm::Error writeWeights(ModuleOp planned, StringRef path, uint64_t reserve,
     stream.write(reinterpret_cast<const char *>(bytes.data()), bytes.size());
     progress(bytes.size());
   }
-  const uint64_t end =
-      reserve + planned->getAttrOfType<IntegerAttr>("ingot.weight_bytes").getInt();
+  const uint64_t end = reserve + planned->getAttrOfType<IntegerAttr>("ingot.weight_bytes").getInt();
   if (stream.tell() < end)
     stream.write_zeros(end - stream.tell());
   stream.close();

@@ -8,8 +8,8 @@
 
 namespace ingot {
 
-/// Packs a matrix: codes, then scales, then mins where the encoding has them, each part starting on a
-/// 64-byte line (bufferBytes and bufferCount of a matrix value say how long each is).
+/// Packs a matrix: codes, then scales, then mins where the encoding has them, each part starting on
+/// a 64-byte line (bufferBytes and bufferCount of a matrix value say how long each is).
 std::vector<uint8_t> packMatrix(const lm::WeightReader &weight, const PackedLayout &layout);
 
 /// Writes all weights of a planned module to `path`, leaving `reserve` bytes free at the front.

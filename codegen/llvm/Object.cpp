@@ -46,9 +46,8 @@ llvm::Expected<Translated> translate(mlir::ModuleOp lowered, const Target &targe
   std::string features;
   for (const std::string &feature : target.machine().features)
     features += (features.empty() ? "+" : ",+") + feature;
-  out.machine.reset(backend->createTargetMachine(triple, "generic", features, {},
-                                                 llvm::Reloc::PIC_, std::nullopt,
-                                                 llvm::CodeGenOptLevel::Default));
+  out.machine.reset(backend->createTargetMachine(triple, "generic", features, {}, llvm::Reloc::PIC_,
+                                                 std::nullopt, llvm::CodeGenOptLevel::Default));
   out.module->setTargetTriple(triple);
   out.module->setDataLayout(out.machine->createDataLayout());
 

@@ -92,7 +92,8 @@ private:
     made.setLinkage(LLVM::Linkage::Internal);
     made.setNoInline(true);
     Block *entry = made.addEntryBlock(builder);
-    Block *work = builder.createBlock(&made.getBody()), *done = builder.createBlock(&made.getBody());
+    Block *work = builder.createBlock(&made.getBody()),
+          *done = builder.createBlock(&made.getBody());
     builder.setInsertionPointToStart(entry);
     Value context = entry->getArgument(0), thread = entry->getArgument(1),
           threads = entry->getArgument(2);
@@ -150,8 +151,9 @@ private:
     Value barrier_value = loadField(context, barrier, pointer);
     for (Operation &op : step.getBody().front()) {
       if (isa<kernel::BarrierOp>(op)) {
-        LLVM::CallOp::create(builder, TypeRange(), "ingot_barrier_wait",
-                             ValueRange{barrier_value, entry->getArgument(1), entry->getArgument(2)});
+        LLVM::CallOp::create(
+            builder, TypeRange(), "ingot_barrier_wait",
+            ValueRange{barrier_value, entry->getArgument(1), entry->getArgument(2)});
         continue;
       }
       auto launch = dyn_cast<kernel::LaunchOp>(op);
@@ -179,10 +181,10 @@ private:
   void emitProgram() {
     builder.setInsertionPointToEnd(module.getBody());
     auto bytes = LLVM::LLVMArrayType::get(builder.getI8Type(), constants.manifest.size());
-    auto manifest = LLVM::GlobalOp::create(builder, bytes, /*isConstant=*/true,
-                                           LLVM::Linkage::Internal, "ingot_manifest",
-                                           builder.getStringAttr(constants.manifest),
-                                           /*alignment=*/64);
+    auto manifest =
+        LLVM::GlobalOp::create(builder, bytes, /*isConstant=*/true, LLVM::Linkage::Internal,
+                               "ingot_manifest", builder.getStringAttr(constants.manifest),
+                               /*alignment=*/64);
     manifest.setSection(".ingot.manifest"); // where `ingot inspect` looks for it
     // Packed weights are linked as their own section, far from the code.
     LLVM::GlobalOp::create(builder, builder.getI8Type(), true, LLVM::Linkage::External,

@@ -1,5 +1,5 @@
-// The step functions as LLVM-dialect code: for every launch, a call of its kernel with this thread's
-// slices; for every barrier, a call of the runtime's.
+// The step functions as LLVM-dialect code: for every launch, a call of its kernel with this
+// thread's slices; for every barrier, a call of the runtime's.
 #pragma once
 
 #include "targets/Target.h"

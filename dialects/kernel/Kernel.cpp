@@ -46,9 +46,8 @@ void FuncOp::print(OpAsmPrinter &printer) {
 }
 
 LogicalResult FuncOp::verify() {
-  if (llvm::none_of(getBody().front(), [&](Operation &op) {
-        return op.getName().stripDialect() == getAnchor();
-      }))
+  if (llvm::none_of(getBody().front(),
+                    [&](Operation &op) { return op.getName().stripDialect() == getAnchor(); }))
     return emitOpError("(c1) anchor '") << getAnchor() << "' is not in the body";
   return success();
 }
@@ -56,8 +55,8 @@ LogicalResult FuncOp::verify() {
 LogicalResult ReturnOp::verify() {
   auto types = cast<FuncOp>((*this)->getParentOp()).getResultTypes();
   if (getOperandTypes() != types)
-    return emitOpError("(c1) operands are (") << getOperandTypes() << "), the kernel returns ("
-                                              << types << ")";
+    return emitOpError("(c1) operands are (")
+           << getOperandTypes() << "), the kernel returns (" << types << ")";
   return success();
 }
 

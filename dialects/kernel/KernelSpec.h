@@ -1,6 +1,6 @@
 // What a kernel computes, as plain data: the ops of one fused region, the values that flow between
-// them, and the tile that the target chose. Made from the kernel dialect (Spec.h); read by the memory
-// planner, the targets, the Halide builder, the cost estimates and the kernel cache's hash.
+// them, and the tile that the target chose. Made from the kernel dialect (Spec.h); read by the
+// memory planner, the targets, the Halide builder, the cost estimates and the kernel cache's hash.
 #pragma once
 
 #include "dialects/lm/Encoding.h"

@@ -48,8 +48,8 @@ public:
       const int32_t index = add(argument);
       if (index < 0)
         return inputError("", "kernel '" + spec.name + "'", "unexpected argument type");
-      if (auto layout = function.getArgAttrOfType<LayoutAttr>(argument.getArgNumber(),
-                                                              "kernel.layout"))
+      if (auto layout =
+              function.getArgAttrOfType<LayoutAttr>(argument.getArgNumber(), "kernel.layout"))
         spec.values[index].layout = layoutFrom(layout);
       if (!isWrittenCache(argument))
         spec.inputs.push_back(index);
@@ -142,13 +142,12 @@ private:
           auto type = cast<RankedTensorType>(quantize.getResult().getType());
           out.act_group = lm::encodingOf(type.getElementType())->group_size;
         })
-        .Case<lm::LinearOp, lm::LogitsOp>(
-            [&](auto) {
-              out.kind = Kind::linear, operands(op.getOperands());
-              const KernelValue &x = spec.values[out.operands[0]];
-              if (x.kind == KernelValue::Kind::quant)
-                out.act_group = x.encoding.group_size;
-            })
+        .Case<lm::LinearOp, lm::LogitsOp>([&](auto) {
+          out.kind = Kind::linear, operands(op.getOperands());
+          const KernelValue &x = spec.values[out.operands[0]];
+          if (x.kind == KernelValue::Kind::quant)
+            out.act_group = x.encoding.group_size;
+        })
         .Case([&](lm::AddOp) { out.kind = Kind::add, operands(op.getOperands()); })
         .Case([&](lm::SiluMulOp silu) {
           auto split = silu.getGate().getDefiningOp<lm::SplitOp>();
@@ -197,7 +196,8 @@ private:
                         "--quantize gives both the same format");
     if (!known)
       return inputError("", "kernel '" + spec.name + "'",
-                        "operation '" + op.getName().getStringRef() + "' cannot become a kernel here");
+                        "operation '" + op.getName().getStringRef() +
+                            "' cannot become a kernel here");
     if (op.getNumResults())
       out.result = add(op.getResult(0));
     spec.ops.push_back(std::move(out));
@@ -263,8 +263,7 @@ llvm::Expected<std::vector<BufferUse>> bufferUses(LaunchOp launch) {
   std::vector<BufferUse> uses;
   for (auto [position, argument] : llvm::enumerate(interface.arguments)) {
     Value value = values.ir[argument.value];
-    BufferUse use{BufferUse::Space::arena, 0,
-                  bufferBytes(*spec, argument.value, argument.part),
+    BufferUse use{BufferUse::Space::arena, 0, bufferBytes(*spec, argument.value, argument.part),
                   llvm::is_contained(spec->outputs, argument.value), argument};
     if (auto block_argument = dyn_cast<BlockArgument>(value)) {
       (void)block_argument;
@@ -283,7 +282,8 @@ llvm::Expected<std::vector<BufferUse>> bufferUses(LaunchOp launch) {
       auto producer = value.getDefiningOp<LaunchOp>();
       auto result = cast<OpResult>(value);
       if (!producer || !producer.getOffsets())
-        return inputError("", "launch of '" + launch.getCallee() + "'", "memory is not planned yet");
+        return inputError("", "launch of '" + launch.getCallee() + "'",
+                          "memory is not planned yet");
       const int64_t base = (*producer.getOffsets())[result.getResultNumber()];
       if (base < 0)
         use.space = BufferUse::Space::logits;

@@ -1,9 +1,9 @@
-// From the kernel dialect to the plain data that kernels are built from, and the memory that launches
-// touch. Read by the passes that tile, pack and plan, and by codegen.
+// From the kernel dialect to the plain data that kernels are built from, and the memory that
+// launches touch. Read by the passes that tile, pack and plan, and by codegen.
 #pragma once
 
-#include "dialects/kernel/KernelSpec.h"
 #include "dialects/kernel/Kernel.h"
+#include "dialects/kernel/KernelSpec.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 

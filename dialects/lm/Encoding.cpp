@@ -14,7 +14,9 @@ namespace ingot {
 namespace {
 
 constexpr ScaleFormat none{}, f16{CodeKind::f16};
-constexpr ScaleFormat f16_by(uint8_t bits, bool is_signed) { return {CodeKind::f16, bits, is_signed}; }
+constexpr ScaleFormat f16_by(uint8_t bits, bool is_signed) {
+  return {CodeKind::f16, bits, is_signed};
+}
 constexpr Encoding plain(CodeKind kind, uint8_t bits) { return {kind, bits, 1, {}, {}}; }
 constexpr Encoding quant(CodeKind code, uint8_t bits, uint32_t group, ScaleFormat scale,
                          ScaleFormat min = none) {
@@ -23,7 +25,8 @@ constexpr Encoding quant(CodeKind code, uint8_t bits, uint32_t group, ScaleForma
 
 constexpr int64_t superblock = 256;
 
-// ggml's type numbers and block sizes: ggml's GGUF specification, and `gguf.constants` of PyPI's gguf.
+// ggml's type numbers and block sizes: ggml's GGUF specification, and `gguf.constants` of PyPI's
+// gguf.
 constexpr NamedEncoding table[] = {
     {"F32", 0, 1, 4, plain(CodeKind::f32, 32)},
     {"F16", 1, 1, 2, plain(CodeKind::f16, 16)},
@@ -78,7 +81,8 @@ void unpackNibbles(const Encoding &e, const uint8_t *block, int16_t *codes, floa
 }
 
 /// Q8_0: [scale][32 signed bytes].
-void unpackBytes(const Encoding &, const uint8_t *block, int16_t *codes, float *scales, float *mins) {
+void unpackBytes(const Encoding &, const uint8_t *block, int16_t *codes, float *scales,
+                 float *mins) {
   scales[0] = loadHalf(block);
   mins[0] = 0;
   for (int i = 0; i < 32; ++i)
@@ -195,8 +199,7 @@ float storeFloat(const ScaleFormat &format, uint8_t *p, float value) {
     memcpy(p, &value, 4);
     return value;
   }
-  const uint16_t bits =
-      format.type == CodeKind::f16 ? floatToHalf(value) : floatToBfloat(value);
+  const uint16_t bits = format.type == CodeKind::f16 ? floatToHalf(value) : floatToBfloat(value);
   memcpy(p, &bits, 2);
   return format.type == CodeKind::f16 ? halfToFloat(bits) : bfloatToFloat(bits);
 }
@@ -213,12 +216,13 @@ int readBits(const uint8_t *bytes, int64_t index, int bits) {
 void writeBits(uint8_t *bytes, int64_t index, int bits, int value) {
   for (int b = 0; b < bits; ++b) {
     const int64_t at = index * bits + b;
-    bytes[at / 8] = static_cast<uint8_t>((bytes[at / 8] & ~(1 << at % 8)) | (value >> b & 1) << at % 8);
+    bytes[at / 8] =
+        static_cast<uint8_t>((bytes[at / 8] & ~(1 << at % 8)) | (value >> b & 1) << at % 8);
   }
 }
 
-/// The largest magnitude that is encoded, larger ones saturate: 65504 is the largest f16, and a scale
-/// or minimum beyond it would be stored as infinity. The other types keep room for sums.
+/// The largest magnitude that is encoded, larger ones saturate: 65504 is the largest f16, and a
+/// scale or minimum beyond it would be stored as infinity. The other types keep room for sums.
 float largestMagnitude(const Encoding &e) {
   if (e.scale.type != CodeKind::f16 && e.min.type != CodeKind::f16)
     return 0x1p125f;
@@ -294,7 +298,8 @@ std::optional<uint64_t> Encoding::rowBytes(int64_t columns) const {
 std::optional<uint64_t> Encoding::storageBytes(int64_t rows, int64_t columns) const {
   const std::optional<uint64_t> row = rowBytes(columns);
   uint64_t bytes;
-  if (!row || rows <= 0 || __builtin_mul_overflow(uint64_t(rows), *row, &bytes) || bytes > INT64_MAX)
+  if (!row || rows <= 0 || __builtin_mul_overflow(uint64_t(rows), *row, &bytes) ||
+      bytes > INT64_MAX)
     return std::nullopt;
   return bytes;
 }
@@ -480,10 +485,11 @@ llvm::Expected<Encoding> Encoding::parseSpec(llvm::StringRef spec) {
     if (lower == llvm::StringRef(named.name).lower() && !named.encoding.scale.sub_bits)
       return named.encoding;
   auto fail = [&] {
-    return inputError("", "format '" + spec + "'", "is not one that weights can be rounded to",
-                      "use intN or uintN (N = 2 to 8; uint adds a minimum) with :gSIZE (16, 32, 64, "
-                      "128, 256) or one scale a row, for example int4:g32, uint4:g32, int8; or f16, "
-                      "bf16, f32, q8_0, q4_0, q4_1, q5_0, q5_1");
+    return inputError(
+        "", "format '" + spec + "'", "is not one that weights can be rounded to",
+        "use intN or uintN (N = 2 to 8; uint adds a minimum) with :gSIZE (16, 32, 64, "
+        "128, 256) or one scale a row, for example int4:g32, uint4:g32, int8; or f16, "
+        "bf16, f32, q8_0, q4_0, q4_1, q5_0, q5_1");
   };
   auto [kind, group] = llvm::StringRef(lower).split(':');
   Encoding encoding;

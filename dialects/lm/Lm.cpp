@@ -114,7 +114,8 @@ Type QuantType::parse(AsmParser &parser) {
     else if (succeeded(parser.parseOptionalKeyword(&word)))
       text += word;
     else
-      return parser.emitError(location, "expected a number format such as `u4, g32, f16+f16`"), Type();
+      return parser.emitError(location, "expected a number format such as `u4, g32, f16+f16`"),
+             Type();
   }
   if (auto format = Encoding::parse(text); format && !format->isFloat())
     return get(parser.getContext(), *format);
@@ -186,8 +187,8 @@ LogicalResult WeightOp::verify() {
     rows += source_rows;
     if (first_rows < 0)
       first_rows = source_rows;
-    if (auto blocks = getInterleave(); blocks && (source_rows != first_rows || *blocks < 1 ||
-                                                  source_rows % *blocks))
+    if (auto blocks = getInterleave();
+        blocks && (source_rows != first_rows || *blocks < 1 || source_rows % *blocks))
       return emitOpError("(c3) interleave ")
              << *blocks << " needs sources of equal rows, a multiple of " << *blocks << "; source "
              << index << " has " << source_rows;
@@ -198,8 +199,8 @@ LogicalResult WeightOp::verify() {
   if (auto scale = getScale()) {
     auto scale_type = dyn_cast<RankedTensorType>(scale->getType());
     if (!scale_type || !isVector(scale_type) || scale_type.getDimSize(0) != columns)
-      return emitOpError("(c4) scale must be tensor<") << columns << "xf32>, found "
-                                                       << scale->getType();
+      return emitOpError("(c4) scale must be tensor<")
+             << columns << "xf32>, found " << scale->getType();
   }
   return success();
 }
@@ -240,8 +241,8 @@ LogicalResult EmbeddingOp::verify() {
 LogicalResult RmsNormOp::verify() {
   const int64_t gain = cast<RankedTensorType>(getGain().getType()).getDimSize(0);
   if (gain != columnsOf(getX()))
-    return emitOpError("(c1) gain has ") << gain << " elements, x has " << columnsOf(getX())
-                                         << " columns";
+    return emitOpError("(c1) gain has ")
+           << gain << " elements, x has " << columnsOf(getX()) << " columns";
   if (!(getEps().convertToDouble() >= 0))
     return emitOpError("(c2) eps must not be negative");
   return success();
@@ -300,8 +301,9 @@ LogicalResult AttentionOp::verify() {
   auto cache = cast<CacheType>(getCache().getType());
   const int64_t columns = columnsOf(getQ());
   if (columns % cache.getHeadDim() || (columns / cache.getHeadDim()) % cache.getKvHeads())
-    return emitOpError("(c1) q has ") << columns << " columns, not a multiple of "
-                                      << cache.getKvHeads() << " kv_heads of " << cache.getHeadDim();
+    return emitOpError("(c1) q has ")
+           << columns << " columns, not a multiple of " << cache.getKvHeads() << " kv_heads of "
+           << cache.getHeadDim();
   return success();
 }
 
@@ -359,8 +361,8 @@ ParseResult FusedOp::parse(OpAsmParser &parser, OperationState &state) {
     if (parser.parseTypeList(results) || parser.parseRParen())
       return failure();
   if (inputs.size() != arguments.size())
-    return parser.emitError(location) << inputs.size() << " types for " << arguments.size()
-                                      << " inputs";
+    return parser.emitError(location)
+           << inputs.size() << " types for " << arguments.size() << " inputs";
   for (auto [argument, type] : llvm::zip(arguments, inputs))
     argument.type = type;
   state.addAttribute("anchor", parser.getBuilder().getStringAttr(anchor));
@@ -379,9 +381,8 @@ LogicalResult FusedOp::verify() {
     return emitOpError("(c1) block arguments do not have the types of the inputs");
   if (block.getTerminator()->getOperandTypes() != getResultTypes())
     return emitOpError("(c1) yielded values do not have the types of the results");
-  if (llvm::none_of(block, [&](Operation &op) {
-        return op.getName().stripDialect() == getAnchor();
-      }))
+  if (llvm::none_of(block,
+                    [&](Operation &op) { return op.getName().stripDialect() == getAnchor(); }))
     return emitOpError("(c2) anchor '") << getAnchor() << "' is not in the body";
   return success();
 }

@@ -1,5 +1,5 @@
-// Evaluates the recipe of an `lm.weight`, one row at a time: what the interpreter multiplies with and
-// what the packer lays out. At most one row is ever in memory.
+// Evaluates the recipe of an `lm.weight`, one row at a time: what the interpreter multiplies with
+// and what the packer lays out. At most one row is ever in memory.
 #pragma once
 
 #include "dialects/lm/Lm.h"

@@ -1,5 +1,5 @@
-// A model family as a table: which tensors it has and what their shapes are made of. One file a family;
-// the builder that reads the table is shared.
+// A model family as a table: which tensors it has and what their shapes are made of. One file a
+// family; the builder that reads the table is shared.
 #pragma once
 
 #include "frontend/Import.h"
@@ -11,9 +11,18 @@ enum class Extent { one, embedding, feed_forward, q, kv, vocab };
 
 /// What a tensor is for.
 enum class Role {
-  token_embd, output_norm, output,                           // once
-  attn_norm, attn_q, attn_k, attn_v, attn_output,            // per layer
-  ffn_norm, ffn_gate, ffn_up, ffn_down
+  token_embd,
+  output_norm,
+  output, // once
+  attn_norm,
+  attn_q,
+  attn_k,
+  attn_v,
+  attn_output, // per layer
+  ffn_norm,
+  ffn_gate,
+  ffn_up,
+  ffn_down
 };
 
 struct TensorRow {

@@ -1,5 +1,5 @@
-// Builds decoder-only transformers from an Architecture table: norm, attention, residual, norm, gated
-// MLP, residual, for each layer.
+// Builds decoder-only transformers from an Architecture table: norm, attention, residual, norm,
+// gated MLP, residual, for each layer.
 #include "frontend/architectures/Architecture.h"
 
 #include "dialects/lm/Lm.h"
@@ -90,14 +90,15 @@ private:
       return e;
     if (llvm::Error e = readInteger("attention.head_count", info.heads, max_heads))
       return e;
-    if (llvm::Error e = readInteger("attention.head_count_kv", info.kv_heads, max_heads, info.heads))
+    if (llvm::Error e =
+            readInteger("attention.head_count_kv", info.kv_heads, max_heads, info.heads))
       return e;
     if (llvm::Error e = readInteger("context_length", info.model_context_length, max_context))
       return e;
     if (info.heads % info.kv_heads)
       return fieldError(info.architecture + ".attention.head_count",
-                        Twine(info.heads) + " heads are not a multiple of " +
-                            Twine(info.kv_heads) + " key heads");
+                        Twine(info.heads) + " heads are not a multiple of " + Twine(info.kv_heads) +
+                            " key heads");
     if (llvm::Error e = readInteger("attention.key_length", info.head_dim, max_extent,
                                     std::max<int64_t>(info.embedding_length / info.heads, 1)))
       return e;
@@ -171,8 +172,8 @@ private:
 
   /// The tensor's bytes stay where the file is mapped.
   DenseResourceElementsAttr resource(const GgufTensor &tensor, RankedTensorType type) {
-    AsmResourceBlob blob = UnmanagedAsmResourceBlob::allocateInferAlign(ArrayRef<char>(
-        reinterpret_cast<const char *>(tensor.data.data()), tensor.data.size()));
+    AsmResourceBlob blob = UnmanagedAsmResourceBlob::allocateInferAlign(
+        ArrayRef<char>(reinterpret_cast<const char *>(tensor.data.data()), tensor.data.size()));
     return DenseResourceElementsAttr::get(type, tensor.name, std::move(blob));
   }
 
@@ -202,9 +203,9 @@ private:
                        : RankedTensorType::get({rows, columns}, element);
     info.parameters += rows * columns;
     Attribute payload = resource(*tensor, type);
-    auto weight = lm::WeightOp::create(builder, nameLocation(name), name, type,
-                                       builder.getArrayAttr(payload), nullptr, nullptr, nullptr,
-                                       nullptr);
+    auto weight =
+        lm::WeightOp::create(builder, nameLocation(name), name, type, builder.getArrayAttr(payload),
+                             nullptr, nullptr, nullptr, nullptr);
     weights[{row.role, layer}] = weight;
     return llvm::Error::success();
   }
@@ -299,8 +300,8 @@ private:
 
   void buildForward() {
     auto tokens_type = RankedTensorType::get({ShapedType::kDynamic}, builder.getI32Type());
-    auto type = builder.getFunctionType({tokens_type, builder.getI32Type()},
-                                        {rowsType(info.vocab_size)});
+    auto type =
+        builder.getFunctionType({tokens_type, builder.getI32Type()}, {rowsType(info.vocab_size)});
     auto forward = func::FuncOp::create(builder, nameLocation("forward"), "forward", type);
     Block *entry = forward.addEntryBlock();
     builder.setInsertionPointToStart(entry);
@@ -308,10 +309,10 @@ private:
     position = entry->getArgument(1);
 
     Value table = weight(Role::token_embd);
-    Value x = lm::EmbeddingOp::create(builder, location, rowsType(info.embedding_length), tokens,
-                                      table);
-    angles = lm::RopeAnglesOp::create(builder, nameLocation("rope"), rowsType(info.head_dim), tokens,
-                                      position, builder.getF64FloatAttr(info.rope_theta));
+    Value x =
+        lm::EmbeddingOp::create(builder, location, rowsType(info.embedding_length), tokens, table);
+    angles = lm::RopeAnglesOp::create(builder, nameLocation("rope"), rowsType(info.head_dim),
+                                      tokens, position, builder.getF64FloatAttr(info.rope_theta));
     for (int64_t layer = 0; layer < info.layers; ++layer) {
       Value a = attention(norm(x, Role::attn_norm, layer), layer);
       x = lm::AddOp::create(builder, location, a, x);

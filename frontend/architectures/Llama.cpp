@@ -1,5 +1,5 @@
-// Llama and the many models that kept its shape (SmolLM2, TinyLlama, Mistral 7B ...). GGUF converters
-// permute the rows of q and k, so that rope turns neighbours.
+// Llama and the many models that kept its shape (SmolLM2, TinyLlama, Mistral 7B ...). GGUF
+// converters permute the rows of q and k, so that rope turns neighbours.
 #include "frontend/architectures/Architecture.h"
 
 namespace ingot {

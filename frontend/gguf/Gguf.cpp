@@ -201,8 +201,8 @@ private:
                                " do not fit the " + grouped(cursor.left()) + " bytes left");
       return llvm::Error::success();
     }
-    // Strings and arrays are walked, so that later reads need no check. The least a string takes is 8
-    // bytes, an array 12: a count that cannot fit is refused before the walk.
+    // Strings and arrays are walked, so that later reads need no check. The least a string takes is
+    // 8 bytes, an array 12: a count that cannot fit is refused before the walk.
     if (value.count > cursor.left() / 8)
       return fail(field, grouped(value.count) + " elements of " + type_names[element] +
                              " do not fit the " + grouped(cursor.left()) + " bytes left");
@@ -222,9 +222,9 @@ private:
     alignment = value->value_or(32);
     if (alignment < 1 || alignment > max_alignment || !llvm::isPowerOf2_64(alignment) ||
         alignment % 8)
-      return fail("field 'general.alignment'",
-                  "is " + llvm::Twine(int64_t(alignment)) + ", expected a power of two from 8 to " +
-                      grouped(max_alignment));
+      return fail("field 'general.alignment'", "is " + llvm::Twine(int64_t(alignment)) +
+                                                   ", expected a power of two from 8 to " +
+                                                   grouped(max_alignment));
     return llvm::Error::success();
   }
 
@@ -265,7 +265,8 @@ private:
                   "supported: " + known);
     }
     if (tensor.columns % tensor.encoding->block_elements)
-      return fail(label, "rows of " + grouped(tensor.columns) + " elements are not whole blocks of " +
+      return fail(label, "rows of " + grouped(tensor.columns) +
+                             " elements are not whole blocks of " +
                              llvm::Twine(tensor.encoding->block_elements) + " (" +
                              tensor.encoding->name + ")");
     if (!file.tensor_index.try_emplace(name, file.tensor_list.size()).second)
@@ -305,7 +306,8 @@ private:
     }
     llvm::sort(order, [&](size_t a, size_t b) { return offsets[a] < offsets[b]; });
     for (size_t i = 1; i < order.size(); ++i) {
-      const GgufTensor &before = file.tensor_list[order[i - 1]], &tensor = file.tensor_list[order[i]];
+      const GgufTensor &before = file.tensor_list[order[i - 1]],
+                       &tensor = file.tensor_list[order[i]];
       if (tensor.data.data() < before.data.data() + before.data.size())
         return fail("tensor " + quoted(tensor.name), "overlaps tensor " + quoted(before.name));
     }

@@ -1,7 +1,8 @@
 // Reader of GGUF model files (versions 2 and 3, little-endian).
 //
-// The file is mapped read-only and nothing in it is believed: every size is computed and compared with
-// the bytes that are left in one place (Cursor, Gguf.cpp) before anything is read or allocated.
+// The file is mapped read-only and nothing in it is believed: every size is computed and compared
+// with the bytes that are left in one place (Cursor, Gguf.cpp) before anything is read or
+// allocated.
 #pragma once
 
 #include "dialects/lm/Encoding.h"
@@ -18,11 +19,23 @@ namespace ingot {
 
 /// Value types of metadata, with the numbers of the file format.
 enum class GgufType : uint32_t {
-  u8, i8, u16, i16, u32, i32, f32, boolean, string, array, u64, i64, f64
+  u8,
+  i8,
+  u16,
+  i16,
+  u32,
+  i32,
+  f32,
+  boolean,
+  string,
+  array,
+  u64,
+  i64,
+  f64
 };
 
-/// `text`, which comes from a file, as messages show it: in quotes, unprintable bytes escaped, and cut
-/// after 80 bytes.
+/// `text`, which comes from a file, as messages show it: in quotes, unprintable bytes escaped, and
+/// cut after 80 bytes.
 std::string quoted(llvm::StringRef text);
 
 struct GgufTensor {
@@ -43,8 +56,8 @@ public:
   /// Null where there is none of that name.
   const GgufTensor *findTensor(llvm::StringRef name) const;
 
-  /// Metadata. Nothing where the key is missing; an error where it has another type. Integers may be
-  /// stored in any width, and must fit int64_t.
+  /// Metadata. Nothing where the key is missing; an error where it has another type. Integers may
+  /// be stored in any width, and must fit int64_t.
   llvm::Expected<std::optional<int64_t>> getInteger(llvm::StringRef key) const;
   llvm::Expected<std::optional<double>> getFloat(llvm::StringRef key) const;
   llvm::Expected<std::optional<bool>> getBool(llvm::StringRef key) const;

@@ -137,8 +137,8 @@ struct FuseGateUp : impl::LmFuseGateUpBase<FuseGateUp> {
       OpBuilder builder(op);
       // The merged layer takes the place of whichever came first.
       lm::LinearOp first = gate->isBeforeInBlock(up) ? gate : up;
-      lm::LinearOp merged = merge({gate, up}, {gate_weight, up_weight},
-                                  builder.getI64IntegerAttr(block), symbols);
+      lm::LinearOp merged =
+          merge({gate, up}, {gate_weight, up_weight}, builder.getI64IntegerAttr(block), symbols);
       merged->moveBefore(first);
       merged.getWeight().getDefiningOp()->moveBefore(merged);
       auto split = lm::SplitOp::create(builder, op.getLoc(), gate.getResult().getType(),

@@ -13,9 +13,7 @@ namespace ingot {
 namespace {
 
 /// The only user of a value, or null.
-Operation *onlyUser(Value value) {
-  return value.hasOneUse() ? *value.getUsers().begin() : nullptr;
-}
+Operation *onlyUser(Value value) { return value.hasOneUse() ? *value.getUsers().begin() : nullptr; }
 
 /// The operation that defines `value` if it is an `Op` and nobody else reads it.
 template <typename Op> Op soleProducer(Value value) {
@@ -36,7 +34,8 @@ struct FuseRegions : impl::LmFuseRegionsBase<FuseRegions> {
         if (!inside.contains(operand.getDefiningOp()))
           inputs.insert(operand);
       for (Value result : op->getResults())
-        if (llvm::any_of(result.getUsers(), [&](Operation *user) { return !inside.contains(user); }))
+        if (llvm::any_of(result.getUsers(),
+                         [&](Operation *user) { return !inside.contains(user); }))
           results.push_back(result);
     }
     OpBuilder builder(members.back());
@@ -58,9 +57,8 @@ struct FuseRegions : impl::LmFuseRegionsBase<FuseRegions> {
       yielded.push_back(mapping.lookup(result));
     lm::YieldOp::create(builder, location, yielded);
     for (auto [result, replacement] : llvm::zip(results, fused.getResults()))
-      result.replaceUsesWithIf(replacement, [&](OpOperand &use) {
-        return !inside.contains(use.getOwner());
-      });
+      result.replaceUsesWithIf(replacement,
+                               [&](OpOperand &use) { return !inside.contains(use.getOwner()); });
     for (Operation *op : llvm::reverse(members))
       op->erase();
     ++regions;

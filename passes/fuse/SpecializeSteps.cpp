@@ -72,8 +72,9 @@ struct SpecializeSteps : impl::LmSpecializeStepsBase<SpecializeSteps> {
     fixTokens(decode, 1);
     keepLastToken(prefill_step);
     for (func::FuncOp step : {decode, prefill_step, score_step})
-      step.setFunctionType(builder.getFunctionType(
-          step.getBody().getArgumentTypes(), step.getBody().front().getTerminator()->getOperandTypes()));
+      step.setFunctionType(
+          builder.getFunctionType(step.getBody().getArgumentTypes(),
+                                  step.getBody().front().getTerminator()->getOperandTypes()));
     forward.erase();
   }
 };

@@ -95,9 +95,9 @@ struct Outline : impl::KernelOutlineBase<Outline> {
 
   kernel::FuncOp makeKernel(lm::FusedOp fused, int64_t max_tokens, OpBuilder &builder) {
     auto type = builder.getFunctionType(fused.getInputs().getTypes(), fused.getResultTypes());
-    auto function = kernel::FuncOp::create(builder, builder.getUnknownLoc(),
-                                           kernelName(fused, max_tokens), type, fused.getAnchor(),
-                                           max_tokens, nullptr, nullptr, nullptr);
+    auto function =
+        kernel::FuncOp::create(builder, builder.getUnknownLoc(), kernelName(fused, max_tokens),
+                               type, fused.getAnchor(), max_tokens, nullptr, nullptr, nullptr);
     IRMapping mapping;
     fused.getBody().cloneInto(&function.getBody(), mapping);
     Operation *terminator = function.getBody().front().getTerminator();

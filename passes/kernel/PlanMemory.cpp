@@ -33,10 +33,9 @@ int64_t planBuffers(llvm::MutableArrayRef<PlannedBuffer> buffers, int64_t alignm
     }
     buffer.offset = offset;
     end = std::max(end, offset + buffer.bytes);
-    placed.insert(llvm::upper_bound(placed, index,
-                                    [&](size_t a, size_t b) {
-                                      return buffers[a].offset < buffers[b].offset;
-                                    }),
+    placed.insert(llvm::upper_bound(
+                      placed, index,
+                      [&](size_t a, size_t b) { return buffers[a].offset < buffers[b].offset; }),
                   index);
   }
   return end;

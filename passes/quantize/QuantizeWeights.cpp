@@ -49,8 +49,8 @@ SmallVector<MatrixUse> collectMatrices(ModuleOp module) {
 
 void setEncoding(MatrixUse &use, const Encoding &encoding) {
   RankedTensorType type = use.weight.getTensorType();
-  auto changed = RankedTensorType::get(type.getShape(),
-                                       lm::elementTypeFor(type.getContext(), encoding));
+  auto changed =
+      RankedTensorType::get(type.getShape(), lm::elementTypeFor(type.getContext(), encoding));
   use.weight.setType(changed);
   for (lm::RefOp ref : use.refs)
     ref.getResult().setType(changed);
@@ -111,8 +111,9 @@ struct LegalizeEncodings : impl::LmLegalizeEncodingsBase<LegalizeEncodings> {
       if (legal == stored)
         continue;
       if (!lm::holdsExactly(stored, legal)) {
-        use.weight.emitError() << "target " << (*machine)->machine().name << " maps " << stored.str()
-                               << " to " << legal.str() << ", which does not hold it exactly";
+        use.weight.emitError() << "target " << (*machine)->machine().name << " maps "
+                               << stored.str() << " to " << legal.str()
+                               << ", which does not hold it exactly";
         return signalPassFailure();
       }
       setEncoding(use, legal);

@@ -14,13 +14,13 @@ struct ingot_barrier;
 
 /* What every thread of a step gets. Field order is mirrored in codegen/llvm. */
 struct ingot_step_context {
-  uint8_t *arena;               /* planned buffers, KV cache; page aligned, zeroed once */
-  const uint8_t *weights;       /* packed weights, page aligned */
-  const int32_t *tokens;        /* [token_count] ids, each < vocab_size */
-  float *logits;                /* [1 or token_count][logits_stride] */
+  uint8_t *arena;         /* planned buffers, KV cache; page aligned, zeroed once */
+  const uint8_t *weights; /* packed weights, page aligned */
+  const int32_t *tokens;  /* [token_count] ids, each < vocab_size */
+  float *logits;          /* [1 or token_count][logits_stride] */
   struct ingot_barrier *barrier;
-  int32_t token_count;          /* 1 .. max_tokens of the step */
-  int32_t position;             /* tokens already in the KV cache */
+  int32_t token_count; /* 1 .. max_tokens of the step */
+  int32_t position;    /* tokens already in the KV cache */
 };
 
 /* One step of the model, run by all threads of the pool at once (SPMD): thread in [0, threads).
@@ -34,19 +34,19 @@ void ingot_barrier_wait(struct ingot_barrier *barrier, int32_t thread, int32_t t
 typedef struct ingot_program ingot_program;
 
 struct ingot_program {
-  uint32_t abi;                 /* INGOT_PROGRAM_ABI */
+  uint32_t abi; /* INGOT_PROGRAM_ABI */
   uint32_t reserved;
-  const uint8_t *manifest;      /* flatbuffer, runtime/manifest.fbs */
+  const uint8_t *manifest; /* flatbuffer, runtime/manifest.fbs */
   uint64_t manifest_bytes;
-  const uint8_t *weights;       /* mapped with the program */
+  const uint8_t *weights; /* mapped with the program */
   uint64_t weights_bytes;
   uint64_t arena_bytes;
-  ingot_step_fn decode;         /* one token; logits of it */
-  ingot_step_fn prefill;        /* up to prefill_tokens; logits of the last one */
-  ingot_step_fn score;          /* up to score_tokens; logits of each */
+  ingot_step_fn decode;  /* one token; logits of it */
+  ingot_step_fn prefill; /* up to prefill_tokens; logits of the last one */
+  ingot_step_fn score;   /* up to score_tokens; logits of each */
   int32_t prefill_tokens, score_tokens;
   int32_t vocab_size;
-  int32_t logits_stride;        /* floats between rows of logits, >= vocab_size */
+  int32_t logits_stride; /* floats between rows of logits, >= vocab_size */
   int32_t context_length;
   int32_t reserved2;
 };

@@ -1,6 +1,6 @@
 // The link recipe of x86-64 Linux. Packed weights become a section `.lrodata` of "large" data: the
-// linker places it away from the code, so that a program of many gigabytes still reaches its code and
-// tables with 32-bit displacements; the one pointer to the weights is 64 bits wide.
+// linker places it away from the code, so that a program of many gigabytes still reaches its code
+// and tables with 32-bit displacements; the one pointer to the weights is 64 bits wide.
 #include "targets/x86/LinkElf.h"
 
 #include "support/Error.h"
@@ -62,8 +62,8 @@ llvm::Error wrapWeights(const std::string &path, uint64_t bytes) {
     append(tail, header);
   };
   section("", SHT_NULL, 0, 0, 0, 0, 0, 0, 0);
-  section(".lrodata", SHT_PROGBITS, SHF_ALLOC | SHF_X86_64_LARGE, weights_reserve, bytes, 0, 0, 4096,
-          0);
+  section(".lrodata", SHT_PROGBITS, SHF_ALLOC | SHF_X86_64_LARGE, weights_reserve, bytes, 0, 0,
+          4096, 0);
   section(".symtab", SHT_SYMTAB, 0, symbols, 2 * sizeof(Elf64_Sym), 3, 1, 8, sizeof(Elf64_Sym));
   section(".strtab", SHT_STRTAB, 0, strings, names.size(), 0, 0, 1, 0);
   section(".note.GNU-stack", SHT_PROGBITS, 0, strings, 0, 0, 0, 1, 0);
@@ -83,8 +83,8 @@ llvm::Error wrapWeights(const std::string &path, uint64_t bytes) {
   header.e_shstrndx = 3;
 
   std::error_code error;
-  llvm::raw_fd_ostream stream(path, error, llvm::sys::fs::CD_OpenExisting,
-                              llvm::sys::fs::FA_Write, llvm::sys::fs::OF_None);
+  llvm::raw_fd_ostream stream(path, error, llvm::sys::fs::CD_OpenExisting, llvm::sys::fs::FA_Write,
+                              llvm::sys::fs::OF_None);
   if (error)
     return inputError(path, "", "cannot write: " + error.message());
   stream.write(reinterpret_cast<const char *>(&header), sizeof header);
@@ -101,14 +101,12 @@ llvm::Error wrapWeights(const std::string &path, uint64_t bytes) {
 llvm::Error linkElf(const LinkInputs &inputs) {
   if (llvm::Error error = wrapWeights(inputs.weights, inputs.weight_bytes))
     return error;
-  std::vector<std::string> arguments{"ld.lld", "-m", "elf_x86_64", "--build-id=none", "-o",
-                                     inputs.output};
+  std::vector<std::string> arguments{"ld.lld",          "-m", "elf_x86_64",
+                                     "--build-id=none", "-o", inputs.output};
   auto add = [&](std::initializer_list<const char *> more) {
     arguments.insert(arguments.end(), more.begin(), more.end());
   };
-  auto runtime = [&](const char *file) {
-    arguments.push_back(inputs.runtime_folder + "/" + file);
-  };
+  auto runtime = [&](const char *file) { arguments.push_back(inputs.runtime_folder + "/" + file); };
   if (inputs.relocatable) {
     add({"-r"});
   } else {
@@ -134,8 +132,8 @@ llvm::Error linkElf(const LinkInputs &inputs) {
   std::lock_guard lock(one_link);
   std::string output, errors;
   llvm::raw_string_ostream output_stream(output), error_stream(errors);
-  const lld::Result result = lld::lldMain(raw, output_stream, error_stream,
-                                          {{lld::Gnu, &lld::elf::link}});
+  const lld::Result result =
+      lld::lldMain(raw, output_stream, error_stream, {{lld::Gnu, &lld::elf::link}});
   if (result.retCode)
     return inputError(inputs.output, "link", llvm::StringRef(errors + output).trim());
   return llvm::Error::success();

@@ -1,5 +1,5 @@
-/* Evaluates the same tokens in different splits, thread counts and ways: the logits of the last token
- * must be the same bits. Then fills the context to the last position and one beyond.
+/* Evaluates the same tokens in different splits, thread counts and ways: the logits of the last
+ * token must be the same bits. Then fills the context to the last position and one beyond.
  *
  * usage: split TOKENS   (how many; at most the context) */
 #include "ingot.h"

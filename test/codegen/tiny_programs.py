@@ -23,7 +23,7 @@ cases += [
     ({"quant": "q8_0", "tied": False}, []),
     ({"quant": "q4_0", "heads": 2, "kv_heads": 1}, []),                       # head_dim 32
     ({"quant": "q5_0", "embedding": 160, "heads": 2, "kv_heads": 2}, []),     # head_dim 80
-    ({"quant": "f32", "feed_forward": 112}, ["--quantize", "int8"]),          # not whole groups of 32
+    ({"quant": "f32", "feed_forward": 112}, ["--quantize", "int8"]),  # not whole groups of 32
     ({"quant": "f32", "feed_forward": 128}, ["--quantize", "int4:g32"]),
     ({"quant": "f16"}, ["--quantize", "uint4:g16"]),
     ({"quant": "f32", "embedding": 128, "feed_forward": 256}, ["--quantize", "int8:g64"]),

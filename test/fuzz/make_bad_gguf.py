@@ -2,9 +2,9 @@
 
     make_bad_gguf.py FOLDER        writes FOLDER/NNNN-what.gguf
 
-Truncations at every boundary, every count, length, type, dimension and offset at its extremes, flipped
-bits, deep nesting, duplicates, odd alignments, and hyperparameters that fit nothing. Then files that
-are well formed and wrong: fields and tensors that are missing or of another type, vocabularies and
+Truncations at every boundary, every count, length, type, dimension and offset at its extremes,
+flipped bits, deep nesting, duplicates, odd alignments, and hyperparameters that fit nothing. Then
+files that are well formed and wrong: fields and tensors that are missing or of another type, vocabularies and
 merges that contradict themselves, chat templates that are endless, huge or nonsense.
 """
 
@@ -67,7 +67,8 @@ class Walk:
             if not note:
                 del self.numbers[numbers:]
         elif kind == ARRAY:
-            inner, count = self.number(f"{key} element type", "<I"), self.number(f"{key} count", "<Q")
+            inner = self.number(f"{key} element type", "<I")
+            count = self.number(f"{key} count", "<Q")
             for i in range(count):
                 self.value(key, inner, i == 0)
         else:
@@ -99,7 +100,8 @@ def variants(good):
     choose = random.Random(11)
     for _ in range(200):
         at = choose.randrange(walk.at)
-        yield f"bit flip at {at}", good[:at] + bytes([good[at] ^ 1 << choose.randrange(8)]) + good[at + 1:]
+        flipped = good[at] ^ 1 << choose.randrange(8)
+        yield f"bit flip at {at}", good[:at] + bytes([flipped]) + good[at + 1:]
     for key, (kind, at) in walk.values.items():
         if kind in (4, 5):
             for value in (0, 1, 3, 2 ** 31 - 1, 2 ** 32 - 1, 1 << 24):
@@ -113,14 +115,15 @@ def variants(good):
         return good[:16] + struct.pack("<Q", count + 1) + string(key) + body + good[24:]
 
     for depth in (2, 5, 50, 100_000):
-        body = struct.pack("<I", ARRAY) + struct.pack("<IQ", ARRAY, 1) * depth + struct.pack("<IQ", 4, 0)
+        body = struct.pack("<I", ARRAY) + struct.pack("<IQ", ARRAY, 1) * depth
+        body += struct.pack("<IQ", 4, 0)
         yield f"arrays {depth} deep", with_field(b"deep", body)
     for value in (0, 1, 3, 12, 2 ** 31, 2 ** 32 - 1):
         yield f"alignment {value}", with_field(b"general.alignment", struct.pack("<II", 4, value))
     yield "a field twice", with_field(b"general.name", struct.pack("<I", STRING) + string(b"again"))
     yield "an empty key", with_field(b"", struct.pack("<II", 4, 0))
     yield "a long key", with_field(b"k" * 70_000, struct.pack("<II", 4, 0))
-    yield "rope scaling", with_field(b"llama.rope.scaling.type", struct.pack("<I", STRING) + string(b"yarn"))
+    yield "rope scaling", with_field(b"llama.rope.scaling.type", text(b"yarn"))
     yield "experts", with_field(b"llama.expert_count", struct.pack("<II", 4, 8))
     yield "a key of control characters", with_field(b"\x1b[31m\n", struct.pack("<II", 99, 0))
     yield "nothing", b""
@@ -197,9 +200,11 @@ OTHER_TYPES = {
 
 CHATS = {
     "empty": "", "text": "hello", "open tag": "{% for message in messages %}", "open braces": "{{",
-    "open string": "{{ 'a", "open comment": "{# x", "end only": "{% endfor %}", "else": "{% else %}",
+    "open string": "{{ 'a", "open comment": "{# x", "end only": "{% endfor %}",
+    "else": "{% else %}",
     "unknown tag": "{% jump %}", "unknown filter": "{{ messages|explode }}",
-    "unknown test": "{{ 1 is odder }}", "call a number": "{{ 1() }}", "divide": "{{ 1 // 0 }}{{ 1 % 0 }}",
+    "unknown test": "{{ 1 is odder }}", "call a number": "{{ 1() }}",
+    "divide": "{{ 1 // 0 }}{{ 1 % 0 }}",
     "divide most negative": "{{ (0 - 9223372036854775807 - 1) // -1 }}",
     "remainder": "{{ (0 - 9223372036854775807 - 1) % -1 }}",
     "number overflow": "{{ 9223372036854775807 + 1 }}{{ 9223372036854775807 * 3 }}",
@@ -216,7 +221,8 @@ CHATS = {
     "deep parentheses": "{{ " + "(" * 50000 + "1" + ")" * 50000 + " }}",
     "deep lists": "{{ " + "[" * 50000 + "]" * 50000 + " }}",
     "deep not": "{{ " + "not " * 50000 + "1 }}", "deep minus": "{{ " + "-" * 50000 + "1 }}",
-    "deep sums": "{{ 1" + " + 1" * 50000 + " }}", "deep index": "{{ messages" + "[0]" * 50000 + " }}",
+    "deep sums": "{{ 1" + " + 1" * 50000 + " }}",
+    "deep index": "{{ messages" + "[0]" * 50000 + " }}",
     "deep filters": "{{ 'x'" + "|trim" * 50000 + " }}",
     "deep ifs": "{% if true %}" * 20000 + "{% endif %}" * 20000,
     "deep ternaries": "{{ " + "1 if true else " * 50000 + "1 }}",
@@ -225,11 +231,14 @@ CHATS = {
     "recursive macro": "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
     "raise": "{{ raise_exception('\x1b[31mno') }}", "self set": "{% set x = x %}{{ x.y.z }}",
     "loop outside": "{{ loop.index }}", "odd keys": "{{ {1: 2, 'a': [1, {'b': 3}]}['a'][1].b.c }}",
-    "compare kinds": "{{ 'a' < 1 }}{{ [] < {} }}{{ none > 2 }}", "add kinds": "{{ 'a' + 1 }}{{ [] + 1 }}",
+    "compare kinds": "{{ 'a' < 1 }}{{ [] < {} }}{{ none > 2 }}",
+    "add kinds": "{{ 'a' + 1 }}{{ [] + 1 }}",
     "join": "{{ messages|join }}{{ range(9)|join(messages) }}",
     "replace": "{{ 'aaaa' | replace('', 'b') }}{{ 'a'.replace('', 'b') }}",
-    "split": "{{ 'a b'.split('') }}{{ 'a'.split('b')[5] }}", "strip": "{{ ''.strip('') }}{{ 1.strip() }}",
-    "megabyte": "x" * 1_000_000, "megabyte of tags": "{{ 1 }}" * 150_000, "zero byte": "a\0b{{ 1 }}",
+    "split": "{{ 'a b'.split('') }}{{ 'a'.split('b')[5] }}",
+    "strip": "{{ ''.strip('') }}{{ 1.strip() }}",
+    "megabyte": "x" * 1_000_000, "megabyte of tags": "{{ 1 }}" * 150_000,
+    "zero byte": "a\0b{{ 1 }}",
     "megabyte of braces": "{" * 1_000_000, "line ends": "\r\n\r\n{%- if 1 -%}\r\n{%- endif -%}",
 }
 
@@ -276,7 +285,8 @@ def wrong_models(good):
             yield f"{label} in type {other}", with_tensor((name, extents, other, payload * 8))
         yield f"{label} and a stranger", with_tensor(
             (name, extents, kind, payload), (b"stranger", extents, kind, payload))
-        yield f"{label} of nothing but ones", with_tensor((name, extents, kind, b"\xff" * len(payload)))
+        ones = b"\xff" * len(payload)
+        yield f"{label} of nothing but ones", with_tensor((name, extents, kind, ones))
 
     tokens = [t.encode() for t in tiny_models.vocabulary()[0]]
     merges = [m.encode() for m in tiny_models.vocabulary()[2]]
@@ -285,22 +295,27 @@ def wrong_models(good):
     yield "a token more", with_field(key, texts(tokens + [b"x"]))
     for what, token in (("empty", b""), ("a copy", tokens[1]), ("not UTF-8", b"\xff\xfe"),
                         ("cut UTF-8", b"\xc4"), ("overlong UTF-8", b"\xc0\x80"),
-                        ("a surrogate", b"\xed\xa0\x80"), ("not in the alphabet", "\u4e2d".encode()),
+                        ("a surrogate", b"\xed\xa0\x80"),
+                        ("not in the alphabet", "\u4e2d".encode()),
                         ("long", b"x" * 1_000_000), ("a zero byte", b"\0"), ("a space", b" ")):
         for at in (0, 97, 260, len(tokens) - 1):
-            yield f"token {at} {what}", with_field(key, texts(tokens[:at] + [token] + tokens[at + 1:]))
+            changed = tokens[:at] + [token] + tokens[at + 1:]
+            yield f"token {at} {what}", with_field(key, texts(changed))
     yield "all tokens empty", with_field(key, texts([b""] * len(tokens)))
     yield "all tokens equal", with_field(key, texts([b"a"] * len(tokens)))
     key = "tokenizer.ggml.token_type"
     for kind in (-2 ** 31, -1, 0, 1, 2, 3, 4, 5, 6, 7, 99, 2 ** 31 - 1):
         yield f"all token types {kind}", with_field(key, integers([kind] * len(tokens)))
-        yield f"a token type {kind}", with_field(key, integers([1] * 10 + [kind] + [1] * (len(tokens) - 11)))
+        one = [1] * 10 + [kind] + [1] * (len(tokens) - 11)
+        yield f"a token type {kind}", with_field(key, integers(one))
     for count in (1, len(tokens) - 1, len(tokens) + 1):
         yield f"{count} token types", with_field(key, integers([1] * count))
     key = "tokenizer.ggml.merges"
-    for what, merge in (("empty", b""), ("a space", b" "), ("two spaces", b"  "), ("no space", b"he"),
+    for what, merge in (("empty", b""), ("a space", b" "), ("two spaces", b"  "),
+                        ("no space", b"he"),
                         ("no left", b" e"), ("no right", b"h "), ("three", b"t h e"),
-                        ("unknown left", b"zzz e"), ("unknown right", b"h zzz"), ("unknown result", b"z q"),
+                        ("unknown left", b"zzz e"), ("unknown right", b"h zzz"),
+                        ("unknown result", b"z q"),
                         ("not UTF-8", b"\xff \xfe"), ("a zero byte", b"\0 \0"),
                         ("a control token", b"<|im_ start|>"), ("long", b"x" * 70_000 + b" y"),
                         ("known", merges[0])):

@@ -2,8 +2,8 @@
 
     run_bad_gguf.py INGOT FOLDER
 
-Each goes as far as the planned IR; what gets there goes on to LLVM IR, which takes the tokenizer and
-the chat template in as well. Under ASAN_OPTIONS only the time is limited, not the memory.
+Each goes as far as the planned IR; what gets there goes on to LLVM IR, which takes the tokenizer
+and the chat template in as well. Under ASAN_OPTIONS only the time is limited, not the memory.
 """
 
 import os

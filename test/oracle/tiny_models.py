@@ -13,8 +13,8 @@ Type = gguf.GGMLQuantizationType
 ENCODED = ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "q5_0", "q5_1")
 # Where a block of 256 keeps its f16 scale, and its f16 minimum if it has one (bytes).
 K_SCALES = {"q2_k": (80, 82), "q3_k": (108,), "q4_k": (0, 2), "q5_k": (0, 2), "q6_k": (208,)}
-CHAT = ("{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content']"
-        " + '<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}"
+CHAT = ("{% for message in messages %}"
+        "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}"
         "{{ '<|im_start|>assistant\n' }}{% endif %}")
 
 

@@ -44,11 +44,13 @@ std::string modelText() {
     for (int extent : shape)
       type += std::to_string(extent) + "x";
     type += "f32>";
-    weights += "lm.weight @" + name + " : " + type + " = [" + randomDense(random, shape, mean) + "]\n";
+    weights +=
+        "lm.weight @" + name + " : " + type + " = [" + randomDense(random, shape, mean) + "]\n";
     body += "%" + name + " = lm.ref @" + name + " : " + type + "\n";
   };
   auto rows = [](int columns) { return "tensor<?x" + std::to_string(columns) + "xf32>"; };
-  auto linear = [&](const std::string &out, const std::string &in, const std::string &w, int n, int k) {
+  auto linear = [&](const std::string &out, const std::string &in, const std::string &w, int n,
+                    int k) {
     body += "%" + out + " = lm.linear %" + in + ", %" + w + " : " + rows(k) + ", tensor<" +
             std::to_string(n) + "x" + std::to_string(k) + "xf32> -> " + rows(n) + "\n";
   };
@@ -74,12 +76,12 @@ std::string modelText() {
     linear("kl" + l, "n" + l, "k" + l, kv_heads * head_dim, width);
     linear("vl" + l, "n" + l, "v" + l, kv_heads * head_dim, width);
     body += "%qr" + l + " = lm.rope %ql" + l + " by %angles interleaved : " + rows(64) + ", " +
-            rows(16) + "\n%kr" + l + " = lm.rope %kl" + l + " by %angles interleaved : " + rows(32) +
-            ", " + rows(16) + "\n%kv" + l + " = lm.ref @kv" + l +
-            " : !lm.cache<64x2x16xf32>\nlm.append %kr" + l + ", %vl" + l + " to %kv" + l +
-            " at %position : " + rows(32) + ", " + rows(32) + ", !lm.cache<64x2x16xf32>\n%at" + l +
-            " = lm.attention %qr" + l + " over %kv" + l + " at %position scale 0.25 : " + rows(64) +
-            ", !lm.cache<64x2x16xf32>\n";
+            rows(16) + "\n%kr" + l + " = lm.rope %kl" + l +
+            " by %angles interleaved : " + rows(32) + ", " + rows(16) + "\n%kv" + l +
+            " = lm.ref @kv" + l + " : !lm.cache<64x2x16xf32>\nlm.append %kr" + l + ", %vl" + l +
+            " to %kv" + l + " at %position : " + rows(32) + ", " + rows(32) +
+            ", !lm.cache<64x2x16xf32>\n%at" + l + " = lm.attention %qr" + l + " over %kv" + l +
+            " at %position scale 0.25 : " + rows(64) + ", !lm.cache<64x2x16xf32>\n";
     linear("ol" + l, "at" + l, "o" + l, width, heads * head_dim);
     body += "%m" + l + " = lm.add %ol" + l + ", %" + x + " : " + rows(width) + "\n%n2" + l +
             " = lm.rms_norm %m" + l + ", %fn" + l + " eps 1.0e-5 : " + rows(width) +
@@ -95,8 +97,8 @@ std::string modelText() {
   body += "%y = lm.rms_norm %x2, %on eps 1.0e-5 : tensor<?x64xf32>, tensor<64xf32>\n"
           "%l = lm.logits %y, %embd : tensor<?x64xf32>, tensor<48x64xf32> -> tensor<?x48xf32>\n";
   return weights +
-         "func.func @forward(%tokens: tensor<?xi32>, %position: i32) -> tensor<?x48xf32> {\n" + body +
-         "return %l : tensor<?x48xf32>\n}\n";
+         "func.func @forward(%tokens: tensor<?xi32>, %position: i32) -> tensor<?x48xf32> {\n" +
+         body + "return %l : tensor<?x48xf32>\n}\n";
 }
 
 class Semantics : public testing::Test {
@@ -113,7 +115,8 @@ protected:
     ASSERT_TRUE(mlir::succeeded(manager.run(*module)));
   }
 
-  lm::reference::Rows run(llvm::StringRef function = "forward", std::vector<int32_t> ids = {5, 0, 47, 5, 19, 30, 2},
+  lm::reference::Rows run(llvm::StringRef function = "forward",
+                          std::vector<int32_t> ids = {5, 0, 47, 5, 19, 30, 2},
                           int64_t position = 0) {
     if (!interpreter)
       interpreter = std::make_unique<lm::Interpreter>(*module);
@@ -218,7 +221,10 @@ TEST_F(Semantics, TheInterpreterRefusesWhatIsWrong) {
   lm::Interpreter fresh(*module);
   for (auto &&[function, ids, position] :
        {std::tuple<const char *, std::vector<int32_t>, int64_t>{"nothing", {1}, 0},
-        {"forward", {}, 0}, {"forward", {vocab}, 0}, {"forward", {-1}, 0}, {"forward", {1}, 64},
+        {"forward", {}, 0},
+        {"forward", {vocab}, 0},
+        {"forward", {-1}, 0},
+        {"forward", {1}, 64},
         {"forward", {1}, -1}}) {
     auto rows = fresh.run(function, ids, position);
     EXPECT_FALSE(bool(rows)) << function << " " << position;

@@ -12,6 +12,5 @@ int main(int argc, char **argv) {
                   mlir::LLVM::LLVMDialect>();
   ingot::registerAll();
   mlir::registerTransformsPasses();
-  return mlir::asMainReturnCode(
-      mlir::MlirOptMain(argc, argv, "Ingot's pass driver\n", registry));
+  return mlir::asMainReturnCode(mlir::MlirOptMain(argc, argv, "Ingot's pass driver\n", registry));
 }

@@ -78,8 +78,8 @@ llvm::Error inspectModel(const InspectOptions &options) {
   for (const GgufTensor &tensor : file.tensors())
     llvm::outs() << llvm::left_justify(printable(tensor.name), 32)
                  << llvm::right_justify(tensor.encoding->name, 6)
-                 << llvm::right_justify(std::to_string(tensor.rows) + "x" +
-                                            std::to_string(tensor.columns), 14)
+                 << llvm::right_justify(
+                        std::to_string(tensor.rows) + "x" + std::to_string(tensor.columns), 14)
                  << llvm::right_justify(grouped(tensor.data.size()), 14) << "  "
                  << tensor.encoding->encoding.str() << "\n";
   return llvm::Error::success();
@@ -171,8 +171,8 @@ void printProgram(const Program &program, const InspectOptions &options) {
   if (m.weights())
     for (const auto *w : *m.weights())
       llvm::outs() << "  " << llvm::left_justify(orEmpty(w->name()), 32)
-                   << llvm::right_justify(std::to_string(w->rows()) + "x" +
-                                              std::to_string(w->columns()), 14)
+                   << llvm::right_justify(
+                          std::to_string(w->rows()) + "x" + std::to_string(w->columns()), 14)
                    << llvm::right_justify(grouped(w->bytes()), 14) << "  "
                    << orEmpty(w->source_encoding()) << " -> " << orEmpty(w->encoding()) << "\n";
   llvm::outs() << "\nPlanned memory (launches of the prefill step that use it)\n";
@@ -192,7 +192,8 @@ llvm::Error inspect(const InspectOptions &options) {
   auto buffer = llvm::MemoryBuffer::getFile(options.file, /*IsText=*/false, false);
   if (!buffer)
     return inputError(options.file, "", buffer.getError().message());
-  if (!(*buffer)->getBuffer().starts_with("\x7f" "ELF"))
+  if (!(*buffer)->getBuffer().starts_with("\x7f"
+                                          "ELF"))
     return inspectModel(options);
   auto object = llvm::object::ObjectFile::createELFObjectFile((*buffer)->getMemBufferRef());
   if (!object)

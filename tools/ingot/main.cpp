@@ -4,19 +4,19 @@
 #include "targets/Target.h"
 #include "tools/ingot/Commands.h"
 
-#include <CLI/CLI.hpp>
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/InitLLVM.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/raw_ostream.h"
+#include <CLI/CLI.hpp>
 
 #include <csignal>
 
 using namespace ingot;
 
 static std::string folderOfThisProgram(const char *argv0) {
-  const std::string program = llvm::sys::fs::getMainExecutable(
-      argv0, reinterpret_cast<void *>(&folderOfThisProgram));
+  const std::string program =
+      llvm::sys::fs::getMainExecutable(argv0, reinterpret_cast<void *>(&folderOfThisProgram));
   return llvm::sys::path::parent_path(program).str();
 }
 
@@ -28,7 +28,8 @@ int main(int argc, char **argv) {
   app.set_version_flag("--version", "ingot " INGOT_VERSION);
   app.require_subcommand(1);
   app.failure_message([](const CLI::App *, const CLI::Error &error) {
-    return "error: " + std::string(error.what()) + "\nhelp: ingot --help, or ingot COMMAND --help\n";
+    return "error: " + std::string(error.what()) +
+           "\nhelp: ingot --help, or ingot COMMAND --help\n";
   });
 
   CompileOptions compile;
@@ -39,31 +40,40 @@ int main(int argc, char **argv) {
   CLI::App *compile_command = app.add_subcommand("compile", "Compile a model file");
   compile_command->add_option("MODEL", compile.model, "GGUF file")->required();
   compile_command->add_option("-o,--output", compile.output, "File to write")->required();
-  compile_command->add_option("--target", compile.lowering.target,
-                              "Machine to compile for; see `ingot targets`")->capture_default_str();
-  compile_command->add_option("--quantize", compile.lowering.quantize,
-                              "Round weights to another format: int4:g32, uint4:g32, int8, int8:g64, "
-                              "f16 ... (default: as stored)");
-  compile_command->add_option("--quantize-output", compile.lowering.quantize_output,
-                              "Format of the output layer (default: as --quantize, at least 8 bits)");
+  compile_command
+      ->add_option("--target", compile.lowering.target,
+                   "Machine to compile for; see `ingot targets`")
+      ->capture_default_str();
+  compile_command->add_option(
+      "--quantize", compile.lowering.quantize,
+      "Round weights to another format: int4:g32, uint4:g32, int8, int8:g64, "
+      "f16 ... (default: as stored)");
+  compile_command->add_option(
+      "--quantize-output", compile.lowering.quantize_output,
+      "Format of the output layer (default: as --quantize, at least 8 bits)");
   compile_command->add_option("--activations", activations, "Arithmetic of linear layers")
-      ->check(CLI::IsMember({"int8", "f32"}))->capture_default_str();
+      ->check(CLI::IsMember({"int8", "f32"}))
+      ->capture_default_str();
   compile_command->add_option("--kv-cache", cache, "Elements of the KV cache")
       ->check(CLI::IsMember({"f16", "f32"}));
-  compile_command->add_option("--context", compile.context,
-                              "Most tokens of a conversation (default: the model's, at most 2048)")
+  compile_command
+      ->add_option("--context", compile.context,
+                   "Most tokens of a conversation (default: the model's, at most 2048)")
       ->check(CLI::PositiveNumber);
   compile_command->add_option("--emit", emit, "What to write")
-      ->check(CLI::IsMember({"exe", "object", "llvm", "mlir"}))->capture_default_str();
+      ->check(CLI::IsMember({"exe", "object", "llvm", "mlir"}))
+      ->capture_default_str();
   compile_command->add_option("--dump-after", compile.dump_after,
                               "Print the IR after a pass (`import` for the model as read)");
   compile_command->add_flag("--verify", compile.verify,
                             "Compare the program with the reference interpreter first");
   compile_command->add_option("--verify-tokens", compile.verify_tokens, "Tokens to compare")
-      ->check(CLI::Range(1, 100000))->capture_default_str();
+      ->check(CLI::Range(1, 100000))
+      ->capture_default_str();
   compile_command->add_option("--cache", compile.cache_folder, "Folder of compiled kernels");
   compile_command->add_flag("--no-cache", no_cache, "Compile every kernel anew");
-  compile_command->add_flag("-v,--verbose", compile.verbose, "Say what is done and how long it takes");
+  compile_command->add_flag("-v,--verbose", compile.verbose,
+                            "Say what is done and how long it takes");
 
   InspectOptions inspect;
   CLI::App *inspect_command =
@@ -75,11 +85,14 @@ int main(int argc, char **argv) {
   CLI::App *reference_command =
       app.add_subcommand("reference", "Run a model in the reference interpreter");
   reference_command->add_option("MODEL", reference.model, "GGUF file")->required();
-  reference_command->add_option("--tokens", reference.tokens, "Token ids 1,2,3 or @FILE")->required();
-  reference_command->add_option("--logits", reference.output, "File for float32 [tokens, vocab] (.npy)")
+  reference_command->add_option("--tokens", reference.tokens, "Token ids 1,2,3 or @FILE")
+      ->required();
+  reference_command
+      ->add_option("--logits", reference.output, "File for float32 [tokens, vocab] (.npy)")
       ->required();
   reference_command->add_option("--activations", reference.activations, "int8 emulates the kernels")
-      ->check(CLI::IsMember({"int8", "f32"}))->capture_default_str();
+      ->check(CLI::IsMember({"int8", "f32"}))
+      ->capture_default_str();
 
   CLI::App *targets_command = app.add_subcommand("targets", "List the machines to compile for");
 
@@ -91,7 +104,8 @@ int main(int argc, char **argv) {
   if (*compile_command) {
     compile.lowering.int8_activations = activations == "int8";
     // fp32 activations are for exactness, so the cache follows unless it is chosen.
-    compile.f16_cache = compile_command->count("--kv-cache") ? cache == "f16" : activations == "int8";
+    compile.f16_cache =
+        compile_command->count("--kv-cache") ? cache == "f16" : activations == "int8";
     compile.emit = emit == "exe"      ? Emit::exe
                    : emit == "object" ? Emit::object
                    : emit == "llvm"   ? Emit::llvm

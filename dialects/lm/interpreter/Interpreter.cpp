@@ -60,7 +60,8 @@ llvm::Expected<reference::Rows> Interpreter::run(StringRef name, std::vector<int
   auto function = module.lookupSymbol<func::FuncOp>(name);
   if (!function || function.isDeclaration() || function.getNumArguments() != 2 ||
       function.getNumResults() != 1)
-    return inputError("", "function '" + name + "'", "expected one that takes tokens and a position");
+    return inputError("", "function '" + name + "'",
+                      "expected one that takes tokens and a position");
   if (tokens.empty() || position < 0)
     return inputError("", "", "expected at least one token and a position of 0 or more");
   Frame frame;
@@ -96,7 +97,9 @@ llvm::Expected<std::vector<Interpreter::Value>> Interpreter::runBlock(Block &blo
 }
 
 llvm::Expected<std::vector<Interpreter::Value>> Interpreter::runOp(Operation &op, Frame &frame) {
-  auto rows = [&](mlir::Value value) -> const reference::Rows & { return *frame.lookup(value).rows; };
+  auto rows = [&](mlir::Value value) -> const reference::Rows & {
+    return *frame.lookup(value).rows;
+  };
   auto one = [](reference::Rows result) { return std::vector<Value>{Value(std::move(result))}; };
   auto call = [&](Block &body) -> llvm::Expected<std::vector<Value>> {
     Frame inner;
@@ -117,8 +120,9 @@ llvm::Expected<std::vector<Interpreter::Value>> Interpreter::runOp(Operation &op
         const WeightReader &table = *frame.lookup(e.getTable()).weight;
         for (int32_t token : tokens)
           if (token < 0 || token >= table.rows())
-            return inputError("", "", "token " + Twine(token) + " is outside the vocabulary of " +
-                                          grouped(table.rows()));
+            return inputError("", "",
+                              "token " + Twine(token) + " is outside the vocabulary of " +
+                                  grouped(table.rows()));
         return one(reference::embedding(tokens, table));
       })
       .Case([&](RmsNormOp n) -> Result {
@@ -129,11 +133,12 @@ llvm::Expected<std::vector<Interpreter::Value>> Interpreter::runOp(Operation &op
       })
       .Case([&](QuantizeOp q) -> Result {
         auto type = cast<RankedTensorType>(q.getResult().getType());
-        return one(reference::quantize(rows(q.getX()),
-                                       encodingOf(type.getElementType())->group_size));
+        return one(
+            reference::quantize(rows(q.getX()), encodingOf(type.getElementType())->group_size));
       })
       .Case<LinearOp, LogitsOp>([&](auto linear) -> Result {
-        return one(reference::linear(rows(linear.getX()), *frame.lookup(linear.getWeight()).weight));
+        return one(
+            reference::linear(rows(linear.getX()), *frame.lookup(linear.getWeight()).weight));
       })
       .Case([&](RopeAnglesOp a) -> Result {
         return one(reference::ropeAngles(frame.lookup(a.getTokens()).tokens->size(),
@@ -148,9 +153,9 @@ llvm::Expected<std::vector<Interpreter::Value>> Interpreter::runOp(Operation &op
         const int64_t position = frame.lookup(a.getPosition()).position;
         const int64_t end = position + rows(a.getKeys()).tokens;
         if (end > cache.context)
-          return inputError("", "", grouped(end) + " tokens do not fit the context of " +
-                                        grouped(cache.context),
-                            "compile with a larger --context");
+          return inputError(
+              "", "", grouped(end) + " tokens do not fit the context of " + grouped(cache.context),
+              "compile with a larger --context");
         reference::append(rows(a.getKeys()), rows(a.getValues()), cache, position);
         return std::vector<Value>();
       })

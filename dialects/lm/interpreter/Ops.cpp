@@ -74,7 +74,8 @@ Rows ropeAngles(int64_t tokens, int64_t position, int64_t head_dim, double theta
   Rows result(tokens, head_dim);
   for (int64_t t = 0; t < tokens; ++t)
     for (int64_t i = 0; i < head_dim / 2; ++i) {
-      const double angle = double(position + t) * std::pow(theta, -2.0 * double(i) / double(head_dim));
+      const double angle =
+          double(position + t) * std::pow(theta, -2.0 * double(i) / double(head_dim));
       result.row(t)[i] = float(std::cos(angle));
       result.row(t)[head_dim / 2 + i] = float(std::sin(angle));
     }

@@ -2,8 +2,8 @@
 
     make_fixtures.py blocks.bin
 
-For each format: ggml type, rows, columns, bytes (u32 each), the blocks, the values (f32). Scales are
-any 16 bits, so some values are infinite or not numbers.
+For each format: ggml type, rows, columns, bytes (u32 each), the blocks, the values (f32). Scales
+are any 16 bits, so some values are infinite or not numbers.
 """
 
 import os
@@ -17,8 +17,8 @@ from gguf.quants import dequantize
 
 random = np.random.default_rng(5)
 with open(sys.argv[1] + ".new", "wb") as out:
-    for kind in (Type.F16, Type.BF16, Type.Q8_0, Type.Q4_0, Type.Q4_1, Type.Q5_0, Type.Q5_1, Type.Q2_K,
-                 Type.Q3_K, Type.Q4_K, Type.Q5_K, Type.Q6_K):
+    for kind in (Type.F16, Type.BF16, Type.Q8_0, Type.Q4_0, Type.Q4_1, Type.Q5_0, Type.Q5_1,
+                 Type.Q2_K, Type.Q3_K, Type.Q4_K, Type.Q5_K, Type.Q6_K):
         block, size = GGML_QUANT_SIZES[kind]
         columns = max(block, 64)
         rows = 768 // columns
