@@ -43,7 +43,7 @@ public:
       return error;
 
     progress.stage("reading " + options.model);
-    ImportOptions import{options.context, CompileOptions::default_context, options.f16_cache};
+    ImportOptions import{options.context, CompileOptions::default_context, options.kv_cache};
     auto imported = importModel(context, options.model, import);
     if (!imported)
       return imported.takeError();
@@ -156,7 +156,7 @@ private:
   llvm::Expected<OwningOpRef<ModuleOp>> lowerProgram() {
     ModuleOp planned = *model.module;
     auto manifest = buildManifest({planned, &model, target.get(), options.lowering.quantize,
-                                   options.lowering.int8_activations, options.f16_cache});
+                                   options.lowering.int8_activations, options.kv_cache});
     if (!manifest)
       return manifest.takeError();
     auto number = [&](StringRef name) {

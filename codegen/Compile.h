@@ -15,7 +15,7 @@ struct CompileOptions {
   std::string model, output;
   LoweringOptions lowering;
   int64_t context = 0;   ///< tokens; 0: the model's own, at most default_context
-  bool f16_cache = true; ///< KV cache elements: f16, or f32
+  CodeKind kv_cache = CodeKind::i; ///< elements: i (16 bits), f16 or f32
   Emit emit = Emit::exe;
   std::string dump_after;     ///< print the IR after this pass (or "import") to standard output
   std::string cache_folder;   ///< of compiled kernels; empty: none

@@ -26,7 +26,7 @@ struct ModelInfo {
 struct ImportOptions {
   int64_t context = 0; ///< 0: the model's own, at most `default_context`
   int64_t default_context = 2048;
-  bool f16_cache = true;
+  CodeKind kv_cache = CodeKind::i; ///< elements: i (16 bits), f16 or f32
 };
 
 /// The module's weights are views of `file`, which must outlive it.

@@ -31,10 +31,17 @@ void KernelBuilder::declareCache(Value &value) {
   for (const KernelOp &op : spec.ops)
     if (op.kind == KernelOp::Kind::append || op.kind == KernelOp::Kind::attention)
       kv_heads = op.kv_heads, head_dim = op.head_dim;
+  const int64_t context = cachePositions(spec.context);
+  if (spec.kv == CodeKind::i) {
+    value.cache = {input(Int(16), "keys", {2, 16, head_dim / 2, context / 16, kv_heads}),
+                   input(Int(16), "cached_values", {2, head_dim, context / 2, kv_heads}),
+                   input(Float(32), "key_scales", {context, kv_heads}),
+                   input(Float(32), "value_scales", {context, kv_heads})};
+    return;
+  }
   const Type type = spec.kv == CodeKind::f16 ? Float(16) : Float(32);
-  const int64_t context = roundUp(spec.context, 16);
-  value.buffer = input(type, "keys", {16, head_dim, context / 16, kv_heads});
-  value.second = input(type, "cached_values", {head_dim, context, kv_heads});
+  value.cache = {input(type, "keys", {16, head_dim, context / 16, kv_heads}),
+                 input(type, "cached_values", {head_dim, context, kv_heads})};
 }
 
 void KernelBuilder::declareInput(int32_t index) {

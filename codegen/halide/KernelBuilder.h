@@ -48,7 +48,8 @@ struct Value {
   std::optional<Rows> rows;
   std::optional<Quant> quant;
   std::optional<Matrix> matrix;
-  std::optional<ImageParam> buffer, second; // tokens, vector, angles; keys and values of a cache
+  std::optional<ImageParam> buffer; // tokens, vector, angles
+  std::vector<ImageParam> cache;    // keys, values; of i16 codes also their scales
   int32_t quantize_stage = -1;
 };
 
@@ -80,8 +81,8 @@ inline Expr widen(Expr stored) {
 class KernelBuilder {
 public:
   KernelBuilder(const KernelSpec &spec, const ingot::Target &target)
-      : spec(spec), target(target), out{Halide::Pipeline(), {}, {spec, {}, {}, {}, {}, {}}, false} {
-  }
+      : spec(spec), target(target),
+        out{Halide::Pipeline(), {}, {spec, {}, {}, {}, {}, {}, {}}, false} {}
 
   llvm::Expected<BuiltKernel> build();
 
@@ -138,6 +139,11 @@ private:
   llvm::Error slice(const KernelOp &op);
   llvm::Error append(const KernelOp &op);
   llvm::Error attention(const KernelOp &op);
+
+  PeakStage peak(const std::string &name, int32_t lanes, const std::vector<Var> &others,
+                 const std::function<Expr(Expr lane)> &magnitude);
+  HeadStage headOf(const Rows &rows, const std::string &name, int32_t head_dim);
+  void quantizeHead(HeadStage &head, const std::string &name, int32_t limit);
 
   void declareInput(int32_t index);
   void declareCache(Value &value);

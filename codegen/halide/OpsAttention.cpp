@@ -1,84 +1,80 @@
-// The cache and attention over it.
+// Attention over the cache.
 #include "codegen/halide/KernelBuilder.h"
 
 using namespace ingot;
 using namespace Halide;
 
-/// keys[p % 16, d, p / 16, head] and values[d, p, head] for p = position + t.
-llvm::Error KernelBuilder::append(const KernelOp &op) {
-  if (!values[op.operands[0]].rows || !values[op.operands[1]].rows)
-    return fail("append takes rows");
-  const Rows k = *values[op.operands[0]].rows, v = *values[op.operands[1]].rows;
-  const int32_t head_dim = op.head_dim, half = head_dim / 2,
-                context = int32_t(roundUp(spec.context, 16));
-  const Type type = spec.kv == CodeKind::f16 ? Float(16) : Float(32);
-  const bool interleaved = k.pair ? k.interleaved : false;
-  Var l("key_lane"), d("cache_d"), blk("key_block"), h("cache_head"), p("cache_position");
-
-  Func keys("keys_out");
-  RDom r(0, half, 0, 2, 0, op.kv_heads, 0, sliceCount(), "append_key");
-  Expr t = r.w + firstSlice(), at = position + t;
-  Expr column = interleaved ? r.x * 2 + r.y : r.x + r.y * half;
-  keys(l, d, blk, h) = undef(type);
-  keys(at % 16, column, at / 16, r.z) =
-      cast(type, pairOf(k, head_dim, interleaved, r.x, r.y, r.z, t));
-  outputBuffer(keys, {16, head_dim, context / 16, op.kv_heads},
-               denseStrides({16, head_dim, context / 16, op.kv_heads}));
-  out.request.outputs.push_back(
-      {OutputStage::Kind::scatter, keys, {l, d, blk, h}, {r.x, r.y, r.z, r.w}, half});
-
-  Func stored("values_out");
-  RDom rv(0, head_dim, 0, op.kv_heads, 0, sliceCount(), "append_value");
-  Expr tv = rv.z + firstSlice();
-  stored(d, p, h) = undef(type);
-  stored(rv.x, position + tv, rv.y) = cast(type, v.at(rv.y * head_dim + rv.x, tv));
-  outputBuffer(stored, {head_dim, context, op.kv_heads},
-               denseStrides({head_dim, context, op.kv_heads}));
-  out.request.outputs.push_back(
-      {OutputStage::Kind::scatter, stored, {d, p, h}, {rv.x, rv.y, rv.z}, head_dim});
-  return llvm::Error::success();
-}
-
-/// softmax(scale * q . K) V over positions 0 .. position + t, head by head.
+/// softmax(scale * q . K) V over positions 0 .. position + t, head by head. A row's softmax weights
+/// are exp(score - maximum of the row), so their order of summation, and with 16-bit codes the
+/// spans that share a scale, depend on positions alone: one token or many give the same bits.
 llvm::Error KernelBuilder::attention(const KernelOp &op) {
-  if (!values[op.operands[0]].rows || !values[op.operands[1]].buffer)
+  if (!values[op.operands[0]].rows || values[op.operands[1]].cache.empty())
     return fail("attention takes rows and a cache");
   if (op.kv_heads <= 0 || op.heads % op.kv_heads)
     return fail("query heads are not a multiple of the cache's heads");
-  const Rows query = *values[op.operands[0]].rows;
-  ImageParam keys = *values[op.operands[1]].buffer, cached = *values[op.operands[1]].second;
-  const int32_t head_dim = op.head_dim, shared = op.heads / op.kv_heads;
+  const std::vector<ImageParam> cache = values[op.operands[1]].cache;
+  const int32_t head_dim = op.head_dim, half = head_dim / 2, shared = op.heads / op.kv_heads;
+  const bool integers = spec.kv == CodeKind::i;
+  const int32_t span_blocks = integers ? kWeightCodeSpan / 16 : 1;
 
   AttentionStage s;
   s.head_dim = head_dim;
-  s.blocks = int32_t(roundUp(spec.context, 16) / 16);
-  Var l("lane"), blk("blk"), h("head"), t("at"), d("d");
-  s.l = l, s.blk = blk, s.h = h, s.t = t, s.d = d;
+  s.blocks = int32_t(cachePositions(spec.context) / 16);
+  Var l("lane"), blk("blk"), h("head"), t("at"), d("d"), span("span");
+  s.l = l, s.blk = blk, s.h = h, s.t = t, s.d = d, s.span = span;
   // Rows that pad the last tile of tokens attend like the last token: the cache ends there.
   Expr end = position + tokenCount();
   Expr last = spec.max_tokens == 1 ? Expr(position) : min(position + t, end - 1);
   Expr valid = blk * 16 + l <= last;
   Expr tile_end = spec.max_tokens == 1 ? end : min(position + (t / tile + 1) * tile, end);
-  Expr tile_blocks = (tile_end + 15) / 16, all_blocks = (end + 15) / 16;
+  const int32_t span_keys = span_blocks * 16;
+  Expr tile_spans = (tile_end + span_keys - 1) / span_keys;
+  Expr all_spans = (end + span_keys - 1) / span_keys;
   Expr kv_head = h / shared;
-
-  s.partial_scores = Func("partial_scores");
-  RDom rd(0, head_dim, "rd");
-  s.rd = rd.x;
-  s.partial_scores(l, blk, h, t) = 0.0f;
-  s.partial_scores(l, blk, h, t) +=
-      cast<float>(keys(l, rd, blk, kv_head)) * query.at(h * head_dim + rd, t);
-  s.scores = Func("scores");
-  s.scores(l, blk, h, t) =
-      select(valid, s.partial_scores(l, blk, h, t) * float(op.scale), Float(32).min());
-
-  auto blocks = [&](const char *name) {
-    RDom r(0, all_blocks, name);
+  auto overKeys = [&](const char *name, int32_t each) {
+    RDom r(0, all_spans * each, name);
     if (spec.max_tokens > 1)
-      r.where(r.x < tile_blocks);
+      r.where(r.x < tile_spans * each);
     return r;
   };
-  RDom rm = blocks("max_blk"), rs = blocks("sum_blk");
+
+  s.query = headOf(*values[op.operands[0]].rows, "query", head_dim);
+  s.partial_scores = Func("partial_scores");
+  s.scores = Func("scores");
+  Expr score;
+  if (integers) {
+    quantizeHead(s.query, "query", keyCodeLimit(head_dim));
+    // Codes that lie side by side in a pair: (e) of pair (j) [of half (o)].
+    const bool halves = !s.query.interleaved && half % 2 == 0;
+    RDom rd(0, 2, 0, halves ? half / 2 : half, 0, halves ? 2 : 1, "rd");
+    Expr i, part;
+    if (s.query.interleaved)
+      i = rd.y, part = rd.x;
+    else if (halves)
+      i = rd.x + 2 * rd.y, part = rd.z;
+    else
+      i = (rd.x + 2 * rd.y) % half, part = (rd.x + 2 * rd.y) / half;
+    s.rd = {rd.x, rd.y, rd.z};
+    Expr pair = halves ? rd.y + rd.z * (half / 2) : Expr(rd.y);
+    s.partial_scores(l, blk, h, t) = 0;
+    s.partial_scores(l, blk, h, t) += cast<int32_t>(cache[0](rd.x, l, pair, blk, kv_head)) *
+                                      cast<int32_t>(s.query.codes(i, part, h, t));
+    score = cast<float>(s.partial_scores(l, blk, h, t)) *
+            (cache[2](blk * 16 + l, kv_head) * (s.query.scale(h, t) * float(op.scale)));
+  } else {
+    // Columns in order.
+    RDom rd(0, s.query.interleaved ? 2 : half, 0, s.query.interleaved ? half : 2, "rd");
+    Expr column = s.query.interleaved ? rd.x + 2 * rd.y : rd.x + half * rd.y;
+    s.rd = {rd.x, rd.y};
+    s.partial_scores(l, blk, h, t) = 0.0f;
+    s.partial_scores(l, blk, h, t) +=
+        cast<float>(cache[0](l, column, blk, kv_head)) *
+        (s.query.interleaved ? s.query.source(rd.y, rd.x, h, t) : s.query.source(rd.x, rd.y, h, t));
+    score = s.partial_scores(l, blk, h, t) * float(op.scale);
+  }
+  s.scores(l, blk, h, t) = select(valid, score, Float(32).min());
+
+  RDom rm = overKeys("max_blk", span_blocks), rs = overKeys("sum_blk", span_blocks);
   s.max_rb = rm.x, s.sum_rb = rs.x;
   s.maxima = Func("score_maxima");
   s.maxima(l, h, t) = Float(32).min();
@@ -96,13 +92,40 @@ llvm::Error KernelBuilder::attention(const KernelOp &op) {
   s.inverse(h, t) = 1.0f / sumTree16([&](int lane) { return s.partial_sums(lane, h, t); });
 
   s.values = Func("weighted_values");
-  RDom rv(0, 16, 0, all_blocks, "value_p");
-  if (spec.max_tokens > 1)
-    rv.where(rv.y < tile_blocks);
-  s.value_rl = rv.x, s.value_rb = rv.y;
   s.values(d, h, t) = 0.0f;
-  s.values(d, h, t) +=
-      s.weights(rv.x, rv.y, h, t) * cast<float>(cached(d, rv.x + rv.y * 16, kv_head));
+  if (integers) {
+    auto weighted = [&](Expr lane, Expr block) {
+      return s.weights(lane, block, h, t) * cache[3](block * 16 + lane, kv_head);
+    };
+    RDom rp(0, span_blocks, "span_peak_blk");
+    s.span_peak = peak("span_peak", 16, {span, h, t},
+                       [&](Expr lane) { return weighted(lane, span * span_blocks + rp); });
+    Expr scale = s.span_peak.steps.back()(0, span, h, t) * float(1.0 / kWeightCodeLimit);
+    s.span_scale = Func("span_scale");
+    s.span_scale(span, h, t) = select(scale > 1e-30f, scale, 0.0f);
+    Expr shared_scale = s.span_scale(blk / span_blocks, h, t);
+    Expr inverse = select(shared_scale > 0.0f, 1.0f / shared_scale, 0.0f);
+    s.codes = Func("weight_codes");
+    s.codes(l, blk, h, t) = cast<int16_t>(
+        cast<int32_t>(min(round(weighted(l, blk) * inverse), float(kWeightCodeLimit))));
+    RDom rv(0, 2, 0, 8, 0, span_blocks, "value_p");
+    s.pair = rv.x, s.pair_step = rv.y, s.pair_blk = rv.z;
+    s.span_values = Func("span_values");
+    s.span_values(d, span, h, t) = 0;
+    s.span_values(d, span, h, t) +=
+        cast<int32_t>(cache[1](rv.x, d, (span * span_blocks + rv.z) * 8 + rv.y, kv_head)) *
+        cast<int32_t>(s.codes(rv.x + 2 * rv.y, span * span_blocks + rv.z, h, t));
+    RDom rc = overKeys("value_span", 1);
+    s.value_span = rc.x;
+    s.values(d, h, t) += cast<float>(s.span_values(d, rc, h, t)) * s.span_scale(rc, h, t);
+  } else {
+    RDom rv(0, 16, 0, all_spans, "value_p");
+    if (spec.max_tokens > 1)
+      rv.where(rv.y < tile_spans);
+    s.value_rl = rv.x, s.value_rb = rv.y;
+    s.values(d, h, t) +=
+        s.weights(rv.x, rv.y, h, t) * cast<float>(cache[1](d, rv.x + rv.y * 16, kv_head));
+  }
 
   Rows y;
   y.width = int64_t(op.heads) * head_dim;

@@ -69,6 +69,32 @@ llvm::Error KernelBuilder::rmsNorm(const KernelOp &op) {
   return llvm::Error::success();
 }
 
+/// The largest of `magnitude`, which has a reduction for each lane and is not negative.
+PeakStage KernelBuilder::peak(const std::string &name, int32_t lanes,
+                              const std::vector<Var> &others,
+                              const std::function<Expr(Expr lane)> &magnitude) {
+  PeakStage stage;
+  stage.lanes = lanes;
+  stage.l = Var(name + "_lane");
+  auto at = [&](Expr lane) {
+    std::vector<Expr> arguments{lane};
+    arguments.insert(arguments.end(), others.begin(), others.end());
+    return arguments;
+  };
+  std::vector<Var> arguments{stage.l};
+  arguments.insert(arguments.end(), others.begin(), others.end());
+  Func first(name + "_lanes");
+  first(arguments) = 0.0f;
+  first(arguments) = max(first(arguments), magnitude(stage.l));
+  stage.steps.push_back(first);
+  for (int32_t width = lanes / 2; width; width /= 2) {
+    Func half(name + "_" + std::to_string(width));
+    half(arguments) = max(stage.steps.back()(arguments), stage.steps.back()(at(stage.l + width)));
+    stage.steps.push_back(half);
+  }
+  return stage;
+}
+
 /// Per group: scale = max|x| / 127; code = x * (1 / scale) rounded to nearest, ties to even. A
 /// group whose scale is not above 1e-30 is zero: its inverse could overflow.
 llvm::Error KernelBuilder::quantize(const KernelOp &op) {
@@ -82,22 +108,15 @@ llvm::Error KernelBuilder::quantize(const KernelOp &op) {
   QuantizeStage stage;
   stage.group = group;
   stage.groups = int32_t(x.width / group);
-  Var k("quant_k"), g("quant_g"), t("quant_t"), l("quant_lane");
-  stage.k = k, stage.g = g, stage.t = t, stage.l = l;
+  Var k("quant_k"), g("quant_g"), t("quant_t");
+  stage.k = k, stage.g = g, stage.t = t;
   Expr first = axis == SliceAxis::tokens ? firstSlice() : Expr(0);
   stage.source = Func("quant_source");
   stage.source(k, g, t) = x.at(g * group + k, t + first);
-  Func lanes("quant_max16");
   RDom r(0, group / 16, "quant_r");
-  lanes(l, g, t) = 0.0f;
-  lanes(l, g, t) = max(lanes(l, g, t), abs(stage.source(r * 16 + l, g, t)));
-  stage.maxima.push_back(lanes);
-  for (int width = 8; width; width /= 2) {
-    Func half("quant_max_" + std::to_string(width));
-    half(l, g, t) = max(stage.maxima.back()(l, g, t), stage.maxima.back()(l + width, g, t));
-    stage.maxima.push_back(half);
-  }
-  Func maximum = stage.maxima.back();
+  stage.peak = peak("quant_max", 16, {g, t},
+                    [&](Expr lane) { return abs(stage.source(r * 16 + lane, g, t)); });
+  Func maximum = stage.peak.steps.back();
   stage.scales = Func("quant_scales");
   stage.codes = Func("quant_codes");
   stage.sums = Func("quant_sums");

@@ -43,26 +43,53 @@ struct NormStage {
   Halide::Var l, t;
 };
 
+/// The largest of many magnitudes: `lanes` of them side by side, then half as many, down to one.
+struct PeakStage {
+  std::vector<Halide::Func> steps; ///< f32 (l, ...); the first has an update over a reduction
+  Halide::Var l;
+  int32_t lanes = 16;
+};
+
 /// Symmetric int8 codes of groups of a row.
 struct QuantizeStage {
   Halide::Func source;              ///< f32 (k, g, t): what is quantized
-  std::vector<Halide::Func> maxima; ///< |x| in 16 lanes (l, g, t), then 8, 4, 2, 1 lanes
+  PeakStage peak;                   ///< of |x|: (l, g, t)
   Halide::Func codes, scales, sums; ///< outputs: i8 (k, g, t), f32 (g, t), i32 (g, t)
-  Halide::Var k, g, t, l;
+  Halide::Var k, g, t;
   Halide::RVar sum_r;
   int32_t group = 32, groups = 1;
 };
 
-/// Causal attention of one head over blocks of 16 keys.
+/// A head of a row: values (i, half, h, t), pairs that rotate together at equal i.
+struct HeadStage {
+  Halide::Func source; ///< f32
+  // 16-bit codes of it, where it meets a cache of those: round(source / scale).
+  PeakStage peak;     ///< of |source|: (l, h, t)
+  Halide::Func scale; ///< f32 (h, t)
+  Halide::Func codes; ///< i16 (i, half, h, t)
+  Halide::Var i, half, h, t;
+  int32_t pairs = 32; ///< extent of i
+  bool interleaved = false;
+};
+
+/// Causal attention of one head over blocks of 16 keys. Over a cache of 16-bit codes (`codes` is
+/// defined) both products are integers: of a query's codes, and of the codes of a span of 4 blocks'
+/// softmax weights, each times its value's scale.
 struct AttentionStage {
-  Halide::Func partial_scores;        ///< f32 (l, blk, h, t): q.k; update over rd (head_dim)
+  HeadStage query;
+  Halide::Func partial_scores;        ///< f32 or i32 (l, blk, h, t): q.k; update over rd
   Halide::Func scores;                ///< f32 (l, blk, h, t): scaled, masked; kept for the tile
   Halide::Func maxima, maximum;       ///< f32 (l, h, t), (h, t)
   Halide::Func weights;               ///< f32 (l, blk, h, t): exp(score - maximum)
   Halide::Func partial_sums, inverse; ///< f32 (l, h, t), (h, t)
-  Halide::Func values;                ///< f32 (d, h, t): update over (rl, rb)
-  Halide::Var l, blk, h, t, d;
-  Halide::RVar rd, max_rb, sum_rb, value_rl, value_rb;
+  Halide::Func values;                ///< f32 (d, h, t): update over (rl, rb) or (span)
+  PeakStage span_peak;                ///< of weight * scale of value: (l, span, h, t)
+  Halide::Func span_scale;            ///< f32 (span, h, t)
+  Halide::Func codes;                 ///< i16 (l, blk, h, t): of weight * scale of value
+  Halide::Func span_values;           ///< i32 (d, span, h, t): update over (pair, step, blk)
+  Halide::Var l, blk, h, t, d, span;
+  std::vector<Halide::RVar> rd; ///< head_dim: (d), or pairs of codes first
+  Halide::RVar max_rb, sum_rb, value_rl, value_rb, value_span, pair, pair_step, pair_blk;
   int32_t blocks = 1; ///< of 16 keys in the whole context
   int32_t head_dim = 64;
 };
@@ -84,6 +111,11 @@ struct OutputStage {
   int64_t width = 0; ///< extent of vars[0]
 };
 
+/// Keys and values on their way into a cache of 16-bit codes.
+struct AppendStage {
+  HeadStage keys, values;
+};
+
 struct ScheduleRequest {
   const KernelSpec &spec;
   std::vector<OutputStage> outputs;
@@ -91,6 +123,7 @@ struct ScheduleRequest {
   std::vector<NormStage> norms;
   std::vector<QuantizeStage> quantizes;
   std::vector<AttentionStage> attentions;
+  std::vector<AppendStage> appends;
 };
 
 } // namespace ingot

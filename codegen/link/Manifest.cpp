@@ -77,7 +77,9 @@ private:
     auto isa = buffer.CreateString(machine.isa);
     auto features = buffer.CreateVectorOfStrings(machine.features);
     auto activations = buffer.CreateString(inputs.int8_activations ? "int8" : "f32");
-    auto cache = buffer.CreateString(inputs.f16_cache ? "f16" : "f32");
+    auto cache = buffer.CreateString(inputs.kv_cache == CodeKind::i     ? "i16"
+                                     : inputs.kv_cache == CodeKind::f16 ? "f16"
+                                                                        : "f32");
     auto quantize = buffer.CreateString(inputs.quantize);
     auto source = buffer.CreateString(llvm::sys::path::filename(file.name()).str());
     auto hash = buffer.CreateString(hashBytes(file.bytes()));

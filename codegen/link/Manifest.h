@@ -13,7 +13,8 @@ struct ManifestInputs {
   const ImportedModel *model = nullptr;
   const Target *target = nullptr;
   std::string quantize;
-  bool int8_activations = true, f16_cache = true;
+  bool int8_activations = true;
+  CodeKind kv_cache = CodeKind::i;
 };
 
 /// The flatbuffer. Deterministic.

@@ -7,6 +7,13 @@ namespace {
 
 int64_t roundUp(int64_t value, int64_t to) { return (value + to - 1) / to * to; }
 
+int64_t elementBytes(CodeKind kv) { return kv == CodeKind::f32 ? 4 : 2; }
+
+/// Bytes of one head of one position, as keys or as values.
+int64_t headBytes(CodeKind kv, int64_t head_dim) {
+  return head_dim * elementBytes(kv) + (kv == CodeKind::i ? 4 : 0);
+}
+
 const KernelOp *findOp(const KernelSpec &spec, KernelOp::Kind kind) {
   for (const KernelOp &op : spec.ops)
     if (op.kind == kind)
@@ -30,12 +37,14 @@ int64_t ingot::paddedTokens(int32_t max_tokens) {
   return max_tokens == 1 ? 1 : roundUp(max_tokens, kTokenPadding);
 }
 
-int32_t ingot::bufferCount(const KernelValue &value, CodeKind) {
+int64_t ingot::cachePositions(int64_t context) { return roundUp(context, kWeightCodeSpan); }
+
+int32_t ingot::bufferCount(const KernelValue &value, CodeKind kv) {
   switch (value.kind) {
   case KernelValue::Kind::quant:
     return 3;
   case KernelValue::Kind::cache:
-    return 2;
+    return kv == CodeKind::i ? 4 : 2;
   case KernelValue::Kind::matrix:
     return value.encoding.isFloat() ? 1 : value.encoding.symmetric() ? 2 : 3;
   default:
@@ -69,7 +78,8 @@ int64_t ingot::bufferBytes(const KernelSpec &spec, int32_t index, int32_t part) 
     for (const KernelOp &op : spec.ops)
       if (op.kind == KernelOp::Kind::append || op.kind == KernelOp::Kind::attention)
         kv_heads = op.kv_heads, head_dim = op.head_dim;
-    return roundUp(spec.context, 16) * head_dim * kv_heads * (spec.kv == CodeKind::f16 ? 2 : 4);
+    return cachePositions(spec.context) * kv_heads *
+           (part < 2 ? head_dim * elementBytes(spec.kv) : 4);
   }
   case KernelValue::Kind::angles:
     return 4 * value.width * tokens;
@@ -135,11 +145,9 @@ KernelCost ingot::kernelCost(const KernelSpec &spec, int64_t tokens, int64_t pos
       // Token t attends to position + t + 1 keys.
       const int64_t keys = tokens * position + tokens * (tokens + 1) / 2;
       cost.macs += 2 * keys * op.heads * op.head_dim;
-      cost.cache_bytes +=
-          2 * (position + tokens) * op.kv_heads * op.head_dim * (spec.kv == CodeKind::f16 ? 2 : 4);
+      cost.cache_bytes += 2 * (position + tokens) * op.kv_heads * headBytes(spec.kv, op.head_dim);
     } else if (op.kind == KernelOp::Kind::append) {
-      cost.cache_bytes +=
-          2 * tokens * op.kv_heads * op.head_dim * (spec.kv == CodeKind::f16 ? 2 : 4);
+      cost.cache_bytes += 2 * tokens * op.kv_heads * headBytes(spec.kv, op.head_dim);
     } else if (op.kind == KernelOp::Kind::embedding) {
       const KernelValue &matrix = spec.values[op.operands[1]];
       cost.weight_bytes += tokens * matrix.encoding.rowBytes(matrix.width).value_or(0);

@@ -35,12 +35,15 @@ struct PackedLayout {
 ///            i32 sums of codes [width/act_group][tokens]
 ///   vector   f32 [width]                                  (a norm's gain)
 ///   matrix   codes; scales, mins where the encoding has them   (see PackedLayout)
-///   cache    keys, values of one layer                     (see KernelSpec::kv)
+///   cache    keys, values of one layer                     (see KernelSpec::kv);
+///            with i16 elements also f32 scales of keys, of values [position][kv_heads]
 ///   angles   f32 cos then sin: [head_dim/2][2][tokens]     (rope angles of this step's tokens)
 /// In memory the columns of rows and vectors are padded to 16, and all [tokens] extents to
-/// paddedTokens(max_tokens) (Kernel.h). A cache is keys [position % 16][head_dim][position / 16]
-/// [kv_heads] and values [head_dim][position][kv_heads], first index fastest, with the context
-/// rounded up to 16 positions. The width of angles is head_dim.
+/// paddedTokens(max_tokens) (Kernel.h). A cache of floats is keys [position % 16][head_dim]
+/// [position / 16][kv_heads] and values [head_dim][position][kv_heads], first index fastest. One of
+/// i16 has pairs side by side, as the dot products take them: keys [d % 2][position % 16][d / 2]
+/// [position / 16][kv_heads], values [position % 2][head_dim][position / 2][kv_heads]. The context
+/// is rounded up to cachePositions. The width of angles is head_dim.
 struct KernelValue {
   enum class Kind : uint8_t { tokens, rows, quant, vector, matrix, cache, angles };
   Kind kind = Kind::rows;
@@ -108,7 +111,7 @@ struct KernelSpec {
   std::vector<int32_t> outputs; ///< values written, in argument order after the inputs
   int32_t max_tokens = 1;       ///< 1: exactly one token; otherwise 1..max_tokens at run time
   int32_t context = 0;          ///< positions in the cache
-  CodeKind kv = CodeKind::f16;  ///< f16 or f32
+  CodeKind kv = CodeKind::f16;  ///< elements of the cache: i (16 bits), f16 or f32
   Tile tile;
 };
 
@@ -134,10 +137,12 @@ KernelInterface kernelInterface(const KernelSpec &spec);
 /// Tile::token_tile that divides it. What padding tokens hold is unspecified.
 constexpr int32_t kTokenPadding = 24;
 int64_t paddedTokens(int32_t max_tokens); ///< 1 stays 1
+/// Positions that a cache has room for: whole spans of attention weights (kWeightCodeSpan).
+int64_t cachePositions(int64_t context);
 
 /// Bytes of one buffer of a value, padding included (what the memory planner reserves).
-/// Rows (and vectors) are padded to 16 floats, matrices to whole blocks of rows, caches to 16
-/// positions, tokens to kTokenPadding.
+/// Rows (and vectors) are padded to 16 floats, matrices to whole blocks of rows, caches to
+/// cachePositions, tokens to kTokenPadding.
 int64_t bufferBytes(const KernelSpec &spec, int32_t value, int32_t part);
 /// How many buffers a value expands to.
 int32_t bufferCount(const KernelValue &value, CodeKind kv);

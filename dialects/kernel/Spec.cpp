@@ -79,7 +79,9 @@ private:
       data.kind = KernelValue::Kind::cache;
       data.width = cache.getKvHeads() * cache.getHeadDim();
       spec.context = static_cast<int32_t>(cache.getPositions());
-      spec.kv = cache.getElementType().isF16() ? CodeKind::f16 : CodeKind::f32;
+      spec.kv = cache.getElementType().isInteger() ? CodeKind::i
+                : cache.getElementType().isF16()   ? CodeKind::f16
+                                                   : CodeKind::f32;
     } else if (lm::isTokens(type)) {
       data.kind = KernelValue::Kind::tokens;
     } else if (lm::isVector(type)) {

@@ -513,6 +513,13 @@ llvm::Expected<Encoding> Encoding::parseSpec(llvm::StringRef spec) {
 
 //===--- Half precision --------------------------------------------------------------------===//
 
+int32_t keyCodeLimit(int64_t head_dim) {
+  int32_t limit = INT16_MAX;
+  while (int64_t(limit) * limit * head_dim > INT32_MAX)
+    --limit;
+  return limit;
+}
+
 float halfToFloat(uint16_t bits) {
   _Float16 half;
   memcpy(&half, &bits, 2);

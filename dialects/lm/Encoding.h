@@ -87,6 +87,14 @@ const NamedEncoding *findGgmlType(uint32_t ggml_type);
 /// "Q4_1" for an encoding that GGUF names, otherwise str().
 std::string displayName(const Encoding &);
 
+/// A KV cache of 16-bit elements holds symmetric codes, with one f32 scale for each head of each
+/// position. Products of codes are summed in i32: a query and a key of head_dim codes of at most
+/// keyCodeLimit each, and kWeightCodeSpan softmax weights of at most kWeightCodeLimit with as many
+/// values of at most kValueCodeLimit.
+int32_t keyCodeLimit(int64_t head_dim); ///< floor(sqrt((2^31 - 1) / head_dim)), at most 2^15 - 1
+constexpr int32_t kValueCodeLimit = 2047, kWeightCodeLimit = 16383, kWeightCodeSpan = 64;
+static_assert(int64_t(kValueCodeLimit) * kWeightCodeLimit * kWeightCodeSpan <= INT32_MAX);
+
 float halfToFloat(uint16_t bits);
 uint16_t floatToHalf(float value); ///< ties to even, overflow to infinity
 float bfloatToFloat(uint16_t bits);

@@ -149,8 +149,10 @@ LogicalResult CacheType::verify(function_ref<InFlightDiagnostic()> emitError, in
   if (context < 1 || kvHeads < 1 || headDim < 1)
     return emitError() << "cache dimensions must be positive, found " << context << "x" << kvHeads
                        << "x" << headDim;
-  if (!elementType.isF16() && !elementType.isF32())
-    return emitError() << "cache elements must be f16 or f32, found " << elementType;
+  if (!elementType.isF16() && !elementType.isF32() && !elementType.isSignlessInteger(16))
+    return emitError() << "cache elements must be i16, f16 or f32, found " << elementType;
+  if (elementType.isSignlessInteger(16) && headDim % 2)
+    return emitError() << "i16 cache elements come in pairs, found head_dim " << headDim;
   return success();
 }
 

@@ -56,6 +56,8 @@ def Lm_CacheType : Lm_Type<"Cache", "cache"> {
   let summary = "The keys and values of one layer";
   let description = [{
     Room for a number of positions of `kv_heads` heads of `head_dim` elements, twice (keys, values).
+    With i16 elements, each head of each position has one f32 scale and codes of at most
+    `keyCodeLimit(head_dim)` or `kValueCodeLimit` (Encoding.h), so that sums of their products fit i32.
 
     Example: `!lm.cache<2048x3x64xf16>`.
   }];

@@ -238,7 +238,11 @@ private:
   }
 
   void declareCaches() {
-    Type element = options.f16_cache ? Type(builder.getF16Type()) : Type(builder.getF32Type());
+    Type element = builder.getF32Type();
+    if (options.kv_cache == CodeKind::f16)
+      element = builder.getF16Type();
+    else if (options.kv_cache == CodeKind::i && info.head_dim % 2 == 0)
+      element = builder.getIntegerType(16);
     auto type = lm::CacheType::get(builder.getContext(), info.context_length, info.kv_heads,
                                    info.head_dim, element);
     for (int64_t layer = 0; layer < info.layers; ++layer) {

@@ -16,7 +16,7 @@ void X86Target::schedule(ScheduleRequest &request) const {
   for (LinearStage &stage : request.linears)
     scheduleLinear(request, stage, request.outputs.front());
   for (AttentionStage &stage : request.attentions)
-    scheduleAttention(request, stage, request.outputs.front());
+    scheduleAttention(request, description, stage, request.outputs.front());
   scheduleRows(request);
 }
 
@@ -24,6 +24,17 @@ static void vectorize(Stage stage, Var var, int64_t extent) {
   const int32_t lanes = lanesFor(extent);
   if (lanes > 1)
     stage.vectorize(var, lanes, extent % lanes ? TailStrategy::GuardWithIf : TailStrategy::RoundUp);
+}
+
+void ingot::schedulePeak(PeakStage &stage, Func consumer, Var at) {
+  int32_t lanes = stage.lanes;
+  for (Func &step : stage.steps) {
+    step.compute_at(consumer, at).store_in(MemoryType::Stack).bound_extent(stage.l, lanes);
+    if (lanes > 1)
+      step.vectorize(stage.l, lanes);
+    lanes /= 2;
+  }
+  stage.steps.front().update().vectorize(stage.l, stage.lanes);
 }
 
 void ingot::scheduleRows(ScheduleRequest &request) {
@@ -35,18 +46,18 @@ void ingot::scheduleRows(ScheduleRequest &request) {
     norm.partial.update().vectorize(norm.l, 16);
   }
   for (QuantizeStage &stage : request.quantizes) {
-    int32_t lanes = 16;
-    for (Func &maximum : stage.maxima) {
-      maximum.compute_at(stage.scales, stage.g).store_in(MemoryType::Stack);
-      maximum.bound_extent(stage.l, lanes);
-      if (lanes > 1)
-        maximum.vectorize(stage.l, lanes);
-      lanes /= 2;
-    }
-    stage.maxima.front().update().vectorize(stage.l, 16);
+    schedulePeak(stage.peak, stage.scales, stage.g);
     stage.codes.bound(stage.k, 0, stage.group).vectorize(stage.k, 16).unroll(stage.k);
     stage.sums.update().atomic().vectorize(stage.sum_r, 16).unroll(stage.sum_r);
   }
+  for (AppendStage &append : request.appends)
+    for (int part : {0, 1}) { // keys, values: the first two outputs
+      HeadStage &head = part ? append.values : append.keys;
+      head.scale.compute_root().store_in(MemoryType::Stack).bound_storage(head.t, max_tokens);
+      schedulePeak(head.peak, head.scale, head.t);
+      head.codes.compute_at(request.outputs[part].func, request.outputs[part].rvars.back());
+      head.codes.store_in(MemoryType::Stack).vectorize(head.i, head.peak.lanes);
+    }
   for (OutputStage &output : request.outputs) {
     switch (output.kind) {
     case OutputStage::Kind::columns:

@@ -7,7 +7,10 @@
 namespace ingot {
 
 void scheduleLinear(ScheduleRequest &request, LinearStage &stage, OutputStage &output);
-void scheduleAttention(ScheduleRequest &request, AttentionStage &stage, OutputStage &output);
+void scheduleAttention(ScheduleRequest &request, const Machine &machine, AttentionStage &stage,
+                       OutputStage &output);
+/// The largest of something, side by side in vectors, wherever `consumer` needs it.
+void schedulePeak(PeakStage &stage, Halide::Func consumer, Halide::Var at);
 /// Norms and quantizations of rows, and outputs that are cut by tokens.
 void scheduleRows(ScheduleRequest &request);
 

@@ -1,17 +1,45 @@
-// Schedules of attention: one head and a tile of tokens at a time. Scores of the tile against all
-// keys so far are kept on the stack; keys and values are read once per tile.
+// Schedules of attention: one head and a tile of tokens at a time. Scores and weights of the tile
+// for all keys so far are kept on the stack; keys and values are read once per tile. With 16-bit
+// codes both products run in the dot product of pairs (vpdpwssd, vpmaddwd).
 #include "targets/x86/Schedules.h"
 
 using namespace ingot;
 using namespace Halide;
 
-void ingot::scheduleAttention(ScheduleRequest &request, AttentionStage &s, OutputStage &output) {
-  const bool one = request.spec.max_tokens == 1;
+namespace {
+
+/// The query's heads, where `out` begins a tile of tokens.
+void scheduleQuery(HeadStage &s, Func out, Var tile) {
+  int32_t lanes = 16;
+  while (s.pairs % lanes)
+    lanes /= 2;
+  auto place = [&](Func func) {
+    func.compute_at(out, tile).store_in(MemoryType::Stack);
+    func.bound_extent(s.half, 2).bound_extent(s.i, s.pairs);
+    if (s.interleaved)
+      func.reorder_storage(s.half, s.i, s.h, s.t);
+    else if (lanes > 1)
+      func.vectorize(s.i, lanes);
+    func.unroll(s.half);
+  };
+  place(s.source);
+  if (!s.codes.defined())
+    return;
+  place(s.codes);
+  s.scale.compute_at(out, tile).store_in(MemoryType::Stack);
+  schedulePeak(s.peak, s.scale, s.t);
+}
+
+} // namespace
+
+void ingot::scheduleAttention(ScheduleRequest &request, const Machine &machine, AttentionStage &s,
+                              OutputStage &output) {
+  const bool one = request.spec.max_tokens == 1, integers = s.codes.defined();
   const int32_t tile = one ? 1 : request.spec.tile.token_tile;
   const int32_t lanes = s.head_dim % 16 ? 1 : 16;
   Func out = output.func;
   Var d = output.vars[0], h = output.vars[1], t = output.vars[2];
-  Var to("token_tile"), ti("token_in_tile");
+  Var to("token_tile"), ti("token_in_tile"), bo("blk_outer"), bi("blk_inner"), d_outer("d_outer");
 
   out.bound(d, 0, s.head_dim).vectorize(d, lanes);
   if (one)
@@ -19,15 +47,33 @@ void ingot::scheduleAttention(ScheduleRequest &request, AttentionStage &s, Outpu
   else
     out.split(t, to, ti, tile, TailStrategy::RoundUp).reorder(d, ti, to, h);
   out.unroll(ti);
+  scheduleQuery(s.query, out, to);
 
   for (Func kept : {s.scores, s.weights}) {
     kept.compute_at(out, to).store_in(MemoryType::Stack).bound_storage(s.blk, s.blocks);
     kept.bound_extent(s.l, 16).reorder(s.l, s.t, s.blk, s.h).vectorize(s.l, 16).unroll(s.t);
     kept.reorder_storage(s.l, s.t, s.blk, s.h);
   }
-  s.partial_scores.compute_at(s.scores, s.blk).store_in(MemoryType::Stack);
-  s.partial_scores.bound_extent(s.l, 16).vectorize(s.l, 16).unroll(s.t);
-  s.partial_scores.update().reorder(s.l, s.t, s.rd).vectorize(s.l, 16).unroll(s.t);
+  // Enough sums side by side to hide the latency of the products.
+  const int32_t side_by_side = integers ? (tile < 4 ? 4 / tile : 1) : 1;
+  s.partial_scores.store_in(MemoryType::Stack).bound_extent(s.l, 16).vectorize(s.l, 16);
+  s.partial_scores.unroll(s.t);
+  if (side_by_side > 1) {
+    s.scores.split(s.blk, bo, bi, side_by_side, TailStrategy::RoundUp);
+    s.scores.reorder(s.l, s.t, bi, bo, s.h).unroll(bi);
+    s.partial_scores.compute_at(s.scores, bo).bound_extent(s.blk, side_by_side).unroll(s.blk);
+  } else {
+    s.partial_scores.compute_at(s.scores, s.blk);
+  }
+  Stage products = s.partial_scores.update();
+  if (integers) {
+    products.reorder({s.rd[0], s.l, s.t, s.blk, s.rd[1], s.rd[2]}).vectorize(s.l, 16).atomic();
+    products.vectorize(s.rd[0], 2).unroll(s.t);
+    if (side_by_side > 1)
+      products.unroll(s.blk);
+  } else {
+    products.reorder(s.l, s.t, s.rd[0], s.rd[1]).vectorize(s.l, 16).unroll(s.t);
+  }
 
   for (auto [func, r] : {std::pair{s.maxima, s.max_rb}, std::pair{s.partial_sums, s.sum_rb}}) {
     Func partial = func;
@@ -40,7 +86,36 @@ void ingot::scheduleAttention(ScheduleRequest &request, AttentionStage &s, Outpu
 
   s.values.compute_at(out, to).store_in(MemoryType::Stack).bound_extent(s.d, s.head_dim);
   s.values.vectorize(s.d, lanes).unroll(s.t);
-  s.values.update().reorder(s.d, s.t, s.value_rl, s.value_rb).vectorize(s.d, lanes).unroll(s.t);
-  if (lanes > 1 && s.head_dim <= 128)
-    s.values.update().unroll(s.d);
+  if (!integers) {
+    s.values.update().reorder(s.d, s.t, s.value_rl, s.value_rb).vectorize(s.d, lanes).unroll(s.t);
+    if (lanes > 1 && s.head_dim <= 128)
+      s.values.update().unroll(s.d);
+    return;
+  }
+  // As many columns at once as leave the sums of the tile in registers.
+  const int32_t registers = machine.vector_bits == 512 ? 1 : 2; // of 16 sums
+  int32_t columns = lanes;
+  while (lanes == 16 && s.head_dim % (2 * columns) == 0 &&
+         2 * columns / 16 * registers * tile <= machine.vector_registers * 3 / 4)
+    columns *= 2;
+  Var di("d_inner");
+  s.values.update()
+      .split(s.d, d_outer, di, columns)
+      .reorder(di, s.t, d_outer, s.value_span)
+      .vectorize(di, lanes)
+      .unroll(di)
+      .unroll(s.t);
+  s.codes.compute_at(s.values, s.value_span).store_in(MemoryType::Stack).bound_extent(s.l, 16);
+  s.codes.bound_extent(s.blk, 4).vectorize(s.l, 16).unroll(s.t).unroll(s.blk);
+  s.span_scale.compute_at(s.values, s.value_span).store_in(MemoryType::Stack).unroll(s.t);
+  schedulePeak(s.span_peak, s.span_scale, s.t);
+  s.span_values.compute_at(s.values, d_outer).store_in(MemoryType::Stack);
+  s.span_values.bound_extent(s.d, columns).vectorize(s.d, lanes).unroll(s.d).unroll(s.t);
+  s.span_values.update()
+      .reorder({s.pair, s.d, s.t, s.pair_step, s.pair_blk})
+      .vectorize(s.d, lanes)
+      .atomic()
+      .vectorize(s.pair, 2)
+      .unroll(s.d)
+      .unroll(s.t);
 }

@@ -29,7 +29,7 @@ static llvm::Error reference(const ReferenceOptions &options) {
   mlir::MLIRContext context;
   ImportOptions import;
   import.context = tokens->size();
-  import.f16_cache = options.activations == "int8";
+  import.kv_cache = options.activations == "int8" ? CodeKind::i : CodeKind::f32;
   auto model = importModel(context, options.model, import);
   if (!model)
     return model.takeError();

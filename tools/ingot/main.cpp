@@ -35,7 +35,7 @@ int main(int argc, char **argv) {
   CompileOptions compile;
   compile.cache_folder = defaultCacheFolder();
   compile.runtime_folder = folderOfThisProgram(argv[0]) + "/../lib/ingot";
-  std::string emit = "exe", activations = "int8", cache = "f16", output_format;
+  std::string emit = "exe", activations = "int8", cache, output_format;
   bool no_cache = false;
   CLI::App *compile_command = app.add_subcommand("compile", "Compile a model file");
   compile_command->add_option("MODEL", compile.model, "GGUF file")->required();
@@ -54,8 +54,11 @@ int main(int argc, char **argv) {
   compile_command->add_option("--activations", activations, "Arithmetic of linear layers")
       ->check(CLI::IsMember({"int8", "f32"}))
       ->capture_default_str();
-  compile_command->add_option("--kv-cache", cache, "Elements of the KV cache")
-      ->check(CLI::IsMember({"f16", "f32"}));
+  compile_command
+      ->add_option("--kv-cache", cache,
+                   "Elements of the KV cache (default: i16, with a scale for each head and "
+                   "position; f32 with --activations f32)")
+      ->check(CLI::IsMember({"i16", "f16", "f32"}));
   compile_command
       ->add_option("--context", compile.context,
                    "Most tokens of a conversation (default: the model's, at most 2048)")
@@ -104,8 +107,11 @@ int main(int argc, char **argv) {
   if (*compile_command) {
     compile.lowering.int8_activations = activations == "int8";
     // fp32 activations are for exactness, so the cache follows unless it is chosen.
-    compile.f16_cache =
-        compile_command->count("--kv-cache") ? cache == "f16" : activations == "int8";
+    if (cache.empty())
+      cache = activations == "int8" ? "i16" : "f32";
+    compile.kv_cache = cache == "i16"   ? CodeKind::i
+                       : cache == "f16" ? CodeKind::f16
+                                        : CodeKind::f32;
     compile.emit = emit == "exe"      ? Emit::exe
                    : emit == "object" ? Emit::object
                    : emit == "llvm"   ? Emit::llvm

@@ -46,7 +46,9 @@ llvm::Expected<Interpreter::Value> Interpreter::resolve(StringRef symbol) {
     cache->context = type.getPositions();
     cache->kv_heads = type.getKvHeads();
     cache->head_dim = type.getHeadDim();
-    cache->half = type.getElementType().isF16();
+    cache->element = type.getElementType().isInteger() ? CodeKind::i
+                     : type.getElementType().isF16()   ? CodeKind::f16
+                                                       : CodeKind::f32;
     const size_t elements = cache->context * cache->kv_heads * cache->head_dim;
     cache->keys.resize(elements);
     cache->values.resize(elements);

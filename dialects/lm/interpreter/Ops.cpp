@@ -96,12 +96,28 @@ Rows rope(const Rows &x, const Rows &angles, bool interleaved) {
   return result;
 }
 
+/// One head of one position as the cache keeps it.
+static void store(const float *in, int64_t head_dim, CodeKind element, int32_t limit, float *out) {
+  if (element == CodeKind::i) {
+    float peak = 0;
+    for (int64_t d = 0; d < head_dim; ++d)
+      peak = std::max(peak, std::fabs(in[d]));
+    const float scale = peak / float(limit), inverse = peak > 0 ? float(limit) / peak : 0.0f;
+    for (int64_t d = 0; d < head_dim; ++d)
+      out[d] = std::nearbyint(in[d] * inverse) * scale;
+    return;
+  }
+  for (int64_t d = 0; d < head_dim; ++d)
+    out[d] = element == CodeKind::f16 ? halfToFloat(floatToHalf(in[d])) : in[d];
+}
+
 void append(const Rows &keys, const Rows &values, Cache &cache, int64_t position) {
-  auto store = [&](float v) { return cache.half ? halfToFloat(floatToHalf(v)) : v; };
+  const int64_t d = cache.head_dim;
   for (int64_t t = 0; t < keys.tokens; ++t)
-    for (int64_t i = 0; i < keys.columns; ++i) {
-      cache.keys[(position + t) * keys.columns + i] = store(keys.row(t)[i]);
-      cache.values[(position + t) * keys.columns + i] = store(values.row(t)[i]);
+    for (int64_t i = 0; i < keys.columns; i += d) {
+      const int64_t to = (position + t) * keys.columns + i;
+      store(keys.row(t) + i, d, cache.element, keyCodeLimit(d), &cache.keys[to]);
+      store(values.row(t) + i, d, cache.element, kValueCodeLimit, &cache.values[to]);
     }
 }
 

@@ -25,7 +25,7 @@ struct Rows {
 /// The keys and values of one layer, rounded to the cache's element type as they are stored.
 struct Cache {
   int64_t context = 0, kv_heads = 0, head_dim = 0;
-  bool half = false;
+  CodeKind element = CodeKind::f32; ///< i (16 bits), f16 or f32
   std::vector<float> keys, values; // [context][kv_heads * head_dim]
 };
 
