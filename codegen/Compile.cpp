@@ -163,10 +163,10 @@ private:
       return planned->getAttrOfType<IntegerAttr>(name).getInt();
     };
     link.weight_bytes = number("ingot.weight_bytes");
-    return lowerSteps(planned,
-                      {std::move(*manifest), number("ingot.weight_bytes"),
-                       number("ingot.arena_bytes"), static_cast<int32_t>(model.info.vocab_size),
-                       static_cast<int32_t>(model.info.context_length)});
+    return lowerSteps(planned, {std::move(*manifest), number("ingot.weight_bytes"),
+                                number("ingot.arena_bytes"), number("ingot.cache_bytes"),
+                                static_cast<int32_t>(model.info.vocab_size),
+                                static_cast<int32_t>(model.info.context_length)});
   }
 
   llvm::Error compileKernels(ScratchFolder &scratch) {

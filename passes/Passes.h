@@ -8,6 +8,7 @@
 #include "mlir/Pass/Pass.h"
 
 #include <string>
+#include <vector>
 
 namespace ingot {
 
@@ -22,6 +23,8 @@ struct LoweringOptions {
   std::string quantize;        ///< --quantize, empty: as stored
   std::string quantize_output; ///< empty: chosen by lm-quantize-weights
   bool int8_activations = true;
+  /// Decode steps for this many sequences at once; 1 is always there. Ascending.
+  std::vector<int64_t> batch{1, 4, 8};
 };
 
 /// From the imported `lm` module to launches over planned memory.

@@ -83,10 +83,15 @@ def LmSpecializeSteps : Pass<"lm-specialize-steps", "::mlir::ModuleOp"> {
   let description = [{
     `@forward` becomes `@decode` (one token), `@prefill` (up to `prefill` tokens, logits of the last)
     and `@score` (up to `score` tokens, logits of each).
+
+    For each N > 1 of `batch` there is also `@decodeN`, which has the attribute `batch`: up to N tokens,
+    each of a sequence of its own, logits of each. Its position and its caches stand for those of
+    the token's sequence.
   }];
   let options = [
     Option<"prefill", "prefill", "int64_t", "192", "Most tokens of a prefill step">,
-    Option<"score", "score", "int64_t", "32", "Most tokens of a score step">
+    Option<"score", "score", "int64_t", "32", "Most tokens of a score step">,
+    ListOption<"batch", "batch", "int64_t", "Decode steps for so many sequences">
   ];
 }
 
@@ -104,7 +109,10 @@ def LmFuseRegions : Pass<"lm-fuse-regions", "::mlir::ModuleOp"> {
 def KernelOutline : Pass<"kernel-outline", "::mlir::ModuleOp"> {
   let summary = "Make a kernel of each region and launch it";
   let description = [{
-    Regions with the same operations on the same types share one `kernel.func`.
+    Regions with the same operations on the same types share one `kernel.func`. What depends on the
+    position or the cache is, in a batch step, launched `per_sequence`: with the kernel that `@decode`
+    has for one token. Linear layers get a kernel for each N of a batch step, because their tile and
+    so their speed follows from it; other kernels of many tokens serve all steps.
   }];
   let dependentDialects = ["::ingot::kernel::KernelDialect"];
   let statistics = [Statistic<"kernels", "kernels", "Distinct kernels">,
@@ -129,11 +137,12 @@ def KernelPackWeights : Pass<"kernel-pack-weights", "::mlir::ModuleOp"> {
 }
 
 def KernelPlanMemory : Pass<"kernel-plan-memory", "::mlir::ModuleOp"> {
-  let summary = "Give caches and intermediate results their places in one arena";
+  let summary = "Give caches and intermediate results their places in memory";
   let description = [{
-    KV caches come first. The results of a step's launches follow: each gets the lowest offset that is
-    free during its life (greedy by size; Pisarchyk & Lee 2020, section 4.3). Steps never run at the
-    same time, so their intermediate results share the space.
+    The results of a step's launches: each gets the lowest offset that is free during its life
+    (greedy by size; Pisarchyk & Lee 2020, section 4.3). Steps never run at the same time, so their
+    intermediate results share one arena. KV caches lie apart, one set of them for every sequence:
+    their offsets are those within such a set.
   }];
   let statistics = [Statistic<"arena", "arena-bytes", "Bytes of the arena">];
 }

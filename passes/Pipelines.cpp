@@ -43,10 +43,13 @@ void buildLoweringPipeline(OpPassManager &manager, const LoweringOptions &option
   if (options.int8_activations)
     manager.addPass(createLmQuantizeActivations());
 
-  // From here on there are three functions; everything above was done once.
+  // From here on there is a function for each step; everything above was done once.
   LmSpecializeStepsOptions steps;
   steps.prefill = prefill;
   steps.score = score;
+  for (int64_t sequences : options.batch)
+    if (sequences > 1)
+      steps.batch.push_back(sequences);
   manager.addPass(createLmSpecializeSteps(steps));
 
   manager.addPass(createLmFuseRegions());

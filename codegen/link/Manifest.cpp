@@ -26,6 +26,7 @@ public:
     auto [chat, note] = buildChat();
     auto weights = buildWeights();
     auto buffers = buildBuffers();
+    auto caches = buildCaches();
     std::vector<std::string> names;
     for (auto function : inputs.planned.getOps<kernel::FuncOp>())
       names.push_back(function.getSymName().str());
@@ -41,6 +42,7 @@ public:
     root.add_tokenizer(*tokenizer);
     root.add_weights(weights);
     root.add_buffers(buffers);
+    root.add_caches(caches);
     root.add_kernels(kernels);
     manifest::FinishManifestBuffer(buffer, root.Finish());
     return std::string(reinterpret_cast<const char *>(buffer.GetBufferPointer()), buffer.GetSize());
@@ -140,7 +142,39 @@ private:
     return buffer.CreateVector(out);
   }
 
-  /// The KV caches, then the intermediate results of the prefill step, the largest of the three.
+  /// The caches of one sequence, in the layout that kernels know (KernelValue): each part has head
+  /// after head.
+  flatbuffers::Offset<flatbuffers::Vector<flatbuffers::Offset<manifest::Cache>>> buildCaches() {
+    std::vector<flatbuffers::Offset<manifest::Cache>> out;
+    auto step = inputs.planned.lookupSymbol<func::FuncOp>("decode");
+    for (auto ref : step.getOps<lm::RefOp>()) {
+      auto cache = inputs.planned.lookupSymbol<lm::KvCacheOp>(ref.getSymbol());
+      if (!cache)
+        continue;
+      const auto type = cast<lm::CacheType>(ref.getResult().getType());
+      const SmallVector<int64_t> offsets = kernel::partOffsets(ref);
+      std::vector<manifest::CachePart> parts;
+      KernelSpec spec; // of a kernel that has the cache for its only value
+      spec.context = static_cast<int32_t>(type.getPositions());
+      spec.kv = inputs.kv_cache;
+      spec.values.emplace_back().kind = KernelValue::Kind::cache;
+      KernelOp attention{KernelOp::Kind::attention, {}};
+      attention.kv_heads = static_cast<int32_t>(type.getKvHeads());
+      attention.head_dim = static_cast<int32_t>(type.getHeadDim());
+      spec.ops.push_back(attention);
+      const int64_t positions = cachePositions(spec.context);
+      for (int32_t part = 0; part < bufferCount(spec.values[0], spec.kv); ++part) {
+        const int64_t head_bytes = bufferBytes(spec, 0, part) / type.getKvHeads();
+        parts.emplace_back(offsets[part], head_bytes, type.getKvHeads(), head_bytes / positions,
+                           kWeightCodeSpan);
+      }
+      out.push_back(manifest::CreateCacheDirect(buffer, cache.getSymName().str().c_str(),
+                                                *cache.getOffset(), offsets.back(), &parts));
+    }
+    return buffer.CreateVector(out);
+  }
+
+  /// The intermediate results of the prefill step, the largest of all.
   flatbuffers::Offset<flatbuffers::Vector<flatbuffers::Offset<manifest::Buffer>>> buildBuffers() {
     std::vector<flatbuffers::Offset<manifest::Buffer>> out;
     auto step = inputs.planned.lookupSymbol<func::FuncOp>("prefill");
@@ -148,11 +182,6 @@ private:
     DenseMap<Operation *, int32_t> number;
     for (auto [index, launch] : llvm::enumerate(launches))
       number[launch] = static_cast<int32_t>(index);
-    for (auto ref : step.getOps<lm::RefOp>())
-      if (auto cache = inputs.planned.lookupSymbol<lm::KvCacheOp>(ref.getSymbol()))
-        out.push_back(manifest::CreateBufferDirect(
-            buffer, cache.getSymName().str().c_str(), *cache.getOffset(),
-            kernel::partOffsets(ref).back(), 0, static_cast<int32_t>(launches.size()) - 1));
     for (kernel::LaunchOp launch : launches)
       for (OpResult result : launch.getResults()) {
         const int64_t offset = (*launch.getOffsets())[result.getResultNumber()];

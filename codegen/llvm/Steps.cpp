@@ -1,6 +1,7 @@
 #include "codegen/llvm/Steps.h"
 
 #include "dialects/kernel/Spec.h"
+#include "runtime/core/program.h"
 #include "support/Error.h"
 
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
@@ -12,7 +13,17 @@ namespace ingot {
 namespace {
 
 // Fields of ingot_step_context (runtime/core/program.h).
-enum ContextField { arena, weights, tokens, logits, barrier, token_count, position };
+enum ContextField {
+  arena,
+  weights,
+  tokens,
+  logits,
+  barrier,
+  token_count,
+  position,
+  caches,
+  positions
+};
 
 // halide_buffer_t: 56 bytes with `host` at byte 16; kernels read nothing else of it.
 constexpr int64_t buffer_words = 7, host_word = 2;
@@ -31,16 +42,22 @@ public:
     i64 = builder.getI64Type();
     step_type = LLVM::LLVMFunctionType::get(voidType(), {pointer, i32, i32});
     context_type = LLVM::LLVMStructType::getLiteral(
-        builder.getContext(), {pointer, pointer, pointer, pointer, pointer, i32, i32});
+        builder.getContext(),
+        {pointer, pointer, pointer, pointer, pointer, i32, i32, pointer, pointer});
     declare("ingot_barrier_wait", LLVM::LLVMFunctionType::get(voidType(), {pointer, i32, i32}));
 
-    for (StringRef name : {"decode", "prefill", "score"}) {
-      auto step = planned.lookupSymbol<func::FuncOp>(name);
-      if (!step)
+    for (StringRef name : {"decode", "prefill", "score"})
+      if (!planned.lookupSymbol<func::FuncOp>(name))
         return inputError("", "", "step function '" + name + "' is missing");
+    for (auto step : planned.getOps<func::FuncOp>()) {
       if (llvm::Error error = lowerStep(step))
         return error;
+      if (step->hasAttr("batch"))
+        batches.push_back(step);
     }
+    if (batches.size() > INGOT_MAX_BATCH_STEPS)
+      return inputError(
+          "", "", "there are more than " + llvm::Twine(INGOT_MAX_BATCH_STEPS) + " batch steps");
     emitProgram();
     return owner;
   }
@@ -66,6 +83,53 @@ private:
     return LLVM::LoadOp::create(builder, type, address);
   }
 
+  /// Where a launcher keeps the halide_buffer_t of each argument of its kernel.
+  Value makeBuffers(size_t count) {
+    return LLVM::AllocaOp::create(builder, pointer, LLVM::LLVMArrayType::get(bufferType(), count),
+                                  constant(i32, 1), 16);
+  }
+  Type bufferType() { return LLVM::LLVMArrayType::get(i64, buffer_words); }
+
+  /// Calls a kernel for the slices [begin, begin + extent): operands `slices` are (begin, extent,
+  /// tokens, position), `hosts` the memory of each argument.
+  void callKernel(LLVM::LLVMFuncOp kernel, Value buffers, ArrayRef<Value> slices,
+                  ArrayRef<Value> hosts) {
+    SmallVector<Value> operands(slices);
+    for (auto [index, host] : llvm::enumerate(hosts)) {
+      Value buffer = LLVM::GEPOp::create(builder, pointer, bufferType(), buffers,
+                                         ArrayRef<LLVM::GEPArg>{static_cast<int32_t>(index)});
+      Value slot = LLVM::GEPOp::create(builder, pointer, i64, buffer,
+                                       ArrayRef<LLVM::GEPArg>{static_cast<int32_t>(host_word)});
+      LLVM::StoreOp::create(builder, host, slot);
+      operands.push_back(buffer);
+    }
+    LLVM::CallOp::create(builder, kernel, operands);
+  }
+
+  LLVM::LLVMFuncOp declareKernel(kernel::FuncOp callee, size_t arguments) {
+    LLVM::LLVMFuncOp &made = kernels[callee.getSymName()];
+    if (!made) {
+      SmallVector<Type> types(4, i32);
+      types.append(arguments, pointer);
+      made = declare(callee.getSymName(), LLVM::LLVMFunctionType::get(i32, types));
+    }
+    return made;
+  }
+
+  LLVM::LLVMFuncOp declareLauncher(const Twine &name, ArrayRef<Type> arguments) {
+    SmallVector<Type> types{pointer, i32, i32};
+    llvm::append_range(types, arguments);
+    LLVM::LLVMFuncOp made = declare(name.str(), LLVM::LLVMFunctionType::get(voidType(), types));
+    made.setLinkage(LLVM::Linkage::Internal);
+    made.setNoInline(true);
+    return made;
+  }
+
+  Value bytesFrom(Value index, int64_t bytes) {
+    return LLVM::MulOp::create(builder, LLVM::ZExtOp::create(builder, i64, index),
+                               constant(i64, bytes));
+  }
+
   /// Defines, once a kernel,
   ///   void launch.NAME(context, thread, threads, base pointer of each argument...)
   /// which gives this thread its share of the slices:
@@ -79,18 +143,10 @@ private:
       return spec.takeError();
     const KernelInterface interface = kernelInterface(*spec);
     const size_t count = interface.arguments.size();
-
-    SmallVector<Type> kernel_types(4, i32), launch_types{pointer, i32, i32};
-    kernel_types.append(count, pointer);
-    launch_types.append(count, pointer);
-    LLVM::LLVMFuncOp kernel =
-        declare(callee.getSymName(), LLVM::LLVMFunctionType::get(i32, kernel_types));
+    LLVM::LLVMFuncOp kernel = declareKernel(callee, count);
 
     OpBuilder::InsertionGuard guard(builder);
-    made = declare(("launch." + callee.getSymName()).str(),
-                   LLVM::LLVMFunctionType::get(voidType(), launch_types));
-    made.setLinkage(LLVM::Linkage::Internal);
-    made.setNoInline(true);
+    made = declareLauncher("launch." + callee.getSymName(), SmallVector<Type>(count, pointer));
     Block *entry = made.addEntryBlock(builder);
     Block *work = builder.createBlock(&made.getBody()),
           *done = builder.createBlock(&made.getBody());
@@ -114,40 +170,106 @@ private:
     Value next = LLVM::AddOp::create(builder, thread, constant(i32, 1));
     Value end = LLVM::UMinOp::create(builder, share(next), slices);
     Value any = LLVM::ICmpOp::create(builder, LLVM::ICmpPredicate::ult, begin, end);
-    auto buffer_type = LLVM::LLVMArrayType::get(i64, buffer_words);
-    Value buffers = LLVM::AllocaOp::create(
-        builder, pointer, LLVM::LLVMArrayType::get(buffer_type, count), constant(i32, 1), 16);
+    Value buffers = makeBuffers(count);
     LLVM::CondBrOp::create(builder, any, work, done);
 
     builder.setInsertionPointToStart(work);
-    Value wide_begin = LLVM::ZExtOp::create(builder, i64, begin);
-    SmallVector<Value> operands{begin, LLVM::SubOp::create(builder, end, begin), token_value,
-                                loadField(context, position, i32)};
-    for (size_t i = 0; i < count; ++i) {
-      Value host = entry->getArgument(3 + i);
-      if (int64_t stride = interface.arguments[i].slice_stride_bytes)
-        host = advance(host, LLVM::MulOp::create(builder, wide_begin, constant(i64, stride)));
-      Value buffer = LLVM::GEPOp::create(builder, pointer, buffer_type, buffers,
-                                         ArrayRef<LLVM::GEPArg>{static_cast<int32_t>(i)});
-      Value slot = LLVM::GEPOp::create(builder, pointer, i64, buffer,
-                                       ArrayRef<LLVM::GEPArg>{static_cast<int32_t>(host_word)});
-      LLVM::StoreOp::create(builder, host, slot);
-      operands.push_back(buffer);
-    }
-    LLVM::CallOp::create(builder, kernel, operands);
+    SmallVector<Value> hosts(entry->getArguments().drop_front(3));
+    for (auto [host, argument] : llvm::zip(hosts, interface.arguments))
+      if (argument.slice_stride_bytes)
+        host = advance(host, bytesFrom(begin, argument.slice_stride_bytes));
+    callKernel(kernel, buffers,
+               {begin, LLVM::SubOp::create(builder, end, begin), token_value,
+                loadField(context, position, i32)},
+               hosts);
     LLVM::BrOp::create(builder, ValueRange(), done);
     builder.setInsertionPointToStart(done);
     LLVM::ReturnOp::create(builder, ValueRange());
     return made;
   }
 
+  /// Defines, once a kernel of one token that is launched per sequence,
+  ///   void launch.each.NAME(context, thread, threads, base of each argument...)
+  /// where the base of a cache is its offset (i64) in the caches of one sequence. The slices of all
+  /// tokens are one list, token by token, of which this thread takes its share:
+  ///   begin = slices * tokens * thread / threads, end = slices * tokens * (thread + 1) / threads.
+  llvm::Expected<LLVM::LLVMFuncOp> sequenceLauncher(kernel::FuncOp callee,
+                                                    ArrayRef<kernel::BufferUse> uses) {
+    LLVM::LLVMFuncOp &made = sequence_launchers[callee.getSymName()];
+    if (made)
+      return made;
+    auto spec = kernel::specOf(callee);
+    if (!spec)
+      return spec.takeError();
+    LLVM::LLVMFuncOp kernel = declareKernel(callee, uses.size());
+    const auto isCache = [](const kernel::BufferUse &use) {
+      return use.space == kernel::BufferUse::Space::cache;
+    };
+    SmallVector<Type> types;
+    for (const kernel::BufferUse &use : uses)
+      types.push_back(isCache(use) ? i64 : pointer);
+
+    OpBuilder::InsertionGuard guard(builder);
+    made = declareLauncher("launch.each." + callee.getSymName(), types);
+    Block *entry = made.addEntryBlock(builder);
+    Block *loop = builder.createBlock(&made.getBody(), {}, {i32}, {builder.getLoc()}),
+          *work = builder.createBlock(&made.getBody()),
+          *done = builder.createBlock(&made.getBody());
+    builder.setInsertionPointToStart(entry);
+    Value context = entry->getArgument(0), thread = entry->getArgument(1),
+          threads = entry->getArgument(2);
+    Value slices = constant(i32, kernelInterface(*spec).slices);
+    Value units = LLVM::MulOp::create(builder, loadField(context, token_count, i32), slices);
+    auto share = [&](Value of) -> Value {
+      return LLVM::UDivOp::create(builder, LLVM::MulOp::create(builder, units, of), threads);
+    };
+    Value begin = share(thread);
+    Value end = share(LLVM::AddOp::create(builder, thread, constant(i32, 1)));
+    Value cache_list = loadField(context, caches, pointer);
+    Value position_list = loadField(context, positions, pointer);
+    Value buffers = makeBuffers(uses.size());
+    LLVM::BrOp::create(builder, begin, loop);
+
+    builder.setInsertionPointToStart(loop);
+    Value unit = loop->getArgument(0);
+    Value any = LLVM::ICmpOp::create(builder, LLVM::ICmpPredicate::ult, unit, end);
+    LLVM::CondBrOp::create(builder, any, work, done);
+
+    builder.setInsertionPointToStart(work);
+    Value token = LLVM::UDivOp::create(builder, unit, slices);
+    Value slice = LLVM::URemOp::create(builder, unit, slices);
+    Value extent = LLVM::UMinOp::create(builder, LLVM::SubOp::create(builder, end, unit),
+                                        LLVM::SubOp::create(builder, slices, slice));
+    auto ofToken = [&](Value list, Type type) -> Value {
+      Value address =
+          LLVM::GEPOp::create(builder, pointer, type, list, ArrayRef<LLVM::GEPArg>{token});
+      return LLVM::LoadOp::create(builder, type, address);
+    };
+    SmallVector<Value> hosts(entry->getArguments().drop_front(3));
+    for (auto [host, use] : llvm::zip(hosts, uses)) {
+      if (isCache(use))
+        host = advance(ofToken(cache_list, pointer), host);
+      else if (use.token_bytes)
+        host = advance(host, bytesFrom(token, use.token_bytes));
+      if (use.argument.slice_stride_bytes)
+        host = advance(host, bytesFrom(slice, use.argument.slice_stride_bytes));
+    }
+    callKernel(kernel, buffers, {slice, extent, constant(i32, 1), ofToken(position_list, i32)},
+               hosts);
+    LLVM::BrOp::create(builder, Value(LLVM::AddOp::create(builder, unit, extent)), loop);
+    builder.setInsertionPointToStart(done);
+    LLVM::ReturnOp::create(builder, ValueRange());
+    return made;
+  }
+
   llvm::Error lowerStep(func::FuncOp step) {
-    auto function = declare(("ingot_" + step.getSymName()).str(), step_type);
+    auto function = declare(functionName(step), step_type);
     Block *entry = function.addEntryBlock(builder);
     builder.setInsertionPointToStart(entry);
     Value context = entry->getArgument(0);
     Value bases[] = {loadField(context, arena, pointer), loadField(context, weights, pointer),
-                     loadField(context, tokens, pointer), loadField(context, logits, pointer)};
+                     loadField(context, tokens, pointer), loadField(context, logits, pointer),
+                     LLVM::LoadOp::create(builder, pointer, loadField(context, caches, pointer))};
     Value barrier_value = loadField(context, barrier, pointer);
     for (Operation &op : step.getBody().front()) {
       if (isa<kernel::BarrierOp>(op)) {
@@ -159,14 +281,20 @@ private:
       auto launch = dyn_cast<kernel::LaunchOp>(op);
       if (!launch)
         continue;
-      auto callee = launcher(kernel::calleeOf(launch));
-      if (!callee)
-        return callee.takeError();
       auto uses = kernel::bufferUses(launch);
       if (!uses)
         return uses.takeError();
+      const bool each = launch.getPerSequence();
+      auto callee = each ? sequenceLauncher(kernel::calleeOf(launch), *uses)
+                         : launcher(kernel::calleeOf(launch));
+      if (!callee)
+        return callee.takeError();
       SmallVector<Value> operands(entry->getArguments());
       for (const kernel::BufferUse &use : *uses) {
+        if (each && use.space == kernel::BufferUse::Space::cache) {
+          operands.push_back(constant(i64, use.offset));
+          continue;
+        }
         Value base = bases[static_cast<int>(use.space)];
         operands.push_back(use.offset ? advance(base, constant(i64, use.offset)) : base);
       }
@@ -202,19 +330,20 @@ private:
     auto number = [&](Type type, int64_t n) {
       return Field{type, [=, this] { return constant(type, n); }};
     };
-    auto address = [&](StringRef symbol) {
-      return Field{pointer, [=, this] {
+    auto address = [&](const Twine &name) {
+      return Field{pointer, [symbol = name.str(), this] {
                      return LLVM::AddressOfOp::create(builder, pointer, symbol).getResult();
                    }};
     };
-    const Field fields[] = {
-        number(i32, 1),
+    std::vector<Field> fields = {
+        number(i32, INGOT_PROGRAM_ABI),
         number(i32, 0),
         address("ingot_manifest"),
         number(i64, constants.manifest.size()),
         address("ingot_weights"),
         number(i64, constants.weight_bytes),
         number(i64, constants.arena_bytes),
+        number(i64, constants.cache_bytes),
         address("ingot_decode"),
         address("ingot_prefill"),
         address("ingot_score"),
@@ -223,8 +352,13 @@ private:
         number(i32, constants.vocab_size),
         number(i32, (constants.vocab_size + 15) / 16 * 16),
         number(i32, constants.context_length),
-        number(i32, 0),
+        number(i32, batches.size()),
     };
+    const Field none{pointer, [&] { return LLVM::ZeroOp::create(builder, pointer).getResult(); }};
+    for (size_t i = 0; i < INGOT_MAX_BATCH_STEPS; ++i)
+      fields.push_back(i < batches.size() ? address(functionName(batches[i])) : none);
+    for (size_t i = 0; i < INGOT_MAX_BATCH_STEPS; ++i)
+      fields.push_back(number(i32, i < batches.size() ? maxTokens(batches[i].getSymName()) : 0));
     SmallVector<Type> types;
     for (const Field &field : fields)
       types.push_back(field.type);
@@ -239,14 +373,19 @@ private:
     LLVM::ReturnOp::create(builder, value);
   }
 
+  static std::string functionName(func::FuncOp step) {
+    return ("ingot_" + step.getSymName()).str();
+  }
+
   ModuleOp planned;
+  SmallVector<func::FuncOp> batches;
   const ProgramConstants &constants;
   ImplicitLocOpBuilder builder;
   ModuleOp module;
   Type pointer, i32, i64;
   LLVM::LLVMFunctionType step_type;
   LLVM::LLVMStructType context_type;
-  llvm::StringMap<LLVM::LLVMFuncOp> launchers;
+  llvm::StringMap<LLVM::LLVMFuncOp> kernels, launchers, sequence_launchers;
 };
 
 } // namespace

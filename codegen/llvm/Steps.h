@@ -12,12 +12,12 @@ namespace ingot {
 /// What `ingot_main_program` (runtime/core/program.h) says besides its functions.
 struct ProgramConstants {
   std::string manifest; ///< flatbuffer bytes
-  int64_t weight_bytes = 0, arena_bytes = 0;
+  int64_t weight_bytes = 0, arena_bytes = 0, cache_bytes = 0;
   int32_t vocab_size = 0, context_length = 0;
 };
 
-/// Lowers a planned module (@decode, @prefill, @score) to LLVM dialect: functions `ingot_decode`,
-/// `ingot_prefill`, `ingot_score` and the global `ingot_main_program`.
+/// Lowers a planned module (@decode, @prefill, @score, @decodeN) to LLVM dialect: a function
+/// `ingot_STEP` for each and the global `ingot_main_program`.
 llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>> lowerSteps(mlir::ModuleOp planned,
                                                              const ProgramConstants &constants);
 

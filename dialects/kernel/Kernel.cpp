@@ -71,8 +71,17 @@ LogicalResult LaunchOp::verifySymbolUses(SymbolTableCollection &tables) {
   auto callee = dyn_cast_or_null<FuncOp>(tables.lookupNearestSymbolFrom(*this, getCalleeAttr()));
   if (!callee)
     return emitOpError("(c1) '") << getCallee() << "' is not a kernel.func";
-  if (callee.getArgumentTypes() != ArrayRef<Type>(SmallVector<Type>(getOperandTypes())) ||
-      callee.getResultTypes() != ArrayRef<Type>(SmallVector<Type>(getResultTypes())))
+  auto wanted = [&](TypeRange types) {
+    SmallVector<Type> out;
+    for (Type type : types) {
+      auto tensor = dyn_cast<RankedTensorType>(type);
+      out.push_back(getPerSequence() && tensor && !tensor.hasStaticShape() ? lm::oneToken(tensor)
+                                                                           : type);
+    }
+    return out;
+  };
+  if (callee.getArgumentTypes() != ArrayRef<Type>(wanted(getOperandTypes())) ||
+      callee.getResultTypes() != ArrayRef<Type>(wanted(getResultTypes())))
     return emitOpError("(c1) operand or result types differ from '")
            << getCallee() << "', which is " << callee.getFunctionType();
   return success();

@@ -95,7 +95,11 @@ def Kernel_LaunchOp : Kernel_Op<"launch", [DeclareOpInterfaceMethods<SymbolUserO
     All threads call the kernel, each with its slices. After memory planning, `offsets` says where in
     the arena each result lies; -1 is a result that leaves the step (the logits).
 
-    1. The callee is a `kernel.func` with these operand and result types.
+    `per_sequence` runs a kernel of one token for each token of the step, with the row of the token in
+    each operand and result, and with the cache and the position of the token's sequence.
+
+    1. The callee is a `kernel.func` with these operand and result types; with `per_sequence`, with
+       one token where they have any number.
     2. `offsets`, where present, has one entry a result.
 
     ```mlir
@@ -104,10 +108,10 @@ def Kernel_LaunchOp : Kernel_Op<"launch", [DeclareOpInterfaceMethods<SymbolUserO
     ```
   }];
   let arguments = (ins FlatSymbolRefAttr:$callee, Variadic<AnyType>:$inputs,
-                       OptionalAttr<DenseI64ArrayAttr>:$offsets);
+                       OptionalAttr<DenseI64ArrayAttr>:$offsets, UnitAttr:$per_sequence);
   let results = (outs Variadic<AnyType>:$results);
   let assemblyFormat = [{
-    $callee `(` $inputs `)` (`at` $offsets^)? attr-dict `:` functional-type($inputs, $results)
+    $callee `(` $inputs `)` (`per_sequence` $per_sequence^)? (`at` $offsets^)? attr-dict `:` functional-type($inputs, $results)
   }];
   let hasVerifier = 1;
 }

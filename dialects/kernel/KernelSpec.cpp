@@ -39,6 +39,17 @@ int64_t ingot::paddedTokens(int32_t max_tokens) {
 
 int64_t ingot::cachePositions(int64_t context) { return roundUp(context, kWeightCodeSpan); }
 
+bool ingot::hasTokens(const KernelValue &value) {
+  switch (value.kind) {
+  case KernelValue::Kind::vector:
+  case KernelValue::Kind::matrix:
+  case KernelValue::Kind::cache:
+    return false;
+  default:
+    return true;
+  }
+}
+
 int32_t ingot::bufferCount(const KernelValue &value, CodeKind kv) {
   switch (value.kind) {
   case KernelValue::Kind::quant:

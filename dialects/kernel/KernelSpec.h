@@ -144,6 +144,8 @@ int64_t cachePositions(int64_t context);
 /// Rows (and vectors) are padded to 16 floats, matrices to whole blocks of rows, caches to
 /// cachePositions, tokens to kTokenPadding.
 int64_t bufferBytes(const KernelSpec &spec, int32_t value, int32_t part);
+/// True for values that have a row for each token.
+bool hasTokens(const KernelValue &value);
 /// How many buffers a value expands to.
 int32_t bufferCount(const KernelValue &value, CodeKind kv);
 

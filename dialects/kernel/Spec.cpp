@@ -228,10 +228,20 @@ struct LaunchValues {
 
 llvm::Expected<KernelSpec> specOf(FuncOp function) { return SpecBuilder(function).build(); }
 
+/// The launched kernel with as many tokens as its buffers hold: a step's where a kernel of one
+/// token runs once for each.
+static llvm::Expected<KernelSpec> memorySpecOf(LaunchOp launch) {
+  auto spec = specOf(calleeOf(launch));
+  if (spec && launch.getPerSequence())
+    spec->max_tokens = static_cast<int32_t>(
+        launch->getParentOp()->getAttrOfType<IntegerAttr>("max_tokens").getInt());
+  return spec;
+}
+
 SmallVector<int64_t> partOffsets(Value value) {
   SmallVector<int64_t> sizes;
   auto grow = [&](LaunchOp launch) {
-    auto spec = specOf(calleeOf(launch));
+    auto spec = memorySpecOf(launch);
     if (!spec)
       return llvm::consumeError(spec.takeError()); // reported where the kernel is compiled
     const LaunchValues values(launch, *spec);
@@ -256,17 +266,25 @@ SmallVector<int64_t> partOffsets(Value value) {
 }
 
 llvm::Expected<std::vector<BufferUse>> bufferUses(LaunchOp launch) {
-  auto spec = specOf(calleeOf(launch));
+  auto spec = memorySpecOf(launch);
   if (!spec)
     return spec.takeError();
+  KernelSpec row = *spec; // its buffers hold one token
+  row.max_tokens = 1;
   const LaunchValues values(launch, *spec);
   const KernelInterface interface = kernelInterface(*spec);
   auto module = launch->getParentOfType<ModuleOp>();
   std::vector<BufferUse> uses;
   for (auto [position, argument] : llvm::enumerate(interface.arguments)) {
     Value value = values.ir[argument.value];
-    BufferUse use{BufferUse::Space::arena, 0, bufferBytes(*spec, argument.value, argument.part),
-                  llvm::is_contained(spec->outputs, argument.value), argument};
+    BufferUse use{BufferUse::Space::arena,
+                  0,
+                  bufferBytes(*spec, argument.value, argument.part),
+                  llvm::is_contained(spec->outputs, argument.value),
+                  argument,
+                  0};
+    if (launch.getPerSequence() && hasTokens(spec->values[argument.value]))
+      use.token_bytes = bufferBytes(row, argument.value, argument.part);
     if (auto block_argument = dyn_cast<BlockArgument>(value)) {
       (void)block_argument;
       use.space = BufferUse::Space::tokens;
@@ -278,7 +296,7 @@ llvm::Expected<std::vector<BufferUse>> bufferUses(LaunchOp launch) {
       auto offset = symbol->getAttrOfType<IntegerAttr>("offset");
       if (!offset)
         return inputError("", "'" + ref.getSymbol() + "'", "has no place yet");
-      use.space = isa<lm::WeightOp>(symbol) ? BufferUse::Space::weights : BufferUse::Space::arena;
+      use.space = isa<lm::WeightOp>(symbol) ? BufferUse::Space::weights : BufferUse::Space::cache;
       use.offset = offset.getInt() + part_offset;
     } else {
       auto producer = value.getDefiningOp<LaunchOp>();

@@ -15,10 +15,12 @@ llvm::Expected<KernelSpec> specOf(FuncOp function);
 
 /// One use of memory by a launch: where a buffer of a value lies.
 struct BufferUse {
-  enum class Space { arena, weights, tokens, logits } space;
-  int64_t offset, bytes;
+  /// Offsets into `cache` are those within the caches of one sequence.
+  enum class Space { arena, weights, tokens, logits, cache } space;
+  int64_t offset, bytes; ///< bytes: of all tokens
   bool writes;
   KernelArgument argument;
+  int64_t token_bytes; ///< `per_sequence`: from one token's row to the next; 0 where all share it
 };
 
 /// Offsets of the parts of a value inside its place in the arena, then its whole size; each part

@@ -51,5 +51,11 @@ inline int64_t columnsOf(mlir::Value value) {
 inline int64_t tokensOf(mlir::Value value) {
   return llvm::cast<mlir::RankedTensorType>(value.getType()).getDimSize(0);
 }
+/// The same type with one token, the first dimension.
+inline mlir::RankedTensorType oneToken(mlir::RankedTensorType type) {
+  llvm::SmallVector<int64_t> shape(type.getShape());
+  shape[0] = 1;
+  return mlir::RankedTensorType::get(shape, type.getElementType());
+}
 
 } // namespace ingot::lm

@@ -1,4 +1,4 @@
-// lm-specialize-steps: @forward -> @decode, @prefill, @score.
+// lm-specialize-steps: @forward -> @decode, @prefill, @score, @decodeN.
 #include "passes/Passes.h"
 
 using namespace mlir;
@@ -61,9 +61,9 @@ struct SpecializeSteps : impl::LmSpecializeStepsBase<SpecializeSteps> {
       return signalPassFailure();
     }
     OpBuilder builder(forward);
-    auto clone = [&](StringRef name, int64_t max_tokens) {
+    auto clone = [&](const Twine &name, int64_t max_tokens) {
       auto step = cast<func::FuncOp>(builder.clone(*forward));
-      step.setSymName(name);
+      step.setSymName(name.str());
       step->setAttr("max_tokens", builder.getI64IntegerAttr(max_tokens));
       return step;
     };
@@ -71,7 +71,12 @@ struct SpecializeSteps : impl::LmSpecializeStepsBase<SpecializeSteps> {
     func::FuncOp score_step = clone("score", score);
     fixTokens(decode, 1);
     keepLastToken(prefill_step);
-    for (func::FuncOp step : {decode, prefill_step, score_step})
+    SmallVector<func::FuncOp> steps{decode, prefill_step, score_step};
+    for (int64_t sequences : batch) {
+      steps.push_back(clone("decode" + std::to_string(sequences), sequences));
+      steps.back()->setAttr("batch", builder.getUnitAttr());
+    }
+    for (func::FuncOp step : steps)
       step.setFunctionType(
           builder.getFunctionType(step.getBody().getArgumentTypes(),
                                   step.getBody().front().getTerminator()->getOperandTypes()));

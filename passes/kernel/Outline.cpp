@@ -46,6 +46,29 @@ std::string kernelName(lm::FusedOp fused, int64_t max_tokens) {
   return name + "_t" + std::to_string(max_tokens);
 }
 
+bool hasLinear(lm::FusedOp fused) {
+  return llvm::any_of(fused.getBody().front(),
+                      [](Operation &op) { return isa<lm::LinearOp, lm::LogitsOp>(op); });
+}
+
+/// A region whose work depends on a sequence's position or cache.
+bool isPerSequence(lm::FusedOp fused) {
+  return llvm::any_of(fused.getInputs().getTypes(),
+                      [](Type type) { return type.isInteger(32) || isa<lm::CacheType>(type); });
+}
+
+/// Makes the region one of a single token.
+void fixOneToken(lm::FusedOp fused) {
+  auto fix = [](Value value) {
+    if (auto type = dyn_cast<RankedTensorType>(value.getType()); type && !type.hasStaticShape())
+      value.setType(lm::oneToken(type));
+  };
+  Block &body = fused.getBody().front();
+  llvm::for_each(body.getArguments(), fix);
+  for (Operation &op : body)
+    llvm::for_each(op.getResults(), fix);
+}
+
 struct Outline : impl::KernelOutlineBase<Outline> {
   void runOnOperation() override {
     ModuleOp module = getOperation();
@@ -55,7 +78,7 @@ struct Outline : impl::KernelOutlineBase<Outline> {
     SymbolTable symbols(module);
     llvm::StringMap<kernel::FuncOp> known;
 
-    // Kernels that take many tokens serve all such steps, so they take the most any step passes.
+    // Most kernels that take many tokens serve all such steps, so they take the most any passes.
     int64_t most = 1;
     for (auto step : module.getOps<func::FuncOp>())
       if (auto tokens = step->getAttrOfType<IntegerAttr>("max_tokens"))
@@ -64,15 +87,24 @@ struct Outline : impl::KernelOutlineBase<Outline> {
     SmallVector<lm::FusedOp> all;
     module.walk([&](lm::FusedOp op) { all.push_back(op); });
     for (lm::FusedOp fused : all) {
-      const bool many = llvm::any_of(fused.getInputs().getTypes(), [](Type type) {
-        auto tensor = dyn_cast<RankedTensorType>(type);
-        return tensor && !tensor.hasStaticShape();
-      });
+      auto step = fused->getParentOfType<func::FuncOp>();
+      const bool batch = step->hasAttr("batch"), per_sequence = batch && isPerSequence(fused);
+      if (per_sequence)
+        fixOneToken(fused);
+      auto arguments = fused.getBody().getArgumentTypes();
+      int64_t tokens = 1;
+      if (llvm::any_of(arguments, [](Type type) {
+            auto tensor = dyn_cast<RankedTensorType>(type);
+            return tensor && !tensor.hasStaticShape();
+          }))
+        tokens = batch && hasLinear(fused) ? step->getAttrOfType<IntegerAttr>("max_tokens").getInt()
+                                           : most;
       std::string key;
       llvm::raw_string_ostream stream(key);
       OpPrintingFlags flags;
       flags.printGenericOpForm().useLocalScope();
-      for (Type type : fused.getInputs().getTypes())
+      stream << tokens << ";";
+      for (Type type : arguments)
         stream << type << ";";
       for (Operation &op : fused.getBody().front()) {
         op.print(stream, flags);
@@ -80,13 +112,14 @@ struct Outline : impl::KernelOutlineBase<Outline> {
       }
       kernel::FuncOp &callee = known[key];
       if (!callee) {
-        callee = makeKernel(fused, many ? most : 1, builder);
+        callee = makeKernel(fused, tokens, builder);
         symbols.insert(callee);
         ++kernels;
       }
       OpBuilder at(fused);
-      auto launch = kernel::LaunchOp::create(at, fused.getLoc(), fused.getResultTypes(),
-                                             callee.getSymName(), fused.getInputs(), nullptr);
+      auto launch =
+          kernel::LaunchOp::create(at, fused.getLoc(), fused.getResultTypes(), callee.getSymName(),
+                                   fused.getInputs(), nullptr, per_sequence);
       fused.replaceAllUsesWith(launch.getResults());
       fused.erase();
       ++launches;
@@ -94,7 +127,9 @@ struct Outline : impl::KernelOutlineBase<Outline> {
   }
 
   kernel::FuncOp makeKernel(lm::FusedOp fused, int64_t max_tokens, OpBuilder &builder) {
-    auto type = builder.getFunctionType(fused.getInputs().getTypes(), fused.getResultTypes());
+    Block &body = fused.getBody().front();
+    auto type =
+        builder.getFunctionType(body.getArgumentTypes(), body.getTerminator()->getOperandTypes());
     auto function =
         kernel::FuncOp::create(builder, builder.getUnknownLoc(), kernelName(fused, max_tokens),
                                type, fused.getAnchor(), max_tokens, nullptr, nullptr, nullptr);

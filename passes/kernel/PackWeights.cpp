@@ -42,7 +42,7 @@ struct PackWeights : impl::KernelPackWeightsBase<PackWeights> {
       for (int32_t part = 0; part < bufferCount(value, spec.kv); ++part)
         end += kernel::alignLine(bufferBytes(spec, 0, part));
     };
-    for (StringRef step : {"decode", "prefill", "score"})
+    for (StringRef step : {"decode", "prefill", "score"}) // batch steps read what decode reads
       if (auto function = getOperation().lookupSymbol<func::FuncOp>(step))
         function.walk([&](kernel::LaunchOp launch) {
           for (Value input : launch.getInputs())

@@ -48,7 +48,7 @@ struct PlanMemory : impl::KernelPlanMemoryBase<PlanMemory> {
     ModuleOp module = getOperation();
     OpBuilder builder(module);
     int64_t caches = 0;
-    // A cache has its place for good; its size is asked of a kernel that uses it.
+    // Caches have memory of their own; the size of one is asked of a kernel that uses it.
     module.walk([&](lm::RefOp ref) {
       auto cache = module.lookupSymbol<lm::KvCacheOp>(ref.getSymbol());
       if (!cache || cache.getOffset())
@@ -57,7 +57,7 @@ struct PlanMemory : impl::KernelPlanMemoryBase<PlanMemory> {
       caches += llvm::alignTo(kernel::partOffsets(ref).back(), 4096);
     });
 
-    int64_t end = caches;
+    int64_t end = 0;
     for (auto step : module.getOps<func::FuncOp>()) {
       SmallVector<kernel::LaunchOp> launches(step.getOps<kernel::LaunchOp>());
       DenseMap<Operation *, int32_t> number;
@@ -83,10 +83,10 @@ struct PlanMemory : impl::KernelPlanMemoryBase<PlanMemory> {
         }
       const int64_t step_end = planBuffers(buffers, 64);
       for (auto [buffer, owner] : llvm::zip(buffers, owners))
-        offsets[owner.first][owner.second] = caches + buffer.offset;
+        offsets[owner.first][owner.second] = buffer.offset;
       for (kernel::LaunchOp launch : launches)
         launch.setOffsets(offsets[launch]);
-      end = std::max(end, caches + step_end);
+      end = std::max(end, step_end);
     }
     module->setAttr("ingot.cache_bytes", builder.getI64IntegerAttr(caches));
     module->setAttr("ingot.arena_bytes", builder.getI64IntegerAttr(llvm::alignTo(end, 4096)));

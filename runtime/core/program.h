@@ -8,19 +8,24 @@
 extern "C" {
 #endif
 
-#define INGOT_PROGRAM_ABI 1
+#define INGOT_PROGRAM_ABI 2
+#define INGOT_MAX_BATCH_STEPS 4
 
 struct ingot_barrier;
 
 /* What every thread of a step gets. Field order is mirrored in codegen/llvm. */
 struct ingot_step_context {
-  uint8_t *arena;         /* planned buffers, KV cache; page aligned, zeroed once */
+  uint8_t *arena;         /* planned buffers; page aligned, zeroed once */
   const uint8_t *weights; /* packed weights, page aligned */
   const int32_t *tokens;  /* [token_count] ids, each < vocab_size */
   float *logits;          /* [1 or token_count][logits_stride] */
   struct ingot_barrier *barrier;
   int32_t token_count; /* 1 .. max_tokens of the step */
-  int32_t position;    /* tokens already in the KV cache */
+  int32_t position;    /* tokens already in the KV cache; batch steps read `positions` */
+  /* A sequence's KV caches, page aligned, zeroed once: of the only sequence, or in a batch step of
+   * the sequence of each token. */
+  uint8_t *const *caches;
+  const int32_t *positions; /* batch steps: [token_count] tokens already in those caches */
 };
 
 /* One step of the model, run by all threads of the pool at once (SPMD): thread in [0, threads).
@@ -41,6 +46,7 @@ struct ingot_program {
   const uint8_t *weights; /* mapped with the program */
   uint64_t weights_bytes;
   uint64_t arena_bytes;
+  uint64_t cache_bytes;  /* of one sequence */
   ingot_step_fn decode;  /* one token; logits of it */
   ingot_step_fn prefill; /* up to prefill_tokens; logits of the last one */
   ingot_step_fn score;   /* up to score_tokens; logits of each */
@@ -48,7 +54,10 @@ struct ingot_program {
   int32_t vocab_size;
   int32_t logits_stride; /* floats between rows of logits, >= vocab_size */
   int32_t context_length;
-  int32_t reserved2;
+  int32_t batch_steps; /* 0 .. INGOT_MAX_BATCH_STEPS */
+  /* One token for each of up to batch_tokens[i] sequences, ascending; logits of each. */
+  ingot_step_fn batch[INGOT_MAX_BATCH_STEPS];
+  int32_t batch_tokens[INGOT_MAX_BATCH_STEPS];
 };
 
 /* The program this runtime is linked with. */

@@ -14,9 +14,11 @@ constexpr uint64_t page = 4096;
 constexpr uint64_t prefault_piece = 2u << 20;
 // Kernels may read tokens and write logits up to the end of their register tile.
 constexpr int32_t tile_padding = 64;
+constexpr int32_t max_batch_tokens = tile_padding; // of one step
 
 struct Layout {
-  uint64_t session, arena, logits, step_tokens, history, sampler, text, end;
+  uint64_t session, sequences, arena, caches, last_logits, rows, step_tokens, history, sampler,
+      text, end;
 };
 
 uint64_t rounded(uint64_t bytes, uint64_t unit) { return (bytes + unit - 1) / unit * unit; }
@@ -26,7 +28,14 @@ int32_t longest_step(const ingot_program &program) {
                                                        : program.score_tokens;
 }
 
-Layout layout_of(const ingot_program &program, uint64_t text_bytes) {
+int32_t logits_rows(const ingot_program &program, int32_t sequences) {
+  return program.score_tokens > sequences ? program.score_tokens : sequences;
+}
+
+/// Bytes of the caches of a sequence, page by page.
+uint64_t sequence_bytes(const ingot_program &program) { return rounded(program.cache_bytes, page); }
+
+Layout layout_of(const ingot_program &program, int32_t sequences, uint64_t text_bytes) {
   Layout layout{};
   uint64_t at = 0;
   auto take = [&](uint64_t bytes, uint64_t unit) {
@@ -34,13 +43,19 @@ Layout layout_of(const ingot_program &program, uint64_t text_bytes) {
     at = begin + bytes;
     return begin;
   };
-  const auto rows = static_cast<uint64_t>(program.score_tokens) + tile_padding;
+  const auto count = static_cast<uint64_t>(sequences);
+  const auto row_bytes = static_cast<uint64_t>(program.logits_stride) * sizeof(float);
   layout.session = take(sizeof(ingot_session), 64);
+  layout.sequences = take(count * sizeof(Sequence), 64);
   layout.arena = take(program.arena_bytes, page);
-  layout.logits = take(rows * static_cast<uint64_t>(program.logits_stride) * sizeof(float), page);
+  layout.caches = take(count * sequence_bytes(program), page);
+  layout.last_logits = take(count * row_bytes, page);
+  layout.rows =
+      take(static_cast<uint64_t>(logits_rows(program, sequences) + tile_padding) * row_bytes, page);
   layout.step_tokens =
       take(static_cast<uint64_t>(longest_step(program) + tile_padding) * sizeof(int32_t), page);
-  layout.history = take(static_cast<uint64_t>(program.context_length) * sizeof(int32_t), page);
+  layout.history =
+      take(count * static_cast<uint64_t>(program.context_length) * sizeof(int32_t), page);
   layout.sampler = take(Sampler::scratch_bytes(program.vocab_size), page);
   layout.text = take(text_bytes, page);
   layout.end = rounded(at, page);
@@ -49,28 +64,71 @@ Layout layout_of(const ingot_program &program, uint64_t text_bytes) {
 
 void prefault_work(void *argument) { static_cast<Prefault *>(argument)->work(); }
 
-ingot_status run_step(ingot_session *session, ingot_step_fn step, const int32_t *tokens,
-                      int32_t count) {
+void set_step_tokens(ingot_session *session, const int32_t *tokens, int32_t count) {
   memcpy(session->step_tokens, tokens, static_cast<size_t>(count) * sizeof(int32_t));
   memset(session->step_tokens + count, 0,
          static_cast<size_t>(session->step_capacity - count) * sizeof(int32_t));
+}
+
+/// Tokens of the selected sequence.
+void run_step(ingot_session *session, ingot_step_fn step, const int32_t *tokens, int32_t count,
+              float *logits) {
+  Sequence &sequence = *session->selected;
+  set_step_tokens(session, tokens, count);
   const ingot_step_context context{session->arena,         session->program->weights,
-                                   session->step_tokens,   session->logits,
+                                   session->step_tokens,   logits,
                                    &session->pool.barrier, count,
-                                   session->position};
-  session->current = nullptr;
+                                   sequence.position,      &sequence.caches,
+                                   &sequence.position};
+  sequence.current = nullptr;
   session->pool.run(step, &context);
-  memcpy(session->history + session->position, tokens,
+  memcpy(sequence.history + sequence.position, tokens,
          static_cast<size_t>(count) * sizeof(int32_t));
-  session->position += count;
-  return INGOT_OK;
+  sequence.position += count;
+}
+
+/// The rows are about to be overwritten: no sequence has its logits there any more.
+void release_rows(ingot_session *session) {
+  session->batch_rows = 0;
+  for (int32_t i = 0; i < session->sequence_count; ++i)
+    if (session->sequences[i].current != session->sequences[i].last_logits)
+      session->sequences[i].current = nullptr;
+}
+
+/// The smallest batch step that takes `count` tokens, or else the widest; null when a decode step
+/// for each is all there is. Takes *tokens of them.
+ingot_step_fn batch_step(const ingot_program &program, int32_t count, int32_t *tokens) {
+  if (count == 1 || !program.batch_steps)
+    return nullptr;
+  int32_t index = 0;
+  while (index + 1 < program.batch_steps && program.batch_tokens[index] < count)
+    ++index;
+  *tokens = count < program.batch_tokens[index] ? count : program.batch_tokens[index];
+  return program.batch[index];
+}
+
+/// Copies the filled part of the caches. A head's positions lie one behind the other in whole
+/// blocks, so what is filled is the beginning of each head.
+void copy_caches(const manifest::Manifest &manifest, const Sequence &from, Sequence &to) {
+  if (!manifest.caches())
+    return;
+  for (const manifest::Cache *cache : *manifest.caches())
+    for (const manifest::CachePart *part : *cache->parts()) {
+      const uint64_t filled =
+          rounded(static_cast<uint64_t>(from.position), part->block_positions()) *
+          part->position_bytes();
+      for (uint32_t head = 0; head < part->heads(); ++head) {
+        const uint64_t begin = cache->offset() + part->offset() + head * part->head_bytes();
+        memcpy(to.caches + begin, from.caches + begin, filled);
+      }
+    }
 }
 
 /// What can be known before the first step.
 ingot_status check_tokens(const ingot_session *session, const int32_t *tokens, int32_t count) {
   if (count < 0 || (count && !tokens))
     return INGOT_BAD_ARGUMENT;
-  if (count > session->program->context_length - session->position)
+  if (count > session->program->context_length - session->selected->position)
     return INGOT_CONTEXT_FULL;
   for (int32_t i = 0; i < count; ++i)
     if (tokens[i] < 0 || tokens[i] >= session->program->vocab_size)
@@ -88,8 +146,13 @@ const manifest::Manifest *program_manifest(const ingot_program *program) {
       program->logits_stride < program->vocab_size || program->context_length < 1 ||
       program->prefill_tokens > limit || program->score_tokens > (1 << 20) ||
       program->logits_stride > limit || program->context_length > limit ||
-      program->arena_bytes > uint64_t{1} << 46)
+      program->arena_bytes > uint64_t{1} << 46 || program->cache_bytes > uint64_t{1} << 46 ||
+      program->batch_steps < 0 || program->batch_steps > INGOT_MAX_BATCH_STEPS)
     return nullptr;
+  for (int32_t i = 0; i < program->batch_steps; ++i)
+    if (!program->batch[i] || program->batch_tokens[i] > max_batch_tokens ||
+        program->batch_tokens[i] <= (i ? program->batch_tokens[i - 1] : 1))
+      return nullptr;
   if (memcmp(program->manifest + 4, manifest::ManifestIdentifier(), 4) != 0)
     return nullptr;
   const manifest::Manifest *root = manifest::GetManifest(program->manifest);
@@ -152,7 +215,7 @@ const char *ingot_status_string(ingot_status status) {
   return "unknown status";
 }
 
-ingot_session_options ingot_default_session_options(void) { return {0, 1, 1u << 20}; }
+ingot_session_options ingot_default_session_options(void) { return {0, 1, 1u << 20, 1}; }
 
 const char *ingot_missing_feature(const ingot_program *program) {
   const ingot::manifest::Manifest *manifest = program_manifest(program);
@@ -173,7 +236,8 @@ ingot_status ingot_session_create(const ingot_program *program,
     return INGOT_BAD_ARGUMENT;
   *result = nullptr;
   if (!options || options->threads < 0 || options->threads > INGOT_MAX_THREADS ||
-      options->max_text_bytes > INT32_MAX)
+      options->max_text_bytes > INT32_MAX || options->sequences < 1 ||
+      options->sequences > INGOT_MAX_SEQUENCES)
     return INGOT_BAD_ARGUMENT;
   const ingot::manifest::Manifest *manifest = program_manifest(program);
   if (!manifest)
@@ -182,7 +246,7 @@ ingot_status ingot_session_create(const ingot_program *program,
     return INGOT_UNSUPPORTED_CPU;
 
   const uint64_t text_bytes = ingot_tokenizer_scratch_bytes(options->max_text_bytes);
-  const Layout layout = layout_of(*program, text_bytes);
+  const Layout layout = layout_of(*program, options->sequences, text_bytes);
   auto *memory = static_cast<uint8_t *>(platform::map_memory(layout.end));
   if (!memory)
     return INGOT_NO_MEMORY;
@@ -192,16 +256,26 @@ ingot_status ingot_session_create(const ingot_program *program,
   session->tokenizer.tables = manifest->tokenizer();
   session->mapped_bytes = layout.end;
   session->arena = memory + layout.arena;
-  session->logits = reinterpret_cast<float *>(memory + layout.logits);
+  session->rows = reinterpret_cast<float *>(memory + layout.rows);
   session->step_tokens = reinterpret_cast<int32_t *>(memory + layout.step_tokens);
   session->step_capacity = longest_step(*program) + tile_padding;
-  session->history = reinterpret_cast<int32_t *>(memory + layout.history);
+  session->sequences = reinterpret_cast<Sequence *>(memory + layout.sequences);
+  session->sequence_count = options->sequences;
+  session->selected = session->sequences;
+  for (int32_t i = 0; i < options->sequences; ++i) {
+    auto *sequence = new (session->sequences + i) Sequence{};
+    sequence->caches = memory + layout.caches + static_cast<uint64_t>(i) * sequence_bytes(*program);
+    sequence->history = reinterpret_cast<int32_t *>(memory + layout.history) +
+                        static_cast<int64_t>(i) * program->context_length;
+    sequence->last_logits = reinterpret_cast<float *>(memory + layout.last_logits) +
+                            static_cast<int64_t>(i) * program->logits_stride;
+  }
   session->text_scratch = memory + layout.text;
   session->text_scratch_bytes = text_bytes;
   session->max_text_bytes = options->max_text_bytes;
   session->sampler.attach(memory + layout.sampler, program->vocab_size);
   const ingot_sampling sampling = ingot_default_sampling();
-  session->sampler.set(sampling);
+  ingot_set_sampling(session, &sampling);
   if (options->prefault && program->weights) {
     session->prefault.weights = program->weights;
     session->prefault.bytes = program->weights_bytes;
@@ -288,8 +362,10 @@ ingot_status ingot_eval(ingot_session *session, const int32_t *tokens, int32_t c
     if (ingot_interrupted(session))
       return INGOT_INTERRUPTED;
     const int32_t step = count < program.prefill_tokens ? count : program.prefill_tokens;
-    run_step(session, step == 1 ? program.decode : program.prefill, tokens, step);
-    session->current = session->logits;
+    Sequence &sequence = *session->selected;
+    run_step(session, step == 1 ? program.decode : program.prefill, tokens, step,
+             sequence.last_logits);
+    sequence.current = sequence.last_logits;
     tokens += step;
     count -= step;
   }
@@ -303,24 +379,121 @@ ingot_status ingot_eval_all(ingot_session *session, const int32_t *tokens, int32
   if (ingot_status status = check_tokens(session, tokens, count))
     return status;
   session->prefault.work();
+  release_rows(session);
   const ingot_program &program = *session->program;
   for (int32_t first = 0; first < count;) {
     if (ingot_interrupted(session))
       return INGOT_INTERRUPTED;
     const int32_t left = count - first;
     const int32_t step = left < program.score_tokens ? left : program.score_tokens;
-    run_step(session, program.score, tokens + first, step);
-    session->current = session->logits + static_cast<int64_t>(step - 1) * program.logits_stride;
-    if (callback(user, first, step, session->logits, program.logits_stride))
+    run_step(session, program.score, tokens + first, step, session->rows);
+    session->selected->current =
+        session->rows + static_cast<int64_t>(step - 1) * program.logits_stride;
+    if (callback(user, first, step, session->rows, program.logits_stride))
       return INGOT_INTERRUPTED;
     first += step;
   }
   return INGOT_OK;
 }
 
-const float *ingot_logits(const ingot_session *session) { return session->current; }
-int32_t ingot_position(const ingot_session *session) { return session->position; }
-const int32_t *ingot_history(const ingot_session *session) { return session->history; }
+ingot_status ingot_eval_batch(ingot_session *session, const int32_t *sequences,
+                              const int32_t *tokens, int32_t count) {
+  if (!session || count < 0 || count > session->sequence_count ||
+      (count && (!sequences || !tokens)))
+    return INGOT_BAD_ARGUMENT;
+  const ingot_program &program = *session->program;
+  uint64_t taken[INGOT_MAX_SEQUENCES / 64] = {};
+  for (int32_t i = 0; i < count; ++i) {
+    if (sequences[i] < 0 || sequences[i] >= session->sequence_count)
+      return INGOT_BAD_ARGUMENT;
+    uint64_t &word = taken[sequences[i] / 64], bit = uint64_t{1} << sequences[i] % 64;
+    if (word & bit)
+      return INGOT_BAD_ARGUMENT;
+    word |= bit;
+    if (tokens[i] < 0 || tokens[i] >= program.vocab_size)
+      return INGOT_BAD_TOKEN;
+    if (session->sequences[sequences[i]].position >= program.context_length)
+      return INGOT_CONTEXT_FULL;
+  }
+  session->prefault.work();
+  release_rows(session);
+  for (int32_t first = 0; first < count;) {
+    if (ingot_interrupted(session))
+      return INGOT_INTERRUPTED;
+    int32_t step_count = 1;
+    const ingot_step_fn batch = batch_step(program, count - first, &step_count);
+    uint8_t *caches[max_batch_tokens];
+    int32_t positions[max_batch_tokens];
+    for (int32_t i = 0; i < step_count; ++i) {
+      Sequence &sequence = session->sequences[sequences[first + i]];
+      caches[i] = sequence.caches;
+      positions[i] = sequence.position;
+      sequence.current = nullptr;
+    }
+    set_step_tokens(session, tokens + first, step_count);
+    float *rows = session->rows + static_cast<int64_t>(first) * program.logits_stride;
+    const ingot_step_context context{session->arena,
+                                     program.weights,
+                                     session->step_tokens,
+                                     rows,
+                                     &session->pool.barrier,
+                                     step_count,
+                                     positions[0],
+                                     caches,
+                                     positions};
+    session->pool.run(batch ? batch : program.decode, &context);
+    for (int32_t i = 0; i < step_count; ++i) {
+      Sequence &sequence = session->sequences[sequences[first + i]];
+      sequence.history[sequence.position++] = tokens[first + i];
+      sequence.current = rows + static_cast<int64_t>(i) * program.logits_stride;
+    }
+    first += step_count;
+    session->batch_rows = first;
+  }
+  return INGOT_OK;
+}
+
+const float *ingot_batch_logits(const ingot_session *session, int32_t index) {
+  if (!session || index < 0 || index >= session->batch_rows)
+    return nullptr;
+  return session->rows + static_cast<int64_t>(index) * session->program->logits_stride;
+}
+
+ingot_status ingot_select(ingot_session *session, int32_t sequence) {
+  if (!session || sequence < 0 || sequence >= session->sequence_count)
+    return INGOT_BAD_ARGUMENT;
+  session->selected = session->sequences + sequence;
+  return INGOT_OK;
+}
+
+ingot_status ingot_fork(ingot_session *session, int32_t from, int32_t to) {
+  if (!session || from < 0 || from >= session->sequence_count || to < 0 ||
+      to >= session->sequence_count)
+    return INGOT_BAD_ARGUMENT;
+  if (from == to)
+    return INGOT_OK;
+  const Sequence &source = session->sequences[from];
+  Sequence &target = session->sequences[to];
+  copy_caches(*session->manifest, source, target);
+  memcpy(target.history, source.history, static_cast<size_t>(source.position) * sizeof(int32_t));
+  target.position = source.position;
+  target.current = nullptr;
+  if (source.current) {
+    memcpy(target.last_logits, source.current,
+           static_cast<size_t>(session->program->vocab_size) * sizeof(float));
+    target.current = target.last_logits;
+  }
+  return INGOT_OK;
+}
+
+int32_t ingot_sequences(const ingot_session *session) { return session->sequence_count; }
+int32_t ingot_selected(const ingot_session *session) {
+  return static_cast<int32_t>(session->selected - session->sequences);
+}
+
+const float *ingot_logits(const ingot_session *session) { return session->selected->current; }
+int32_t ingot_position(const ingot_session *session) { return session->selected->position; }
+const int32_t *ingot_history(const ingot_session *session) { return session->selected->history; }
 int32_t ingot_context_length(const ingot_session *session) {
   return session->program->context_length;
 }
@@ -328,10 +501,10 @@ int32_t ingot_vocab_size(const ingot_session *session) { return session->program
 int32_t ingot_threads(const ingot_session *session) { return session->pool.threads; }
 
 ingot_status ingot_truncate(ingot_session *session, int32_t position) {
-  if (!session || position < 0 || position > session->position)
+  if (!session || position < 0 || position > session->selected->position)
     return INGOT_BAD_ARGUMENT;
-  session->position = position;
-  session->current = nullptr;
+  session->selected->position = position;
+  session->selected->current = nullptr;
   return INGOT_OK;
 }
 
@@ -350,16 +523,28 @@ int32_t ingot_interrupted(const ingot_session *session) {
 ingot_sampling ingot_default_sampling(void) { return {0.8f, 40, 0.95f, 0.0f, 1.0f, 64, 0}; }
 
 ingot_status ingot_set_sampling(ingot_session *session, const ingot_sampling *sampling) {
-  return session && sampling ? session->sampler.set(*sampling) : INGOT_BAD_ARGUMENT;
+  if (!session || !sampling)
+    return INGOT_BAD_ARGUMENT;
+  if (ingot_status status = session->sampler.set(*sampling))
+    return status;
+  // Numbers of its own for each sequence: what it samples does not depend on the others.
+  for (int32_t i = 0; i < session->sequence_count; ++i)
+    session->sequences[i].random.seed(
+        sampling->seed + static_cast<uint64_t>(i) * 0x9e3779b97f4a7c15u, sampler_stream);
+  return INGOT_OK;
 }
 
 ingot_status ingot_sample(ingot_session *session, int32_t *token) {
   if (!session || !token)
     return INGOT_BAD_ARGUMENT;
-  if (!session->current)
+  Sequence &sequence = *session->selected;
+  if (!sequence.current)
     return INGOT_NO_LOGITS;
-  return session->sampler.sample(session->current, session->program->vocab_size, session->history,
-                                 session->position, token);
+  session->sampler.random = sequence.random;
+  const ingot_status status = session->sampler.sample(
+      sequence.current, session->program->vocab_size, sequence.history, sequence.position, token);
+  sequence.random = session->sampler.random;
+  return status;
 }
 
 } // extern "C"

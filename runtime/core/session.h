@@ -1,12 +1,14 @@
-// A session: one model's state (KV cache, history, logits), its threads and its sampler, all in one
-// mapping. runtime/include/ingot.h is the public face.
+// A session: the state of its sequences (KV caches, history, logits), its threads and its sampler,
+// all in one mapping. runtime/include/ingot.h is the public face.
 //
 // The mapping, in order, each part on its own page or cache line:
-//   ingot_session
-//   arena         [arena_bytes]                       the program's planned buffers, KV cache
-//   logits        [score_tokens + padding][logits_stride]  of the last step; decode uses row 0
+//   ingot_session, Sequence [sequences]
+//   arena         [arena_bytes]                       the program's planned buffers
+//   caches        [sequences][cache_bytes]            KV caches
+//   last_logits   [sequences][logits_stride]          of each sequence's last token
+//   rows          [score_tokens or sequences, + padding][logits_stride]  of every token of a call
 //   step_tokens   [longest step + padding]            ids of one step, then zeros
-//   history       [context_length]                    ids of everything evaluated
+//   history       [sequences][context_length]         ids of everything evaluated
 //   sampler's scratch, tokenizer's scratch
 #pragma once
 
@@ -28,6 +30,16 @@ struct Prefault {
   void work();
 };
 
+/// What has been evaluated of one text.
+struct Sequence {
+  uint8_t *caches;
+  int32_t *history;     ///< [position]
+  float *last_logits;   ///< where decode and prefill steps leave them
+  const float *current; ///< logits of the last token, null when there are none
+  int32_t position;
+  Random random;
+};
+
 /// The manifest in place; null when the program was made for another runtime or is damaged.
 const manifest::Manifest *program_manifest(const ingot_program *program);
 
@@ -39,14 +51,15 @@ struct ingot_session {
   ingot_tokenizer tokenizer;
   uint64_t mapped_bytes;
   uint8_t *arena;
-  float *logits;
+  float *rows;        ///< logits of every token of ingot_eval_all and ingot_eval_batch
+  int32_t batch_rows; ///< how many of them are of the last ingot_eval_batch
   int32_t *step_tokens;
-  int32_t step_capacity; ///< ints in step_tokens
-  int32_t *history;
+  int32_t step_capacity;               ///< ints in step_tokens
+  ingot::runtime::Sequence *sequences; ///< [sequence_count]
+  ingot::runtime::Sequence *selected;
+  int32_t sequence_count;
   void *text_scratch;
   uint64_t text_scratch_bytes, max_text_bytes;
-  const float *current; ///< logits of the last token, null when there are none
-  int32_t position;
   std::atomic<uint32_t> interrupt;
   ingot::runtime::Prefault prefault;
   ingot::runtime::Sampler sampler;

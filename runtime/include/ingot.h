@@ -21,7 +21,12 @@
  * and from a signal handler. Steps run on the session's threads and on a stack of its own, so the
  * caller's stack may be small.
  *
- * Results do not depend on the number of threads. */
+ * Sequences: a session evaluates `sequences` texts side by side, each with a KV cache, a history and
+ * logits of its own. Functions that speak of "the" position, history or logits mean those of the
+ * selected sequence, which is sequence 0 until ingot_select. A step for several sequences reads the
+ * weights once for all of them, so ingot_eval_batch is much faster than ingot_eval for each.
+ *
+ * Results depend neither on the number of threads nor on what is evaluated beside a sequence. */
 #pragma once
 
 #include "../core/program.h"
@@ -58,11 +63,13 @@ typedef struct ingot_program ingot_program;
 typedef struct ingot_session ingot_session;
 
 #define INGOT_MAX_THREADS 256
+#define INGOT_MAX_SEQUENCES 256
 
 typedef struct ingot_session_options {
   int32_t threads;         /* 1 .. INGOT_MAX_THREADS; 0: the physical cores this process may use */
   int32_t prefault;        /* not 0: threads map the weights ahead of the first step (default 1) */
   uint64_t max_text_bytes; /* longest text for ingot_tokenize; default 1 MiB */
+  int32_t sequences;       /* texts evaluated side by side, 1 .. INGOT_MAX_SEQUENCES; default 1 */
 } ingot_session_options;
 
 ingot_session_options ingot_default_session_options(void);
@@ -115,8 +122,9 @@ typedef int32_t (*ingot_logits_callback)(void *user, int32_t first, int32_t rows
 ingot_status ingot_eval_all(ingot_session *session, const int32_t *tokens, int32_t count,
                             ingot_logits_callback callback, void *user);
 
-/* Logits of the last evaluated token, [vocab_size], valid until the next evaluation; null when
- * there are none (INGOT_NO_LOGITS). */
+/* Logits of the last evaluated token, [vocab_size]; null when there are none (INGOT_NO_LOGITS).
+ * Valid until the sequence is evaluated again; those left by ingot_eval_batch and ingot_eval_all
+ * until the next call of either for any sequence. */
 const float *ingot_logits(const ingot_session *session);
 
 /* Tokens evaluated so far, 0 .. context_length; and the tokens themselves, [position]. */
@@ -138,6 +146,32 @@ void ingot_interrupt(ingot_session *session);
 void ingot_clear_interrupt(ingot_session *session);
 int32_t ingot_interrupted(const ingot_session *session);
 
+/* --- Several sequences ----------------------------------------------------------------------- */
+
+/* Makes `sequence` (0 .. sequences - 1) the one that ingot_eval, ingot_eval_all, ingot_logits,
+ * ingot_position, ingot_history, ingot_truncate, ingot_reset and ingot_sample work on. */
+ingot_status ingot_select(ingot_session *session, int32_t sequence);
+int32_t ingot_selected(const ingot_session *session);
+/* How many there are. */
+int32_t ingot_sequences(const ingot_session *session);
+
+/* Evaluates tokens[i] after what sequence sequences[i] has evaluated, for i in [0, count): one token
+ * for each of `count` different sequences, at any positions. Takes the fewest of the batch steps
+ * that the program was compiled with (`ingot compile --batch`), a decode step each without any.
+ * Each sequence gets its logits, as after ingot_eval. Does not change the selected sequence.
+ * INGOT_BAD_ARGUMENT (an unknown sequence, or one named twice), INGOT_BAD_TOKEN and
+ * INGOT_CONTEXT_FULL are found before anything is evaluated. */
+ingot_status ingot_eval_batch(ingot_session *session, const int32_t *sequences,
+                              const int32_t *tokens, int32_t count);
+
+/* Logits of the i-th token of the last ingot_eval_batch, [vocab_size], valid until the next one or
+ * ingot_eval_all; null when there are none. */
+const float *ingot_batch_logits(const ingot_session *session, int32_t i);
+
+/* Makes sequence `to` a copy of `from`, which it replaces: KV cache, history, logits. Texts with a
+ * common beginning evaluate it once. Sampling in `to` goes on with its own random sequence. */
+ingot_status ingot_fork(ingot_session *session, int32_t from, int32_t to);
+
 /* --- Sampling -------------------------------------------------------------------------------- */
 
 /* How ingot_sample picks a token. In this order: the repetition penalty (Keskar et al. 2019,
@@ -158,8 +192,9 @@ typedef struct ingot_sampling {
 
 ingot_sampling ingot_default_sampling(void);
 
-/* INGOT_BAD_ARGUMENT when a value is out of the range above or not finite. Restarts the random
- * sequence from the seed. */
+/* For all sequences. Each draws random numbers of its own, so what it samples does not depend on the
+ * others; they start anew from the seed. INGOT_BAD_ARGUMENT when a value is out of the range above
+ * or not finite. */
 ingot_status ingot_set_sampling(ingot_session *session, const ingot_sampling *sampling);
 
 /* Samples from ingot_logits; does not evaluate the token. */

@@ -89,7 +89,7 @@ void Prompt::finish_text() {
 ingot_status Conversation::ask(Prompt *prompt, const char *user, size_t bytes) {
   const manifest::Chat &chat = *session->manifest->chat();
   const manifest::Tokenizer &tables = *session->manifest->tokenizer();
-  const int32_t before = session->position;
+  const int32_t before = ingot_position(session);
   int32_t base = before;
   auto text_of = [](const flatbuffers::String *text) { return text ? text->c_str() : ""; };
   const bool same_opening =
@@ -108,7 +108,7 @@ ingot_status Conversation::ask(Prompt *prompt, const char *user, size_t bytes) {
     base = generation_begin;
     prompt->add_template(chat.begin_assistant());
     for (int32_t i = answer_begin; i < before; ++i)
-      prompt->add_token(session->history[i]);
+      prompt->add_token(ingot_history(session)[i]);
     prompt->add_template(chat.end_assistant());
   }
   prompt->add_template(chat.begin_user());
@@ -145,7 +145,7 @@ ingot_status Conversation::ask(Prompt *prompt, const char *user, size_t bytes) {
   }
   started = true;
   generation_begin = base + (bos >= 0) + opening;
-  answer_begin = session->position;
+  answer_begin = ingot_position(session);
   return INGOT_OK;
 }
 

@@ -133,6 +133,17 @@ void lists_json(Object &object, const manifest::Manifest &manifest) {
     row.end();
   }
   out.text("]");
+  object.key("caches").text("[");
+  for (uint32_t i = 0; manifest.caches() && i < manifest.caches()->size(); ++i) {
+    const manifest::Cache &cache = *manifest.caches()->Get(i);
+    out.text(i ? ", " : "");
+    Object row(out);
+    row.string("name", cache.name());
+    row.number("offset", static_cast<int64_t>(cache.offset()));
+    row.number("bytes", static_cast<int64_t>(cache.bytes()));
+    row.end();
+  }
+  out.text("]");
   json_strings(object.key("kernels"), manifest.kernels());
 }
 
@@ -185,11 +196,15 @@ void print_text(Writer &out, const ingot_program &program, const manifest::Manif
       .text(" key/value cache\nsteps      prefill ")
       .number(program.prefill_tokens)
       .text(" tokens, score ")
-      .number(program.score_tokens)
-      .text("\nmemory     weights ");
+      .number(program.score_tokens);
+  for (int32_t i = 0; i < program.batch_steps; ++i)
+    out.text(i ? ", " : ", batch ").number(program.batch_tokens[i]);
+  out.text("\nmemory     weights ");
   mebibytes(out, program.weights_bytes);
   out.text(", arena ");
   mebibytes(out, program.arena_bytes);
+  out.text(", caches of a sequence ");
+  mebibytes(out, program.cache_bytes);
   out.text("\nchat       ")
       .text(manifest.chat() ? "yes" : "no: ")
       .text(manifest.chat() ? "" : text_of(manifest.chat_note()))
@@ -227,8 +242,13 @@ int run_info(Command &command) {
   tokenizer_json(object.key("tokenizer"), *manifest->tokenizer());
   object.number("prefill_tokens", program.prefill_tokens);
   object.number("score_tokens", program.score_tokens);
+  object.key("batch_tokens").text("[");
+  for (int32_t i = 0; i < program.batch_steps; ++i)
+    out.text(i ? ", " : "").number(program.batch_tokens[i]);
+  out.text("]");
   object.number("weights_bytes", static_cast<int64_t>(program.weights_bytes));
   object.number("arena_bytes", static_cast<int64_t>(program.arena_bytes));
+  object.number("cache_bytes", static_cast<int64_t>(program.cache_bytes));
   lists_json(object, *manifest);
   object.end();
   out.text("\n");

@@ -117,7 +117,7 @@ ingot_status Sampler::set(const ingot_sampling &sampling) {
   if (!valid)
     return INGOT_BAD_ARGUMENT;
   parameters = sampling;
-  random.seed(sampling.seed, 54);
+  random.seed(sampling.seed, sampler_stream);
   return INGOT_OK;
 }
 

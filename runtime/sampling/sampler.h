@@ -51,6 +51,9 @@ struct Candidate {
   int32_t token;
 };
 
+/// The random sequence that Random::seed gives samplers.
+constexpr uint64_t sampler_stream = 54;
+
 struct Sampler {
   ingot_sampling parameters;
   Random random;

@@ -20,7 +20,7 @@ alignas(8) const uint8_t manifest[] = {
 constexpr int32_t context_length = 50;
 
 struct Call {
-  char step; // 'd'ecode, 'p'refill, 's'core
+  char step; // 'd'ecode, 'p'refill, 's'core, 'b'atch
   int32_t position, count;
   bool operator==(const Call &) const = default;
 };
@@ -36,13 +36,22 @@ void recorded(const ingot_step_context *context, int32_t thread, int32_t threads
     ingot_interrupt(interrupt_after_step);
 }
 
+void recorded_batch(const ingot_step_context *context, int32_t thread, int32_t threads) {
+  if (thread == 0)
+    calls.push_back({'b', context->positions[0], context->token_count});
+  fake::batch_step(context, thread, threads);
+  if (thread == 0 && interrupt_after_step)
+    ingot_interrupt(interrupt_after_step);
+}
+
 const ingot_program program = {INGOT_PROGRAM_ABI,
                                0,
                                manifest,
                                sizeof manifest,
                                nullptr,
                                0,
-                               (context_length + 1) * 8,
+                               fake::arena_bytes,
+                               fake::cache_bytes(context_length),
                                recorded<'d', false>,
                                recorded<'p', false>,
                                recorded<'s', true>,
@@ -51,7 +60,9 @@ const ingot_program program = {INGOT_PROGRAM_ABI,
                                fake::vocab_size,
                                fake::logits_stride,
                                context_length,
-                               0};
+                               2,
+                               {recorded_batch, recorded_batch},
+                               {fake::batch_tokens[0], fake::batch_tokens[1]}};
 
 class Session : public testing::TestWithParam<int32_t> {
 protected:
@@ -232,6 +243,229 @@ TEST_P(Session, TextAndBack) {
   EXPECT_FALSE(ingot_is_stop_token(session, 'a'));
 }
 
+// --- Several sequences -----------------------------------------------------------------------
+
+class Sequences : public testing::TestWithParam<int32_t> {
+protected:
+  static constexpr int32_t count = 7;
+  void SetUp() override {
+    ingot_session_options options = ingot_default_session_options();
+    options.threads = GetParam();
+    options.sequences = count;
+    ASSERT_EQ(ingot_session_create(&program, &options, &session), INGOT_OK);
+    calls.clear();
+    interrupt_after_step = nullptr;
+  }
+  void TearDown() override {
+    interrupt_after_step = nullptr;
+    ingot_session_destroy(session);
+  }
+  /// One token each, remembered in `texts`.
+  ingot_status batch(const std::vector<int32_t> &sequences, const std::vector<int32_t> &tokens) {
+    const ingot_status status = ingot_eval_batch(session, sequences.data(), tokens.data(),
+                                                 static_cast<int32_t>(sequences.size()));
+    for (size_t i = 0; i < sequences.size() && !status; ++i)
+      texts[sequences[i]].push_back(tokens[i]);
+    return status;
+  }
+  ingot_status eval(int32_t sequence, const std::vector<int32_t> &tokens) {
+    EXPECT_EQ(ingot_select(session, sequence), INGOT_OK);
+    const ingot_status status =
+        ingot_eval(session, tokens.data(), static_cast<int32_t>(tokens.size()));
+    if (!status)
+      texts[sequence].insert(texts[sequence].end(), tokens.begin(), tokens.end());
+    return status;
+  }
+  void expect_row(const float *row, const std::vector<int32_t> &text) {
+    ASSERT_NE(row, nullptr);
+    const uint64_t chain = fake::chain_of(text.data(), static_cast<int32_t>(text.size()));
+    for (int32_t j = 0; j < fake::vocab_size; ++j)
+      ASSERT_EQ(row[j], fake::logit(chain, text.back(), j)) << j;
+  }
+  /// Position, history and logits of a sequence are those of its text.
+  void expect_sequence(int32_t sequence) {
+    ASSERT_EQ(ingot_select(session, sequence), INGOT_OK);
+    EXPECT_EQ(history(session), texts[sequence]);
+    expect_row(ingot_logits(session), texts[sequence]);
+  }
+  static std::vector<int32_t> history(const ingot_session *session) {
+    return {ingot_history(session), ingot_history(session) + ingot_position(session)};
+  }
+  ingot_session *session = nullptr;
+  std::vector<int32_t> texts[count];
+};
+
+TEST_P(Sequences, EachHasItsOwnText) {
+  EXPECT_EQ(ingot_sequences(session), count);
+  EXPECT_EQ(ingot_selected(session), 0);
+  ASSERT_EQ(eval(2, {1, 2, 3}), INGOT_OK);
+  ASSERT_EQ(eval(5, {4}), INGOT_OK);
+  // Prompts one after another, then all of their logits.
+  expect_sequence(2);
+  expect_sequence(5);
+  ASSERT_EQ(ingot_select(session, 0), INGOT_OK);
+  EXPECT_EQ(ingot_logits(session), nullptr);
+  EXPECT_EQ(ingot_position(session), 0);
+  ASSERT_EQ(batch({5, 0, 2}, {7, 8, 9}), INGOT_OK);
+  EXPECT_EQ(ingot_selected(session), 0);
+  for (int32_t sequence : {5, 0, 2})
+    expect_sequence(sequence);
+  expect_row(ingot_batch_logits(session, 0), texts[5]);
+  expect_row(ingot_batch_logits(session, 2), texts[2]);
+  EXPECT_EQ(ingot_batch_logits(session, 3), nullptr);
+  EXPECT_EQ(ingot_batch_logits(session, -1), nullptr);
+}
+
+TEST_P(Sequences, TheFewestStepsThatTakeAll) {
+  const std::vector<int32_t> all{6, 1, 4, 0, 3, 2, 5}, tokens{9, 8, 7, 6, 5, 4, 3};
+  const std::vector<std::vector<int32_t>> expected = {{},  {1},    {2},    {3},
+                                                      {4}, {4, 1}, {4, 2}, {4, 3}};
+  for (size_t n = 0; n <= all.size(); ++n) {
+    calls.clear();
+    ASSERT_EQ(batch({all.begin(), all.begin() + static_cast<int64_t>(n)},
+                    {tokens.begin(), tokens.begin() + static_cast<int64_t>(n)}),
+              INGOT_OK);
+    std::vector<int32_t> counts;
+    for (const Call &call : calls) {
+      counts.push_back(call.count);
+      EXPECT_EQ(call.step, call.count == 1 ? 'd' : 'b');
+    }
+    EXPECT_EQ(counts, expected[n]);
+    for (size_t i = 0; i < n; ++i) {
+      expect_row(ingot_batch_logits(session, static_cast<int32_t>(i)), texts[all[i]]);
+      expect_sequence(all[i]);
+    }
+  }
+}
+
+TEST_P(Sequences, WhatIsWrongIsFoundBeforeAnyStep) {
+  ASSERT_EQ(eval(3, std::vector<int32_t>(context_length, 1)), INGOT_OK);
+  calls.clear();
+  EXPECT_EQ(batch({0, 1, 2, 4, 5, 3}, {1, 1, 1, 1, 1, 1}), INGOT_CONTEXT_FULL);
+  EXPECT_EQ(batch({0, 1, 0}, {1, 1, 1}), INGOT_BAD_ARGUMENT);
+  EXPECT_EQ(batch({0, count}, {1, 1}), INGOT_BAD_ARGUMENT);
+  EXPECT_EQ(batch({-1}, {1}), INGOT_BAD_ARGUMENT);
+  EXPECT_EQ(batch({0, 1}, {1, fake::vocab_size}), INGOT_BAD_TOKEN);
+  EXPECT_EQ(batch({0, 1}, {1, -1}), INGOT_BAD_TOKEN);
+  const int32_t one = 1;
+  EXPECT_EQ(ingot_eval_batch(nullptr, &one, &one, 1), INGOT_BAD_ARGUMENT);
+  EXPECT_EQ(ingot_eval_batch(session, nullptr, &one, 1), INGOT_BAD_ARGUMENT);
+  EXPECT_EQ(ingot_eval_batch(session, &one, nullptr, 1), INGOT_BAD_ARGUMENT);
+  EXPECT_EQ(ingot_eval_batch(session, &one, &one, -1), INGOT_BAD_ARGUMENT);
+  EXPECT_EQ(ingot_eval_batch(session, &one, &one, count + 1), INGOT_BAD_ARGUMENT);
+  EXPECT_EQ(ingot_eval_batch(session, nullptr, nullptr, 0), INGOT_OK);
+  for (int32_t bad : {-1, count}) {
+    EXPECT_EQ(ingot_select(session, bad), INGOT_BAD_ARGUMENT);
+    EXPECT_EQ(ingot_fork(session, 0, bad), INGOT_BAD_ARGUMENT);
+    EXPECT_EQ(ingot_fork(session, bad, 0), INGOT_BAD_ARGUMENT);
+  }
+  EXPECT_EQ(ingot_select(nullptr, 0), INGOT_BAD_ARGUMENT);
+  EXPECT_EQ(ingot_fork(nullptr, 0, 1), INGOT_BAD_ARGUMENT);
+  EXPECT_TRUE(calls.empty());
+  expect_sequence(3);
+}
+
+TEST_P(Sequences, ALaterBatchTakesTheRowsOfAnEarlierOne) {
+  ASSERT_EQ(batch({0, 1}, {1, 2}), INGOT_OK);
+  ASSERT_EQ(eval(2, {3}), INGOT_OK);
+  expect_sequence(0);
+  ASSERT_EQ(batch({1, 3}, {4, 5}), INGOT_OK);
+  ASSERT_EQ(ingot_select(session, 0), INGOT_OK);
+  EXPECT_EQ(ingot_logits(session), nullptr); // rather than another sequence's
+  for (int32_t sequence : {1, 2, 3})
+    expect_sequence(sequence);
+}
+
+TEST_P(Sequences, AForkIsACopyThatGoesItsOwnWay) {
+  for (int32_t length : {1, 3, 4, 9}) {
+    ASSERT_EQ(ingot_select(session, 0), INGOT_OK);
+    ingot_reset(session);
+    texts[0].clear();
+    std::vector<int32_t> text;
+    for (int32_t i = 0; i < length; ++i)
+      text.push_back(20 + i);
+    ASSERT_EQ(eval(0, text), INGOT_OK);
+    ASSERT_EQ(ingot_fork(session, 0, 6), INGOT_OK);
+    texts[6] = texts[0];
+    expect_sequence(6);
+    ASSERT_EQ(batch({6, 0}, {1, 2}), INGOT_OK);
+    expect_sequence(0);
+    expect_sequence(6);
+    ASSERT_EQ(ingot_fork(session, 6, 6), INGOT_OK);
+    expect_sequence(6);
+  }
+  ASSERT_EQ(ingot_fork(session, 1, 6), INGOT_OK); // nothing, over something
+  ASSERT_EQ(ingot_select(session, 6), INGOT_OK);
+  EXPECT_EQ(ingot_position(session), 0);
+  EXPECT_EQ(ingot_logits(session), nullptr);
+}
+
+TEST_P(Sequences, AnInterruptKeepsWholeSteps) {
+  interrupt_after_step = session;
+  const std::vector<int32_t> all{0, 1, 2, 3, 4, 5}, tokens{1, 2, 3, 4, 5, 6};
+  EXPECT_EQ(batch(all, tokens), INGOT_INTERRUPTED);
+  interrupt_after_step = nullptr;
+  ingot_clear_interrupt(session);
+  for (int32_t i = 0; i < 4; ++i) {
+    texts[i] = {tokens[static_cast<size_t>(i)]};
+    expect_row(ingot_batch_logits(session, i), texts[i]);
+    expect_sequence(i);
+  }
+  EXPECT_EQ(ingot_batch_logits(session, 4), nullptr);
+  ASSERT_EQ(ingot_select(session, 5), INGOT_OK);
+  EXPECT_EQ(ingot_position(session), 0);
+}
+
+TEST_P(Sequences, WhatASequenceSamplesDoesNotDependOnTheOthers) {
+  ingot_sampling sampling = ingot_default_sampling();
+  sampling.temperature = 5;
+  sampling.top_k = 0;
+  sampling.seed = 3;
+  const auto sample = [&](int32_t sequence) {
+    int32_t token = -1;
+    EXPECT_EQ(ingot_select(session, sequence), INGOT_OK);
+    EXPECT_EQ(ingot_sample(session, &token), INGOT_OK);
+    return token;
+  };
+  ASSERT_EQ(ingot_set_sampling(session, &sampling), INGOT_OK);
+  ASSERT_EQ(eval(1, {1, 2}), INGOT_OK);
+  ASSERT_EQ(ingot_fork(session, 1, 2), INGOT_OK);
+  std::vector<int32_t> alone, beside, other;
+  for (int32_t i = 0; i < 8; ++i)
+    alone.push_back(sample(1));
+  ASSERT_EQ(ingot_set_sampling(session, &sampling), INGOT_OK);
+  for (int32_t i = 0; i < 8; ++i) {
+    other.push_back(sample(2));
+    beside.push_back(sample(1));
+  }
+  EXPECT_EQ(alone, beside);
+  EXPECT_NE(alone, other); // the same text, other numbers
+}
+
+TEST(SequencesCreate, AsManyAsAskedFor) {
+  ingot_session_options options = ingot_default_session_options();
+  EXPECT_EQ(options.sequences, 1);
+  ingot_session *session = nullptr;
+  for (int32_t bad : {0, -1, INGOT_MAX_SEQUENCES + 1}) {
+    options.sequences = bad;
+    EXPECT_EQ(ingot_session_create(&program, &options, &session), INGOT_BAD_ARGUMENT);
+  }
+  options.sequences = INGOT_MAX_SEQUENCES;
+  ASSERT_EQ(ingot_session_create(&program, &options, &session), INGOT_OK);
+  std::vector<int32_t> all, tokens;
+  for (int32_t i = 0; i < INGOT_MAX_SEQUENCES; ++i) {
+    all.push_back(i);
+    tokens.push_back(i);
+  }
+  ASSERT_EQ(ingot_eval_batch(session, all.data(), tokens.data(), INGOT_MAX_SEQUENCES), INGOT_OK);
+  for (int32_t i = 0; i < INGOT_MAX_SEQUENCES; ++i)
+    EXPECT_EQ(ingot_batch_logits(session, i)[0],
+              fake::logit(fake::chain_of(&tokens[static_cast<size_t>(i)], 1), i, 0));
+  ingot_session_destroy(session);
+}
+
+INSTANTIATE_TEST_SUITE_P(Threads, Sequences, testing::Values(1, 2, 5));
+
 // --- Conversations ---------------------------------------------------------------------------
 
 std::vector<int32_t> ids(const std::string &text) { // <s> start, <e> end
@@ -340,6 +574,13 @@ TEST(Create, RefusesWhatDoesNotFit) {
   EXPECT_EQ(create([](ingot_program &p) { p.vocab_size = 300; }), INGOT_BAD_PROGRAM);
   EXPECT_EQ(create([](ingot_program &p) { p.logits_stride = 10; }), INGOT_BAD_PROGRAM);
   EXPECT_EQ(create([](ingot_program &p) { p.context_length = -1; }), INGOT_BAD_PROGRAM);
+  EXPECT_EQ(create([](ingot_program &p) { p.batch_steps = 5; }), INGOT_BAD_PROGRAM);
+  EXPECT_EQ(create([](ingot_program &p) { p.batch_steps = -1; }), INGOT_BAD_PROGRAM);
+  EXPECT_EQ(create([](ingot_program &p) { p.batch[1] = nullptr; }), INGOT_BAD_PROGRAM);
+  EXPECT_EQ(create([](ingot_program &p) { p.batch_tokens[0] = 1; }), INGOT_BAD_PROGRAM);
+  EXPECT_EQ(create([](ingot_program &p) { p.batch_tokens[1] = 2; }), INGOT_BAD_PROGRAM);
+  EXPECT_EQ(create([](ingot_program &p) { p.batch_tokens[1] = 65; }), INGOT_BAD_PROGRAM);
+  EXPECT_EQ(create([](ingot_program &p) { p.cache_bytes = uint64_t{1} << 47; }), INGOT_BAD_PROGRAM);
   EXPECT_EQ(create([](ingot_program &) {}, -1), INGOT_BAD_ARGUMENT);
   EXPECT_EQ(create([](ingot_program &) {}, INGOT_MAX_THREADS + 1), INGOT_BAD_ARGUMENT);
   // More than the address space holds.

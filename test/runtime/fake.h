@@ -1,8 +1,8 @@
 // The fake model that the runtime is tested with: cheap, deterministic, and dependent on every
 // token before, so that a wrong split or a lost token shows in the logits.
 //
-//   chain[0] = 1, chain[p + 1] = mix(chain[p], token at p)
-//   logits[p][j] = noise(chain[p + 1], j) in [0, 1), + 8 for j = successor(token at p)
+//   chain[p] = mix(chain[p - 1] or 1, token at p), in the cache
+//   logits[p][j] = noise(chain[p], j) in [0, 1), + 8 for j = successor(token at p)
 #pragma once
 
 #include "runtime/core/program.h"
@@ -11,6 +11,12 @@ namespace fake {
 
 constexpr int32_t im_start = 256, im_end = 257, endoftext = 258, vocab_size = 259;
 constexpr int32_t logits_stride = 272, prefill_tokens = 8, score_tokens = 4;
+constexpr int32_t batch_tokens[] = {2, 4};
+constexpr uint64_t arena_bytes = 64;
+constexpr int32_t cache_block = 4; // positions
+constexpr uint64_t cache_bytes(int32_t context) {
+  return static_cast<uint64_t>(context + cache_block) / cache_block * cache_block * 8;
+}
 
 inline uint64_t mix(uint64_t state, uint64_t value) {
   state = (state ^ value) * 0x9e3779b97f4a7c15u;
@@ -49,22 +55,36 @@ inline uint64_t chain_of(const int32_t *tokens, int32_t count) {
   return chain;
 }
 
-/// One step on all threads: thread 0 extends the chain in the arena, all of them share the logits.
+/// Evaluates one token: extends the chain in `cache`.
+inline void extend(uint8_t *cache, int32_t position, int32_t token) {
+  auto *chain = reinterpret_cast<uint64_t *>(cache);
+  chain[position] = mix(position ? chain[position - 1] : 1, static_cast<uint64_t>(token));
+}
+
+/// One step on all threads: thread 0 extends the chain, all of them share the logits.
 inline void step(const ingot_step_context *context, int32_t thread, int32_t threads,
                  bool every_row) {
-  auto *chain = reinterpret_cast<uint64_t *>(context->arena);
-  if (thread == 0) {
-    chain[0] = 1;
+  if (thread == 0)
     for (int32_t i = 0; i < context->token_count; ++i)
-      chain[context->position + i + 1] =
-          mix(chain[context->position + i], static_cast<uint64_t>(context->tokens[i]));
-  }
+      extend(context->caches[0], context->position + i, context->tokens[i]);
   ingot_barrier_wait(context->barrier, thread, threads);
+  const auto *chain = reinterpret_cast<const uint64_t *>(context->caches[0]);
   const int32_t first = every_row ? 0 : context->token_count - 1;
   for (int32_t i = first; i < context->token_count; ++i)
     for (int32_t j = thread; j < vocab_size; j += threads)
       context->logits[static_cast<int64_t>(i - first) * logits_stride + j] =
-          logit(chain[context->position + i + 1], context->tokens[i], j);
+          logit(chain[context->position + i], context->tokens[i], j);
+}
+
+/// One token for each of several sequences.
+inline void batch_step(const ingot_step_context *context, int32_t thread, int32_t threads) {
+  for (int32_t i = thread; i < context->token_count; i += threads) {
+    extend(context->caches[i], context->positions[i], context->tokens[i]);
+    const auto *chain = reinterpret_cast<const uint64_t *>(context->caches[i]);
+    for (int32_t j = 0; j < vocab_size; ++j)
+      context->logits[static_cast<int64_t>(i) * logits_stride + j] =
+          logit(chain[context->positions[i]], context->tokens[i], j);
+  }
 }
 
 } // namespace fake

@@ -46,7 +46,10 @@ int main() {
                                "<|im_end|>\n", "<|im_start|>assistant\n", true, true);
   std::vector<flatbuffers::Offset<Weight>> weights{
       CreateWeightDirect(builder, "blk.0.w", "Q4_1", "u4, g32, f16+f16", 64, 64, 0, 2560)};
-  auto manifest = CreateManifestDirect(builder, model, build, chat, nullptr, tokenizer, &weights);
+  const std::vector<CachePart> parts{{0, 0, 1, 8, fake::cache_block}};
+  std::vector<flatbuffers::Offset<Cache>> caches{CreateCacheDirect(builder, "kv.0", 0, 0, &parts)};
+  auto manifest = CreateManifestDirect(builder, model, build, chat, nullptr, tokenizer, &weights,
+                                       nullptr, &caches);
   FinishManifestBuffer(builder, manifest);
   for (size_t i = 0; i < builder.GetSize(); ++i)
     std::printf("%u,%s", builder.GetBufferPointer()[i], i % 20 == 19 ? "\n" : "");

@@ -138,6 +138,12 @@ json::Object toJson(const Program &program, const InspectOptions &options) {
                                      {"bytes", int64_t(b->bytes())},
                                      {"first_use", b->first_use()},
                                      {"last_use", b->last_use()}});
+  json::Array caches;
+  if (m.caches())
+    for (const auto *c : *m.caches())
+      caches.push_back(json::Object{{"name", orEmpty(c->name())},
+                                    {"offset", int64_t(c->offset())},
+                                    {"bytes", int64_t(c->bytes())}});
   if (m.kernels())
     for (const auto *k : *m.kernels())
       kernels.push_back(orEmpty(k));
@@ -153,6 +159,7 @@ json::Object toJson(const Program &program, const InspectOptions &options) {
                       {"sections", std::move(sections)},
                       {"weights", std::move(weights)},
                       {"planned_memory", std::move(buffers)},
+                      {"caches", std::move(caches)},
                       {"kernels", std::move(kernels)}};
 }
 
@@ -184,6 +191,15 @@ void printProgram(const Program &program, const InspectOptions &options) {
                    << llvm::right_justify(grouped(b->offset()), 14)
                    << llvm::right_justify(grouped(b->bytes()), 14) << "  " << b->first_use() << ".."
                    << b->last_use() << "\n";
+    }
+  llvm::outs() << "  in all " << mebibytes(end) << "\n\nKV caches of a sequence\n";
+  end = 0;
+  if (m.caches())
+    for (const auto *c : *m.caches()) {
+      end = std::max<uint64_t>(end, c->offset() + c->bytes());
+      llvm::outs() << "  " << llvm::left_justify(orEmpty(c->name()), 40)
+                   << llvm::right_justify(grouped(c->offset()), 14)
+                   << llvm::right_justify(grouped(c->bytes()), 14) << "\n";
     }
   llvm::outs() << "  in all " << mebibytes(end) << "\n";
 }

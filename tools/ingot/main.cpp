@@ -1,5 +1,6 @@
 // ingot: the compiler's command line.
 #include "codegen/Compile.h"
+#include "runtime/core/program.h"
 #include "support/Error.h"
 #include "targets/Target.h"
 #include "tools/ingot/Commands.h"
@@ -63,6 +64,12 @@ int main(int argc, char **argv) {
       ->add_option("--context", compile.context,
                    "Most tokens of a conversation (default: the model's, at most 2048)")
       ->check(CLI::PositiveNumber);
+  compile_command
+      ->add_option("--batch", compile.lowering.batch,
+                   "Decode steps for so many sequences at once, e.g. 1,4,8; 1: none")
+      ->delimiter(',')
+      ->check(CLI::Range(1, 64))
+      ->capture_default_str();
   compile_command->add_option("--emit", emit, "What to write")
       ->check(CLI::IsMember({"exe", "object", "llvm", "mlir"}))
       ->capture_default_str();
@@ -112,6 +119,13 @@ int main(int argc, char **argv) {
     compile.kv_cache = cache == "i16"   ? CodeKind::i
                        : cache == "f16" ? CodeKind::f16
                                         : CodeKind::f32;
+    std::vector<int64_t> &batch = compile.lowering.batch;
+    llvm::sort(batch);
+    batch.erase(std::unique(batch.begin(), batch.end()), batch.end());
+    if (llvm::count_if(batch, [](int64_t n) { return n > 1; }) > INGOT_MAX_BATCH_STEPS)
+      return reportError(inputError("--batch", "",
+                                    "at most " + llvm::Twine(INGOT_MAX_BATCH_STEPS) +
+                                        " sizes above 1 are compiled"));
     compile.emit = emit == "exe"      ? Emit::exe
                    : emit == "object" ? Emit::object
                    : emit == "llvm"   ? Emit::llvm
