@@ -79,7 +79,8 @@ int too_long(Command &command, int64_t needed) {
   detail.text("the prompt has ")
       .grouped(static_cast<uint64_t>(needed))
       .text(" tokens, and ")
-      .grouped(static_cast<uint64_t>(command.program->context_length - ingot_position(command.session)))
+      .grouped(
+          static_cast<uint64_t>(command.program->context_length - ingot_position(command.session)))
       .text(" are left in the context");
   text[detail.used] = 0;
   return fail(command, nullptr, text, "shorten the text, or compile with a larger --context");

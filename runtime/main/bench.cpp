@@ -1,4 +1,4 @@
-// --bench: prefill and decode speed of this program on this machine.
+// --bench: prefill, decode and batched decode speed of this program on this machine.
 #include "runtime/main/command.h"
 
 #include "runtime/platform/host.h"
@@ -41,6 +41,36 @@ ingot_status decode(ingot_session *session, const int32_t *tokens, int32_t count
   for (int32_t i = 0; i < count; ++i)
     if (ingot_status status = ingot_eval(session, tokens + i, 1))
       return status;
+  return INGOT_OK;
+}
+
+/// Puts the first `depth` tokens into every sequence.
+ingot_status fill_sequences(ingot_session *session, const int32_t *tokens, int32_t depth) {
+  ingot_status status = INGOT_OK;
+  for (int32_t i = 0; i < ingot_sequences(session) && !status; ++i) {
+    status = ingot_select(session, i);
+    ingot_reset(session);
+    if (!status && i == 0)
+      status = ingot_eval(session, tokens, depth);
+    else if (!status)
+      status = ingot_fork(session, 0, i);
+  }
+  ingot_select(session, 0);
+  return status;
+}
+
+/// Decodes `count` tokens of every sequence, different ones in each.
+ingot_status batch_decode(ingot_session *session, const int32_t *tokens, int32_t count) {
+  int32_t sequences[INGOT_MAX_SEQUENCES], next[INGOT_MAX_SEQUENCES];
+  const int32_t batch = ingot_sequences(session);
+  for (int32_t i = 0; i < count; ++i) {
+    for (int32_t j = 0; j < batch; ++j) {
+      sequences[j] = j;
+      next[j] = tokens[(i + j) % count];
+    }
+    if (ingot_status status = ingot_eval_batch(session, sequences, next, batch))
+      return status;
+  }
   return INGOT_OK;
 }
 
@@ -111,7 +141,7 @@ int run_bench(Command &command) {
     return fail(command, "--bench", INGOT_NO_MEMORY);
   fill(tokens, context, ingot_vocab_size(session));
 
-  double prefill_times[max_reps], decode_times[max_reps];
+  double prefill_times[max_reps], decode_times[max_reps], batch_times[max_reps];
   ingot_status status = ingot_eval(session, tokens, options.prompt_tokens); // warms up
   for (int32_t i = 0; i < options.reps && !status; ++i) {
     ingot_reset(session);
@@ -125,6 +155,13 @@ int run_bench(Command &command) {
     if (!status)
       status = decode(session, tokens, options.gen_tokens);
     decode_times[i] = seconds_since(begin);
+    if (!options.batch || status)
+      continue;
+    status = fill_sequences(session, tokens, options.depth);
+    begin = platform::clock_ns();
+    if (!status)
+      status = batch_decode(session, tokens, options.gen_tokens);
+    batch_times[i] = seconds_since(begin);
   }
   if (status)
     return fail(command, "--bench", status);
@@ -133,6 +170,9 @@ int run_bench(Command &command) {
     return fail(command, "--bench: starting the program again", platform::error_text(code));
   const double prefill = options.prompt_tokens / median(prefill_times, options.reps);
   const double decoded = options.gen_tokens / median(decode_times, options.reps);
+  const double batched = options.batch ? static_cast<double>(options.batch) * options.gen_tokens /
+                                             median(batch_times, options.reps)
+                                       : 0;
   const double resident = static_cast<double>(platform::peak_resident_bytes()) / (1 << 20);
   char cpu[64];
   platform::processor_name(cpu, sizeof cpu);
@@ -142,8 +182,13 @@ int run_bench(Command &command) {
     out.text("{\"prefill_tok_s\": ")
         .fixed(prefill, 2)
         .text(", \"decode_tok_s\": ")
-        .fixed(decoded, 2)
-        .text(", \"ttft_ms\": ")
+        .fixed(decoded, 2);
+    if (options.batch)
+      out.text(", \"batch_decode_tok_s\": ")
+          .fixed(batched, 2)
+          .text(", \"batch\": ")
+          .number(options.batch);
+    out.text(", \"ttft_ms\": ")
         .fixed(first_token, 2)
         .text(", \"peak_rss_mib\": ")
         .fixed(resident, 1)
@@ -172,7 +217,14 @@ int run_bench(Command &command) {
       .number(options.gen_tokens)
       .text(" tokens after ")
       .number(options.depth)
-      .text(")\nfirst token  ")
+      .text(")\n");
+  if (options.batch)
+    out.text("batch        ")
+        .fixed(batched, 1)
+        .text(" tokens/s (")
+        .number(options.batch)
+        .text(" sequences side by side)\n");
+  out.text("first token  ")
       .fixed(first_token, 1)
       .text(" ms from process start (")
       .number(first_token_prompt)

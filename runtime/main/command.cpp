@@ -28,6 +28,8 @@ int fail(Command &command, const char *what, ingot_status status) {
 int open_session(Command &command, uint64_t max_text_bytes) {
   ingot_session_options options = ingot_default_session_options();
   options.threads = command.options->threads;
+  if (command.options->batch)
+    options.sequences = command.options->batch;
   if (max_text_bytes > options.max_text_bytes)
     options.max_text_bytes = max_text_bytes;
   // Tokenizing reads no weights and needs no threads.

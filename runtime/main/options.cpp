@@ -41,6 +41,7 @@ evaluation
   --prompt-tokens N, --gen-tokens N, --depth N, --reps N
                         prompt length (512), generated tokens (128), tokens in the context before
                         the generated ones (0), repetitions (5; medians are printed)
+  --batch N             with --bench: also N sequences side by side, one token of each at a time
 other
   --info                what this program was made from
   --json                for --bench, --info, --perplexity, --tokenize
@@ -87,6 +88,7 @@ constexpr Option table[] = {
     {"--prompt-tokens", Kind::integer, Mode::chat, FIELD(prompt_tokens), 1, INT32_MAX},
     {"--gen-tokens", Kind::integer, Mode::chat, FIELD(gen_tokens), 1, INT32_MAX},
     {"--depth", Kind::integer, Mode::chat, FIELD(depth), 0, INT32_MAX},
+    {"--batch", Kind::integer, Mode::chat, FIELD(batch), 1, INGOT_MAX_SEQUENCES},
     {"--reps", Kind::integer, Mode::chat, FIELD(reps), 1, 1000},
     {"--temp", Kind::real, Mode::chat, FIELD(sampling.temperature), 0, 0},
     {"--top-k", Kind::integer, Mode::chat, FIELD(sampling.top_k), 0, INT32_MAX},
@@ -314,6 +316,7 @@ bool parse_options(int argc, char **argv, Options *options, char (&message)[256]
     return fail();
   }
   if (!only_with(options->logits, "--logits", mode == Mode::logits, "--tokens") ||
+      !only_with(options->batch, "--batch", mode == Mode::bench, "--bench") ||
       !only_with(options->lines, "--lines", mode == Mode::tokenize, "--tokenize") ||
       !only_with(options->special, "--special", mode == Mode::tokenize || options->raw,
                  "--raw or --tokenize") ||

@@ -27,7 +27,7 @@ struct Options {
   bool raw = false, json = false, special = false, lines = false, seeded = false;
   int32_t threads = 0; ///< 0: the physical cores
   int32_t count = -1;  ///< -n; -1: until a stop token or the context is full
-  int32_t window = 512, prompt_tokens = 512, gen_tokens = 128, depth = 0, reps = 5;
+  int32_t window = 512, prompt_tokens = 512, gen_tokens = 128, depth = 0, reps = 5, batch = 0;
   ingot_sampling sampling = ingot_default_sampling();
 };
 
