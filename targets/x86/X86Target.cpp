@@ -77,6 +77,9 @@ Tile X86Target::tile(const KernelSpec &spec) const {
           tile.token_tile = tokens;
     }
   }
+  // A step of few tokens wastes no part of a tile; several tiles are equally full.
+  const int32_t tiles = (spec.max_tokens + tile.token_tile - 1) / tile.token_tile;
+  tile.token_tile = (spec.max_tokens + tiles - 1) / tiles;
   return tile;
 }
 
