@@ -137,7 +137,8 @@ llvm::Error KernelBuilder::finishOutput(int32_t index) {
     if (!rows.head)
       return fail("the output of attention is written as it is");
     Var d("out_d"), h("out_h"), t("out_t");
-    func(d, h, t) = rows.head(d, h + begin, 0, t);
+    const int32_t grain = int32_t(kernelInterface(spec).grain);
+    func(d, h, t) = rows.head(d, h + (grain > 1 ? begin / grain * grain : Expr(begin)), 0, t);
     outputBuffer(func, {rows.head_dim, extent, paddedTokenCount()}, {1, rows.head_dim, stride});
     stage = {OutputStage::Kind::heads, func, {d, h, t}, {}, rows.head_dim};
   } else if (rows.pair) {

@@ -129,6 +129,7 @@ private:
   llvm::Error embedding(const KernelOp &op);
   llvm::Error rmsNorm(const KernelOp &op);
   llvm::Error quantize(const KernelOp &op);
+  Quant quantized(Value &value);
   llvm::Error linear(const KernelOp &op);
   llvm::Error linearFloat(const KernelOp &op);
   llvm::Error add(const KernelOp &op);

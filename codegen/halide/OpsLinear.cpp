@@ -28,9 +28,9 @@ llvm::Error KernelBuilder::linear(const KernelOp &op) {
   Value &activations = values[op.operands[0]];
   if (!values[op.operands[1]].matrix)
     return fail("linear takes a matrix");
-  if (!activations.quant)
+  if (!activations.quant && activations.quantize_stage < 0)
     return linearFloat(op);
-  const Quant x = *activations.quant;
+  const Quant x = quantized(activations);
   const Matrix matrix = *values[op.operands[1]].matrix;
   const KernelValue &value = *matrix.value;
   const PackedLayout &layout = value.layout;

@@ -134,6 +134,19 @@ llvm::Error KernelBuilder::quantize(const KernelOp &op) {
   return llvm::Error::success();
 }
 
+/// What a linear reads: an input, or a quantization of this kernel, computed whole by each thread.
+Quant KernelBuilder::quantized(Value &value) {
+  if (!value.quant) {
+    QuantizeStage &stage = out.request.quantizes[value.quantize_stage];
+    stage.row = Func("quant_row");
+    stage.c = Var("quant_c");
+    stage.row(stage.c, stage.t) =
+        stage.codes(stage.c % stage.group, stage.c / stage.group, stage.t);
+    value.quant = Quant{stage.row, stage.scales, stage.sums, stage.group};
+  }
+  return *value.quant;
+}
+
 llvm::Error KernelBuilder::add(const KernelOp &op) {
   if (!values[op.operands[0]].rows || !values[op.operands[1]].rows)
     return fail("add takes rows");

@@ -54,7 +54,9 @@ struct PeakStage {
 struct QuantizeStage {
   Halide::Func source;              ///< f32 (k, g, t): what is quantized
   PeakStage peak;                   ///< of |x|: (l, g, t)
-  Halide::Func codes, scales, sums; ///< outputs: i8 (k, g, t), f32 (g, t), i32 (g, t)
+  Halide::Func codes, scales, sums; ///< i8 (k, g, t), f32 (g, t), i32 (g, t)
+  Halide::Func row;                 ///< i8 (c, t): the codes for a linear of the same kernel
+  Halide::Var c;
   Halide::Var k, g, t;
   Halide::RVar sum_r;
   int32_t group = 32, groups = 1;

@@ -112,6 +112,9 @@ KernelInterface ingot::kernelInterface(const KernelSpec &spec) {
   } else if (attention) {
     result.axis = SliceAxis::heads;
     result.slices = attention->heads;
+    // One token reads each key and value once for all the heads that share it.
+    if (spec.max_tokens == 1 && attention->kv_heads > 1)
+      result.grain = attention->heads / attention->kv_heads;
   } else {
     result.axis = SliceAxis::tokens;
     const bool one = spec.max_tokens == 1 || findOp(spec, KernelOp::Kind::last_token);

@@ -64,9 +64,16 @@ struct FuseRegions : impl::LmFuseRegionsBase<FuseRegions> {
     ++regions;
   }
 
-  /// linear, with the residual addition or the gate that alone reads it.
-  void fuseLinear(Operation *linear) {
+  /// linear, with the residual addition or the gate that alone reads it. A single token is cheaper
+  /// to quantize on every thread than to wait for, so its quantization and norm go in front.
+  void fuseLinear(Operation *linear, bool one_token) {
     SmallVector<Operation *> members{linear};
+    if (auto quantize = soleProducer<lm::QuantizeOp>(linear->getOperand(0));
+        quantize && one_token) {
+      members.insert(members.begin(), quantize);
+      if (auto norm = soleProducer<lm::RmsNormOp>(quantize.getX()))
+        members.insert(members.begin(), norm);
+    }
     Operation *user = onlyUser(linear->getResult(0));
     if (isa_and_nonnull<lm::AddOp>(user)) {
       members.push_back(user);
@@ -115,6 +122,13 @@ struct FuseRegions : impl::LmFuseRegionsBase<FuseRegions> {
     fuse(members, append);
   }
 
+  /// attention, with the rotation of its queries.
+  void fuseAttention(lm::AttentionOp attention) {
+    SmallVector<Operation *> members{attention};
+    addRotated(attention.getQ(), members);
+    fuse(llvm::to_vector(llvm::reverse(members)), attention);
+  }
+
   void fuseRope(lm::RopeOp rope) {
     SmallVector<Operation *> members;
     addRotated(rope.getResult(), members);
@@ -125,6 +139,8 @@ struct FuseRegions : impl::LmFuseRegionsBase<FuseRegions> {
 
   /// Regions that reach further first; what is left stands alone.
   void runOnFunction(func::FuncOp function) {
+    auto max_tokens = function->getAttrOfType<IntegerAttr>("max_tokens");
+    const bool one_token = max_tokens && max_tokens.getInt() == 1;
     auto each = [&](auto match) {
       SmallVector<Operation *> ops;
       for (Operation &op : function.getBody().front())
@@ -142,9 +158,13 @@ struct FuseRegions : impl::LmFuseRegionsBase<FuseRegions> {
     };
     each([&](Operation *op) {
       if (isa<lm::LinearOp, lm::LogitsOp>(op))
-        fuseLinear(op);
-      else if (auto append = dyn_cast<lm::AppendOp>(op))
+        fuseLinear(op, one_token);
+    });
+    each([&](Operation *op) {
+      if (auto append = dyn_cast<lm::AppendOp>(op))
         fuseAppend(append);
+      else if (auto attention = dyn_cast<lm::AttentionOp>(op))
+        fuseAttention(attention);
       else if (auto quantize = dyn_cast<lm::QuantizeOp>(op))
         fuseQuantize(quantize);
     });

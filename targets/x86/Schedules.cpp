@@ -48,6 +48,13 @@ void ingot::scheduleRows(ScheduleRequest &request) {
   for (QuantizeStage &stage : request.quantizes) {
     schedulePeak(stage.peak, stage.scales, stage.g);
     stage.codes.bound(stage.k, 0, stage.group).vectorize(stage.k, 16).unroll(stage.k);
+    if (stage.row.defined()) {
+      Var g("row_group"), k("row_k");
+      stage.row.compute_root().store_in(MemoryType::Stack);
+      stage.row.split(stage.c, g, k, stage.group).vectorize(k);
+      for (Func func : {stage.codes, stage.scales, stage.sums})
+        func.compute_root().store_in(MemoryType::Stack);
+    }
     stage.sums.update().atomic().vectorize(stage.sum_r, 16).unroll(stage.sum_r);
   }
   for (AppendStage &append : request.appends)

@@ -35,15 +35,18 @@ void scheduleQuery(HeadStage &s, Func out, Var tile) {
 void ingot::scheduleAttention(ScheduleRequest &request, const Machine &machine, AttentionStage &s,
                               OutputStage &output) {
   const bool one = request.spec.max_tokens == 1, integers = s.codes.defined();
-  const int32_t tile = one ? 1 : request.spec.tile.token_tile;
+  // What is unrolled side by side and shares keys and values: the heads of a group, or tokens.
+  const int32_t group = int32_t(kernelInterface(request.spec).grain);
+  const int32_t tile = one ? group : request.spec.tile.token_tile;
+  const Var side = one ? s.h : s.t, across = one ? s.t : s.h;
   const int32_t lanes = s.head_dim % 16 ? 1 : 16;
   Func out = output.func;
   Var d = output.vars[0], h = output.vars[1], t = output.vars[2];
-  Var to("token_tile"), ti("token_in_tile"), bo("blk_outer"), bi("blk_inner"), d_outer("d_outer");
+  Var to("tile"), ti("in_tile"), bo("blk_outer"), bi("blk_inner"), d_outer("d_outer");
 
   out.bound(d, 0, s.head_dim).vectorize(d, lanes);
   if (one)
-    out.bound(t, 0, 1).split(t, to, ti, 1).reorder(d, ti, to, h);
+    out.bound(t, 0, 1).split(h, to, ti, group, TailStrategy::RoundUp).reorder(d, ti, t, to);
   else
     out.split(t, to, ti, tile, TailStrategy::RoundUp).reorder(d, ti, to, h);
   out.unroll(ti);
@@ -51,43 +54,43 @@ void ingot::scheduleAttention(ScheduleRequest &request, const Machine &machine, 
 
   for (Func kept : {s.scores, s.weights}) {
     kept.compute_at(out, to).store_in(MemoryType::Stack).bound_storage(s.blk, s.blocks);
-    kept.bound_extent(s.l, 16).reorder(s.l, s.t, s.blk, s.h).vectorize(s.l, 16).unroll(s.t);
-    kept.reorder_storage(s.l, s.t, s.blk, s.h);
+    kept.bound_extent(s.l, 16).reorder(s.l, side, s.blk, across).vectorize(s.l, 16).unroll(side);
+    kept.reorder_storage(s.l, side, s.blk, across);
   }
   // Enough sums side by side to hide the latency of the products.
-  const int32_t side_by_side = integers ? (tile < 4 ? 4 / tile : 1) : 1;
+  const int32_t side_by_side = !integers || tile > 3 ? 1 : tile == 1 ? 4 : 2;
   s.partial_scores.store_in(MemoryType::Stack).bound_extent(s.l, 16).vectorize(s.l, 16);
-  s.partial_scores.unroll(s.t);
+  s.partial_scores.unroll(side);
   if (side_by_side > 1) {
     s.scores.split(s.blk, bo, bi, side_by_side, TailStrategy::RoundUp);
-    s.scores.reorder(s.l, s.t, bi, bo, s.h).unroll(bi);
+    s.scores.reorder(s.l, side, bi, bo, across).unroll(bi);
     s.partial_scores.compute_at(s.scores, bo).bound_extent(s.blk, side_by_side).unroll(s.blk);
   } else {
     s.partial_scores.compute_at(s.scores, s.blk);
   }
   Stage products = s.partial_scores.update();
   if (integers) {
-    products.reorder({s.rd[0], s.l, s.t, s.blk, s.rd[1], s.rd[2]}).vectorize(s.l, 16).atomic();
-    products.vectorize(s.rd[0], 2).unroll(s.t);
+    products.reorder({s.rd[0], s.l, side, s.blk, s.rd[1], s.rd[2]}).vectorize(s.l, 16).atomic();
+    products.vectorize(s.rd[0], 2).unroll(side);
     if (side_by_side > 1)
       products.unroll(s.blk);
   } else {
-    products.reorder(s.l, s.t, s.rd[0], s.rd[1]).vectorize(s.l, 16).unroll(s.t);
+    products.reorder(s.l, side, s.rd[0], s.rd[1]).vectorize(s.l, 16).unroll(side);
   }
 
   for (auto [func, r] : {std::pair{s.maxima, s.max_rb}, std::pair{s.partial_sums, s.sum_rb}}) {
     Func partial = func;
     partial.compute_at(out, to).store_in(MemoryType::Stack).bound_extent(s.l, 16);
-    partial.vectorize(s.l, 16).unroll(s.t);
-    partial.update().reorder(s.l, s.t, r).vectorize(s.l, 16).unroll(s.t);
+    partial.vectorize(s.l, 16).unroll(side);
+    partial.update().reorder(s.l, side, r).vectorize(s.l, 16).unroll(side);
   }
   for (Func scalar : {s.maximum, s.inverse})
-    scalar.compute_at(out, to).store_in(MemoryType::Stack).unroll(s.t);
+    scalar.compute_at(out, to).store_in(MemoryType::Stack).unroll(side);
 
   s.values.compute_at(out, to).store_in(MemoryType::Stack).bound_extent(s.d, s.head_dim);
-  s.values.vectorize(s.d, lanes).unroll(s.t);
+  s.values.vectorize(s.d, lanes).unroll(side);
   if (!integers) {
-    s.values.update().reorder(s.d, s.t, s.value_rl, s.value_rb).vectorize(s.d, lanes).unroll(s.t);
+    s.values.update().reorder(s.d, side, s.value_rl, s.value_rb).vectorize(s.d, lanes).unroll(side);
     if (lanes > 1 && s.head_dim <= 128)
       s.values.update().unroll(s.d);
     return;
@@ -101,21 +104,22 @@ void ingot::scheduleAttention(ScheduleRequest &request, const Machine &machine, 
   Var di("d_inner");
   s.values.update()
       .split(s.d, d_outer, di, columns)
-      .reorder(di, s.t, d_outer, s.value_span)
+      .reorder(di, side, d_outer, s.value_span)
       .vectorize(di, lanes)
       .unroll(di)
-      .unroll(s.t);
+      .unroll(side);
   s.codes.compute_at(s.values, s.value_span).store_in(MemoryType::Stack).bound_extent(s.l, 16);
-  s.codes.bound_extent(s.blk, 4).vectorize(s.l, 16).unroll(s.t).unroll(s.blk);
-  s.span_scale.compute_at(s.values, s.value_span).store_in(MemoryType::Stack).unroll(s.t);
-  schedulePeak(s.span_peak, s.span_scale, s.t);
+  s.codes.bound_extent(s.blk, 4).vectorize(s.l, 16).unroll(side).unroll(s.blk);
+  s.span_scale.compute_at(s.values, s.value_span).store_in(MemoryType::Stack);
+  s.span_scale.reorder(s.span, across, side).unroll(side);
+  schedulePeak(s.span_peak, s.span_scale, side);
   s.span_values.compute_at(s.values, d_outer).store_in(MemoryType::Stack);
-  s.span_values.bound_extent(s.d, columns).vectorize(s.d, lanes).unroll(s.d).unroll(s.t);
+  s.span_values.bound_extent(s.d, columns).vectorize(s.d, lanes).unroll(s.d).unroll(side);
   s.span_values.update()
-      .reorder({s.pair, s.d, s.t, s.pair_step, s.pair_blk})
+      .reorder({s.pair, s.d, side, s.pair_step, s.pair_blk})
       .vectorize(s.d, lanes)
       .atomic()
       .vectorize(s.pair, 2)
       .unroll(s.d)
-      .unroll(s.t);
+      .unroll(side);
 }

@@ -1,7 +1,7 @@
 // RUN: %ingot-opt %s --lm-fuse-regions | %FileCheck %s
 
-// CHECK-LABEL: func.func @decode
-func.func @decode(%x: tensor<1x32xf32>, %angles: tensor<1x16xf32>, %position: i32,
+// CHECK-LABEL: func.func @step
+func.func @step(%x: tensor<1x32xf32>, %angles: tensor<1x16xf32>, %position: i32,
                   %gain: tensor<32xf32>, %wqkv: tensor<96x32x!lm.q<u4, g32, f16+f16>>,
                   %wo: tensor<32x32xf16>, %wgu: tensor<64x32xf16>,
                   %kv: !lm.cache<64x2x16xf16>) -> tensor<1x32xf32> {
@@ -16,10 +16,6 @@ func.func @decode(%x: tensor<1x32xf32>, %angles: tensor<1x16xf32>, %position: i3
   // CHECK-NEXT: lm.linear
   // CHECK-NEXT: lm.yield
   %qkv = lm.linear %q8, %wqkv : tensor<1x32x!lm.q<i8, g32, f32>>, tensor<96x32x!lm.q<u4, g32, f16+f16>> -> tensor<1x96xf32>
-  // CHECK: lm.fused rope
-  // CHECK-NEXT: lm.slice
-  // CHECK-NEXT: lm.rope
-  // CHECK-NEXT: lm.yield
   %q = lm.slice %qkv from 0 : tensor<1x96xf32> -> tensor<1x32xf32>
   %k = lm.slice %qkv from 32 : tensor<1x96xf32> -> tensor<1x32xf32>
   %v = lm.slice %qkv from 64 : tensor<1x96xf32> -> tensor<1x32xf32>
@@ -31,7 +27,12 @@ func.func @decode(%x: tensor<1x32xf32>, %angles: tensor<1x16xf32>, %position: i3
   // CHECK-NEXT: lm.rope
   // CHECK-NEXT: lm.append
   lm.append %kr, %v to %kv at %position : tensor<1x32xf32>, tensor<1x32xf32>, !lm.cache<64x2x16xf16>
+  // Attention rotates its queries itself.
   // CHECK: lm.fused attention
+  // CHECK-NEXT: lm.slice
+  // CHECK-NEXT: lm.rope
+  // CHECK-NEXT: lm.attention
+  // CHECK-NEXT: lm.yield
   %a = lm.attention %qr over %kv at %position scale 0.25 : tensor<1x32xf32>, !lm.cache<64x2x16xf16>
   // A linear layer with the residual.
   // CHECK: lm.fused linear
@@ -51,4 +52,21 @@ func.func @decode(%x: tensor<1x32xf32>, %angles: tensor<1x16xf32>, %position: i3
   %s = lm.silu_mul %g, %u : tensor<1x32xf32>
   // CHECK: return
   return %s : tensor<1x32xf32>
+}
+
+// A single token is quantized where it is read.
+// CHECK-LABEL: func.func @decode
+func.func @decode(%x: tensor<1x32xf32>, %gain: tensor<32xf32>,
+                  %w: tensor<96x32x!lm.q<u4, g32, f16+f16>>) -> tensor<1x96xf32>
+    attributes {max_tokens = 1 : i64} {
+  // CHECK: lm.fused linear
+  // CHECK-NEXT: lm.rms_norm
+  // CHECK-NEXT: lm.quantize
+  // CHECK-NEXT: lm.linear
+  // CHECK-NEXT: lm.yield
+  %n = lm.rms_norm %x, %gain eps 1.0e-5 : tensor<1x32xf32>, tensor<32xf32>
+  %q8 = lm.quantize %n : tensor<1x32xf32> -> tensor<1x32x!lm.q<i8, g32, f32>>
+  %y = lm.linear %q8, %w : tensor<1x32x!lm.q<i8, g32, f32>>, tensor<96x32x!lm.q<u4, g32, f16+f16>> -> tensor<1x96xf32>
+  // CHECK: return
+  return %y : tensor<1x96xf32>
 }

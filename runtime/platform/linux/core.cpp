@@ -32,6 +32,8 @@ void *map_memory(uint64_t bytes, uint64_t guard_bytes) {
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED)
     return nullptr;
+  if (total > (8u << 20))
+    madvise(memory, total, MADV_HUGEPAGE);
   if (guard_bytes)
     mprotect(memory, guard_bytes, PROT_NONE);
   return static_cast<uint8_t *>(memory) + guard_bytes;

@@ -4,6 +4,7 @@
 
 #include "gtest/gtest.h"
 
+#include <array>
 #include <cfloat>
 
 using namespace ingot;
@@ -39,23 +40,68 @@ AttentionKernel attentionSpec(const Target &target, Heads shape, CodeKind kv, in
   return s;
 }
 
-void fillCache(Memory &memory, int32_t cache, CodeKind kv, int32_t positions, Heads shape,
-               int32_t padded) {
+void fillCache(Memory &memory, const AttentionKernel &s, Heads shape, int32_t positions) {
+  TestCache cache(memory, s.cache, s.spec.kv, shape.head_dim, s.spec.context);
   std::mt19937 random(21);
   std::normal_distribution<float> normal;
-  auto store = [&](int part, int64_t at, float v) {
-    if (kv == CodeKind::f16)
-      memory.get<_Float16>(cache, part)[at] = _Float16(v);
-    else
-      memory.get<float>(cache, part)[at] = v;
-  };
+  std::vector<float> x(shape.head_dim);
   for (int32_t h = 0; h < shape.kv_heads; ++h)
     for (int32_t p = 0; p < positions; ++p)
-      for (int32_t d = 0; d < shape.head_dim; ++d) {
-        store(0, ((int64_t(h) * (padded / 16) + p / 16) * shape.head_dim + d) * 16 + p % 16,
-              normal(random) * 2);
-        store(1, (int64_t(h) * padded + p) * shape.head_dim + d, normal(random));
+      for (bool values : {false, true}) {
+        for (float &v : x)
+          v = normal(random) * (values ? 1 : 2);
+        cache.write(values, h, p, x.data());
       }
+}
+
+/// One head of one token: q and out [head_dim], keys 0 .. `keys` - 1 of cache head `kh`.
+void twinAttention(const TestCache &cache, CodeKind kv, const float *q, int32_t head_dim,
+                   int32_t kh, int32_t keys, float *out) {
+  const float scale = float(1 / std::sqrt(double(head_dim)));
+  std::vector<int16_t> codes(head_dim);
+  const float q_scale = twinHeadCodes(q, head_dim, keyCodeLimit(head_dim), codes.data()) * scale;
+  std::vector<float> w(keys);
+  float largest = -FLT_MAX, lanes[16] = {};
+  for (int32_t p = 0; p < keys; ++p) {
+    float sum = 0;
+    int32_t dot = 0;
+    for (int32_t d = 0; d < head_dim; ++d)
+      if (kv == CodeKind::i)
+        dot += cache.code(false, kh, p, d) * codes[d];
+      else
+        sum = std::fma(cache.read(false, kh, p, d), q[d], sum);
+    w[p] = kv == CodeKind::i ? float(dot) * (cache.scale(false, kh, p) * q_scale) : sum * scale;
+    largest = std::fmax(largest, w[p]);
+  }
+  for (int32_t p = 0; p < keys; ++p)
+    lanes[p % 16] += w[p] = twinExp(w[p] - largest);
+  const float inverse = 1.0f / sum16(lanes);
+  for (int32_t d = 0; d < head_dim; ++d)
+    out[d] = 0;
+  if (kv != CodeKind::i) {
+    for (int32_t d = 0; d < head_dim; ++d)
+      for (int32_t p = 0; p < keys; ++p)
+        out[d] = std::fma(w[p], cache.read(true, kh, p, d), out[d]);
+  } else {
+    for (int32_t first = 0; first < keys; first += kWeightCodeSpan) {
+      const int32_t last = std::min(keys, first + kWeightCodeSpan);
+      float peak = 0;
+      for (int32_t p = first; p < last; ++p)
+        peak = std::fmax(peak, w[p] *= cache.scale(true, kh, p));
+      float span_scale = peak * float(1.0 / kWeightCodeLimit);
+      span_scale = span_scale > 1e-30f ? span_scale : 0;
+      const float back = span_scale > 0 ? 1.0f / span_scale : 0;
+      for (int32_t d = 0; d < head_dim; ++d) {
+        int32_t dot = 0;
+        for (int32_t p = first; p < last; ++p)
+          dot += int32_t(std::fmin(std::nearbyint(w[p] * back), float(kWeightCodeLimit))) *
+                 cache.code(true, kh, p, d);
+        out[d] = std::fma(float(dot), span_scale, out[d]);
+      }
+    }
+  }
+  for (int32_t d = 0; d < head_dim; ++d)
+    out[d] *= inverse;
 }
 
 void checkAttention(const Target &target, Heads shape, CodeKind kv, int32_t context,
@@ -63,62 +109,45 @@ void checkAttention(const Target &target, Heads shape, CodeKind kv, int32_t cont
   SCOPED_TRACE(target.machine().name + " heads " + std::to_string(shape.heads) + "/" +
                std::to_string(shape.kv_heads) + " x " + std::to_string(shape.head_dim) +
                " context " + std::to_string(context) + " tokens " + std::to_string(tokens) +
-               " position " + std::to_string(position));
+               " position " + std::to_string(position) + " kv " + std::to_string(int(kv)));
   const AttentionKernel s = attentionSpec(target, shape, kv, context, max_tokens);
   LoadedKernel kernel(s.spec, target);
   ASSERT_TRUE(kernel);
   Memory memory(s.spec);
-  const int32_t padded = int32_t(roundUp(context, 16)), hd = shape.head_dim;
+  const int32_t hd = shape.head_dim;
   memory.randomRows(s.q, 8);
-  fillCache(memory, s.cache, kv, position + tokens, shape, padded);
-  for (int32_t h = 0; h < shape.heads; ++h)
-    kernel.run(memory, h, 1, tokens, position);
+  fillCache(memory, s, shape, position + tokens);
+  for (int32_t h = 0; h < shape.heads; h += kernel.grain())
+    kernel.run(memory, h, kernel.grain(), tokens, position);
   EXPECT_TRUE(memory.intact());
 
-  auto read = [&](int part, int64_t at) {
-    return kv == CodeKind::f16 ? float(memory.get<_Float16>(s.cache, part)[at])
-                               : memory.get<float>(s.cache, part)[at];
-  };
-  const float scale = float(1 / std::sqrt(double(hd)));
+  const TestCache cache(memory, s.cache, kv, hd, context);
+  // Integer products round queries and softmax weights as well.
+  const double tolerance = kv == CodeKind::i ? 2e-3 : 1e-5;
+  const double scale = 1 / std::sqrt(double(hd));
   const int64_t stride = roundUp(shape.heads * hd, 16);
+  std::vector<float> expected(hd);
   for (int32_t t = 0; t < tokens; ++t)
     for (int32_t h = 0; h < shape.heads; ++h) {
       const int32_t kh = h / (shape.heads / shape.kv_heads), keys = position + t + 1;
       const float *q = memory.get<float>(s.q) + t * stride + h * hd;
-      std::vector<float> scores(keys);
-      std::vector<double> exact(keys);
-      float largest = -FLT_MAX;
+      twinAttention(cache, kv, q, hd, kh, keys, expected.data());
+      std::vector<double> exact(keys), precise(hd);
+      double largest = -DBL_MAX, total = 0;
       for (int32_t p = 0; p < keys; ++p) {
-        float sum = 0;
-        for (int32_t d = 0; d < hd; ++d) {
-          const float k = read(0, ((int64_t(kh) * (padded / 16) + p / 16) * hd + d) * 16 + p % 16);
-          sum = std::fma(k, q[d], sum);
-          exact[p] += double(k) * q[d];
-        }
-        scores[p] = sum * scale;
-        exact[p] *= scale;
-        largest = std::fmax(largest, scores[p]);
+        for (int32_t d = 0; d < hd; ++d)
+          exact[p] += double(cache.read(false, kh, p, d)) * q[d] * scale;
+        largest = std::fmax(largest, exact[p]);
       }
-      float lanes[16] = {};
-      double total = 0;
-      for (int32_t p = 0; p < keys; ++p) {
-        scores[p] = twinExp(scores[p] - largest);
-        lanes[p % 16] += scores[p];
-        exact[p] = std::exp(exact[p] - largest);
-        total += exact[p];
-      }
-      const float inverse = 1.0f / sum16(lanes);
+      for (double &weight : exact)
+        total += weight = std::exp(weight - largest);
+      for (int32_t p = 0; p < keys; ++p)
+        for (int32_t d = 0; d < hd; ++d)
+          precise[d] += exact[p] / total * cache.read(true, kh, p, d);
       for (int32_t d = 0; d < hd; ++d) {
-        float sum = 0;
-        double precise = 0;
-        for (int32_t p = 0; p < keys; ++p) {
-          const float v = read(1, (int64_t(kh) * padded + p) * hd + d);
-          sum = std::fma(scores[p], v, sum);
-          precise += exact[p] * v / total;
-        }
         const float got = memory.get<float>(s.y)[t * stride + h * hd + d];
-        ASSERT_EQ(got, sum * inverse) << "token " << t << " head " << h << " d " << d;
-        ASSERT_NEAR(got, precise, 1e-5);
+        ASSERT_EQ(got, expected[d]) << "token " << t << " head " << h << " d " << d;
+        ASSERT_NEAR(got, precise[d], tolerance);
       }
     }
 }
@@ -133,6 +162,13 @@ TEST(Attention, EqualsTheLoops) {
     checkAttention(*target, {4, 4, 80}, CodeKind::f16, 48, 7, 7, 9);
     checkAttention(*target, {2, 1, 128}, CodeKind::f16, 200, 40, 40, 131);
     checkAttention(*target, {2, 2, 128}, CodeKind::f32, 40, 1, 1, 17);
+    checkAttention(*target, {9, 3, 64}, CodeKind::i, 64, 1, 1, 0);
+    checkAttention(*target, {9, 3, 64}, CodeKind::i, 200, 1, 1, 199); // the last position
+    checkAttention(*target, {9, 3, 64}, CodeKind::i, 90, 13, 13, 0);
+    checkAttention(*target, {8, 1, 32}, CodeKind::i, 90, 1, 1, 70);
+    checkAttention(*target, {16, 2, 128}, CodeKind::i, 200, 1, 1, 131);
+    checkAttention(*target, {4, 1, 256}, CodeKind::i, 100, 11, 11, 64);
+    checkAttention(*target, {4, 4, 80}, CodeKind::i, 70, 7, 7, 58);
   }
 }
 
@@ -146,39 +182,41 @@ TEST(Attention, RandomShapes) {
       const int32_t kv_heads = pick(1, 3), context = pick(33, 150);
       const int32_t max_tokens = pick(0, 2) ? pick(2, 32) : 1, tokens = pick(1, max_tokens);
       checkAttention(*target, {kv_heads * pick(1, 4), kv_heads, 16 * pick(1, 8)},
-                     pick(0, 1) ? CodeKind::f16 : CodeKind::f32, context, max_tokens, tokens,
-                     pick(0, context - tokens));
+                     std::array{CodeKind::f16, CodeKind::f32, CodeKind::i}[pick(0, 2)], context,
+                     max_tokens, tokens, pick(0, context - tokens));
     }
 }
 
 TEST(Attention, DecodeEqualsPrefillInAnySplit) {
   const Heads shape{3, 1, 64};
   const int32_t context = 112, total = 100;
-  for (const auto &target : testTargets()) {
-    const AttentionKernel one = attentionSpec(*target, shape, CodeKind::f16, context, 1);
-    const AttentionKernel many = attentionSpec(*target, shape, CodeKind::f16, context, 100);
-    LoadedKernel decode(one.spec, *target), prefill(many.spec, *target);
-    ASSERT_TRUE(decode && prefill);
-    Memory a(one.spec), b(many.spec);
-    fillCache(a, one.cache, CodeKind::f16, total, shape, context);
-    fillCache(b, many.cache, CodeKind::f16, total, shape, context);
-    Memory queries(many.spec);
-    queries.randomRows(many.q, 31);
-    const int64_t width = 3 * 64;
-    for (int32_t begin = 0, extent = 1; begin < total; begin += extent, extent = extent * 3 + 1) {
-      extent = std::min(extent, total - begin);
-      std::memcpy(b.get<float>(many.q), queries.get<float>(many.q) + begin * width,
-                  4 * extent * width);
-      prefill.runAll(b, extent, begin);
-      for (int32_t t = 0; t < extent; ++t) {
-        std::memcpy(a.get<float>(one.q), queries.get<float>(many.q) + (begin + t) * width,
-                    4 * width);
-        decode.runAll(a, 1, begin + t);
-        ASSERT_EQ(std::memcmp(a.get<float>(one.y), b.get<float>(many.y) + t * width, 4 * width), 0)
-            << "position " << begin + t << " in a step from " << begin;
+  for (const auto &target : testTargets())
+    for (CodeKind kv : {CodeKind::f16, CodeKind::i}) {
+      const AttentionKernel one = attentionSpec(*target, shape, kv, context, 1);
+      const AttentionKernel many = attentionSpec(*target, shape, kv, context, 100);
+      LoadedKernel decode(one.spec, *target), prefill(many.spec, *target);
+      ASSERT_TRUE(decode && prefill);
+      Memory a(one.spec), b(many.spec);
+      fillCache(a, one, shape, total);
+      fillCache(b, many, shape, total);
+      Memory queries(many.spec);
+      queries.randomRows(many.q, 31);
+      const int64_t width = 3 * 64;
+      for (int32_t begin = 0, extent = 1; begin < total; begin += extent, extent = extent * 3 + 1) {
+        extent = std::min(extent, total - begin);
+        std::memcpy(b.get<float>(many.q), queries.get<float>(many.q) + begin * width,
+                    4 * extent * width);
+        prefill.runAll(b, extent, begin);
+        for (int32_t t = 0; t < extent; ++t) {
+          std::memcpy(a.get<float>(one.q), queries.get<float>(many.q) + (begin + t) * width,
+                      4 * width);
+          decode.runAll(a, 1, begin + t);
+          ASSERT_EQ(std::memcmp(a.get<float>(one.y), b.get<float>(many.y) + t * width, 4 * width),
+                    0)
+              << "position " << begin + t << " in a step from " << begin;
+        }
       }
     }
-  }
 }
 
 TEST(Attention, ExponentialIsWithinTwoUlp) {

@@ -135,6 +135,7 @@ public:
   void runAll(Memory &memory, int32_t tokens, int32_t position = 0) {
     run(memory, 0, slices(tokens), tokens, position);
   }
+  int32_t grain() const { return int32_t(interface.grain); } ///< what slices are handed out in
   int32_t slices(int32_t tokens) const {
     return interface.slices ? int32_t(interface.slices) : tokens;
   }

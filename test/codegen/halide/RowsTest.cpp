@@ -224,12 +224,10 @@ void checkRopeAppend(const Target &target, int32_t heads, int32_t kv_heads, int3
     kernel.run(memory, begin, std::min(2, tokens - begin), tokens, position);
   EXPECT_TRUE(memory.intact());
 
-  const int32_t padded = int32_t(roundUp(context, 16)), half = head_dim / 2;
-  auto read = [&](int part, int64_t at) {
-    return kv == CodeKind::f16 ? float(memory.get<_Float16>(cache, part)[at])
-                               : memory.get<float>(cache, part)[at];
-  };
-  auto round = [&](float v) { return kv == CodeKind::f16 ? halfRounded(v) : v; };
+  const int32_t half = head_dim / 2;
+  const TestCache stored(memory, cache, kv, head_dim, context);
+  Memory other(spec); // what the cache should be
+  TestCache twin(other, cache, kv, head_dim, context);
   const float *angle = memory.get<float>(angles);
   auto rotated = [&](int32_t t, int32_t offset, int32_t d) { // column d of a head at `offset`
     const float *row = memory.get<float>(x) + t * roundUp(width, 16) + offset;
@@ -243,31 +241,29 @@ void checkRopeAppend(const Target &target, int32_t heads, int32_t kv_heads, int3
       for (int32_t d = 0; d < head_dim; ++d)
         ASSERT_EQ(memory.get<float>(q)[t * roundUp(q_width, 16) + h * head_dim + d],
                   rotated(t, h * head_dim, d));
-    for (int32_t h = 0; h < kv_heads; ++h)
+    for (int32_t h = 0; h < kv_heads; ++h) {
+      std::vector<float> key(head_dim), value(head_dim);
       for (int32_t d = 0; d < head_dim; ++d) {
-        const int32_t p = position + t;
-        // keys [p % 16][d][p / 16][h], values [d][p][h]
-        ASSERT_EQ(read(0, ((int64_t(h) * (padded / 16) + p / 16) * head_dim + d) * 16 + p % 16),
-                  round(rotated(t, q_width + h * head_dim, d)));
-        ASSERT_EQ(read(1, (int64_t(h) * padded + p) * head_dim + d),
-                  round(memory.get<float>(
-                      x)[t * roundUp(width, 16) + q_width + kv_width + h * head_dim + d]));
+        key[d] = rotated(t, q_width + h * head_dim, d);
+        value[d] =
+            memory.get<float>(x)[t * roundUp(width, 16) + q_width + kv_width + h * head_dim + d];
       }
+      twin.write(false, h, position + t, key.data());
+      twin.write(true, h, position + t, value.data());
+    }
   }
-  // Nothing else was touched.
-  for (int32_t p = 0; p < padded; ++p)
-    if (p < position || p >= position + tokens)
-      for (int32_t h = 0; h < kv_heads; ++h)
-        for (int32_t d = 0; d < head_dim; ++d) {
-          ASSERT_EQ(read(0, ((int64_t(h) * (padded / 16) + p / 16) * head_dim + d) * 16 + p % 16),
-                    0);
-          ASSERT_EQ(read(1, (int64_t(h) * padded + p) * head_dim + d), 0);
-        }
+  // Everywhere, also where nothing was to be touched.
+  for (int32_t p = 0; p < context; ++p)
+    for (int32_t h = 0; h < kv_heads; ++h)
+      for (bool values : {false, true})
+        for (int32_t d = 0; d < head_dim; ++d)
+          ASSERT_EQ(stored.read(values, h, p, d), twin.read(values, h, p, d))
+              << "position " << p << " head " << h << " d " << d << " values " << values;
 }
 
 TEST(Rows, RopeAndAppend) {
   for (const auto &target : testTargets())
-    for (CodeKind kv : {CodeKind::f16, CodeKind::f32})
+    for (CodeKind kv : {CodeKind::f16, CodeKind::f32, CodeKind::i})
       for (bool interleaved : {false, true})
         for (bool queries : {true, false}) {
           checkRopeAppend(*target, 3, 1, 64, interleaved, kv, 1, 1, 71, queries);

@@ -91,4 +91,73 @@ inline float twinLinear(const TestMatrix &m, int64_t row, const float *x) {
 
 inline float twinSilu(float v) { return v / (1.0f + twinExp(-v)); }
 
+/// The codes of one head: x, codes: [head_dim]. Returns the scale.
+inline float twinHeadCodes(const float *x, int32_t head_dim, int32_t limit, int16_t *codes) {
+  float peak = 0;
+  for (int32_t d = 0; d < head_dim; ++d)
+    peak = std::fmax(peak, std::fabs(x[d]));
+  float scale = peak * float(1.0 / limit);
+  scale = scale > 1e-30f ? scale : 0;
+  const float inverse = scale > 0 ? 1.0f / scale : 0;
+  for (int32_t d = 0; d < head_dim; ++d)
+    codes[d] = int16_t(std::fmax(std::fmin(std::nearbyint(x[d] * inverse), float(limit)), -limit));
+  return scale;
+}
+
+/// A cache in a kernel's memory, whatever its elements are.
+class TestCache {
+public:
+  TestCache(Memory &memory, int32_t value, CodeKind kv, int32_t head_dim, int32_t context)
+      : memory(memory), value(value), kv(kv), head_dim(head_dim),
+        positions(int32_t(cachePositions(context))) {}
+
+  int16_t code(bool values, int32_t h, int32_t p, int32_t d) const {
+    return memory.get<int16_t>(value, values)[at(values, h, p, d)];
+  }
+  float scale(bool values, int32_t h, int32_t p) const {
+    return memory.get<float>(value, 2 + values)[h * positions + p];
+  }
+  /// An element as a number.
+  float read(bool values, int32_t h, int32_t p, int32_t d) const {
+    if (kv == CodeKind::i)
+      return float(code(values, h, p, d)) * scale(values, h, p);
+    const int64_t i = at(values, h, p, d);
+    return kv == CodeKind::f16 ? float(memory.get<_Float16>(value, values)[i])
+                               : memory.get<float>(value, values)[i];
+  }
+  /// Stores a head of a position: x[head_dim].
+  void write(bool values, int32_t h, int32_t p, const float *x) {
+    std::vector<int16_t> codes(head_dim);
+    if (kv == CodeKind::i)
+      memory.get<float>(value, 2 + values)[h * positions + p] = twinHeadCodes(
+          x, head_dim, values ? kValueCodeLimit : keyCodeLimit(head_dim), codes.data());
+    for (int32_t d = 0; d < head_dim; ++d) {
+      const int64_t i = at(values, h, p, d);
+      if (kv == CodeKind::i)
+        memory.get<int16_t>(value, values)[i] = codes[d];
+      else if (kv == CodeKind::f16)
+        memory.get<_Float16>(value, values)[i] = _Float16(x[d]);
+      else
+        memory.get<float>(value, values)[i] = x[d];
+    }
+  }
+
+private:
+  /// keys [p % 16][d][p / 16][h], values [d][p][h]; codes come in pairs (KernelValue).
+  int64_t at(bool values, int64_t h, int64_t p, int64_t d) const {
+    if (kv == CodeKind::i)
+      return values
+                 ? ((h * (positions / 2) + p / 2) * head_dim + d) * 2 + p % 2
+                 : (((h * (positions / 16) + p / 16) * (head_dim / 2) + d / 2) * 16 + p % 16) * 2 +
+                       d % 2;
+    return values ? (h * positions + p) * head_dim + d
+                  : ((h * (positions / 16) + p / 16) * head_dim + d) * 16 + p % 16;
+  }
+
+  Memory &memory;
+  int32_t value;
+  CodeKind kv;
+  int32_t head_dim, positions;
+};
+
 } // namespace ingot::test

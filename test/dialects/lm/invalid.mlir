@@ -31,7 +31,7 @@ lm.weight @w : tensor<4x32x!lm.q<u4, q32>> = [dense<0.0> : tensor<4x32xf32>]
 
 // -----
 
-// expected-error@+1 {{cache elements must be f16 or f32, found 'i8'}}
+// expected-error@+1 {{cache elements must be i16, f16 or f32, found 'i8'}}
 lm.kv_cache @kv : !lm.cache<8x1x4xi8>
 
 // -----
