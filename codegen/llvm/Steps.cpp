@@ -191,8 +191,8 @@ private:
   /// Defines, once a kernel of one token that is launched per sequence,
   ///   void launch.each.NAME(context, thread, threads, base of each argument...)
   /// where the base of a cache is its offset (i64) in the caches of one sequence. The slices of all
-  /// tokens are one list, token by token, of which this thread takes its share:
-  ///   begin = slices * tokens * thread / threads, end = slices * tokens * (thread + 1) / threads.
+  /// tokens, `grain` of them a unit, are one list, token by token, of which this thread takes
+  ///   begin = units * thread / threads, end = units * (thread + 1) / threads.
   llvm::Expected<LLVM::LLVMFuncOp> sequenceLauncher(kernel::FuncOp callee,
                                                     ArrayRef<kernel::BufferUse> uses) {
     LLVM::LLVMFuncOp &made = sequence_launchers[callee.getSymName()];
@@ -218,8 +218,10 @@ private:
     builder.setInsertionPointToStart(entry);
     Value context = entry->getArgument(0), thread = entry->getArgument(1),
           threads = entry->getArgument(2);
-    Value slices = constant(i32, kernelInterface(*spec).slices);
-    Value units = LLVM::MulOp::create(builder, loadField(context, token_count, i32), slices);
+    const KernelInterface interface = kernelInterface(*spec);
+    Value grain = constant(i32, interface.grain), slices = constant(i32, interface.slices);
+    Value per_token = constant(i32, llvm::divideCeil(interface.slices, interface.grain));
+    Value units = LLVM::MulOp::create(builder, loadField(context, token_count, i32), per_token);
     auto share = [&](Value of) -> Value {
       return LLVM::UDivOp::create(builder, LLVM::MulOp::create(builder, units, of), threads);
     };
@@ -236,9 +238,12 @@ private:
     LLVM::CondBrOp::create(builder, any, work, done);
 
     builder.setInsertionPointToStart(work);
-    Value token = LLVM::UDivOp::create(builder, unit, slices);
-    Value slice = LLVM::URemOp::create(builder, unit, slices);
-    Value extent = LLVM::UMinOp::create(builder, LLVM::SubOp::create(builder, end, unit),
+    Value token = LLVM::UDivOp::create(builder, unit, per_token);
+    Value first = LLVM::URemOp::create(builder, unit, per_token);
+    Value taken = LLVM::UMinOp::create(builder, LLVM::SubOp::create(builder, end, unit),
+                                       LLVM::SubOp::create(builder, per_token, first));
+    Value slice = LLVM::MulOp::create(builder, first, grain);
+    Value extent = LLVM::UMinOp::create(builder, LLVM::MulOp::create(builder, taken, grain),
                                         LLVM::SubOp::create(builder, slices, slice));
     auto ofToken = [&](Value list, Type type) -> Value {
       Value address =
@@ -256,7 +261,7 @@ private:
     }
     callKernel(kernel, buffers, {slice, extent, constant(i32, 1), ofToken(position_list, i32)},
                hosts);
-    LLVM::BrOp::create(builder, Value(LLVM::AddOp::create(builder, unit, extent)), loop);
+    LLVM::BrOp::create(builder, Value(LLVM::AddOp::create(builder, unit, taken)), loop);
     builder.setInsertionPointToStart(done);
     LLVM::ReturnOp::create(builder, ValueRange());
     return made;
