@@ -64,6 +64,8 @@ LogicalResult LaunchOp::verify() {
   if (auto offsets = getOffsets(); offsets && offsets->size() != getNumResults())
     return emitOpError("(c2) ") << offsets->size() << " offsets for " << getNumResults()
                                 << " results";
+  if (getPerSequence() && !(*this)->getParentOp()->getAttrOfType<IntegerAttr>("max_tokens"))
+    return emitOpError("(c3) 'per_sequence' outside a step with 'max_tokens'");
   return success();
 }
 
@@ -71,6 +73,10 @@ LogicalResult LaunchOp::verifySymbolUses(SymbolTableCollection &tables) {
   auto callee = dyn_cast_or_null<FuncOp>(tables.lookupNearestSymbolFrom(*this, getCalleeAttr()));
   if (!callee)
     return emitOpError("(c1) '") << getCallee() << "' is not a kernel.func";
+  if (getPerSequence() && callee.getMaxTokens() != 1)
+    return emitOpError("(c3) 'per_sequence' launch of '") << getCallee()
+                                                          << "', which takes more "
+                                                             "than one token";
   auto wanted = [&](TypeRange types) {
     SmallVector<Type> out;
     for (Type type : types) {

@@ -101,6 +101,8 @@ def Kernel_LaunchOp : Kernel_Op<"launch", [DeclareOpInterfaceMethods<SymbolUserO
     1. The callee is a `kernel.func` with these operand and result types; with `per_sequence`, with
        one token where they have any number.
     2. `offsets`, where present, has one entry a result.
+    3. `per_sequence` only of a kernel of one token, in a step whose `max_tokens` says how many there
+       may be.
 
     ```mlir
     %y = kernel.launch @linear_576x1536(%a, %w, %r) at [16384]

@@ -1,4 +1,4 @@
-// RUN: %ingot-opt %s --lm-specialize-steps="prefill=24 score=8" | %FileCheck %s
+// RUN: %ingot-opt %s --lm-specialize-steps="prefill=24 score=8 batch=4,7" | %FileCheck %s
 // RUN: echo "module {}" | %not %ingot-opt --lm-specialize-steps 2>&1 | %FileCheck %s --check-prefix=BAD
 // BAD: expected a function @forward
 
@@ -19,6 +19,14 @@ lm.weight @out : tensor<64x32xf16> = [dense<1.0> : tensor<64x32xf16>]
 
 // CHECK-LABEL: func.func @score(%{{.*}}: tensor<?xi32>, %{{.*}}: i32) -> tensor<?x64xf32>
 // CHECK-SAME: max_tokens = 8
+// CHECK-NOT: lm.last_token
+
+// A batch step has the logits of every token.
+// CHECK-LABEL: func.func @decode4(%{{.*}}: tensor<?xi32>, %{{.*}}: i32) -> tensor<?x64xf32>
+// CHECK-SAME: {batch, max_tokens = 4 : i64}
+// CHECK-NOT: lm.last_token
+// CHECK-LABEL: func.func @decode7(%{{.*}}: tensor<?xi32>, %{{.*}}: i32) -> tensor<?x64xf32>
+// CHECK-SAME: {batch, max_tokens = 7 : i64}
 // CHECK-NOT: lm.last_token
 func.func @forward(%tokens: tensor<?xi32>, %position: i32) -> tensor<?x64xf32> {
   %out = lm.ref @out : tensor<64x32xf16>

@@ -45,3 +45,39 @@ func.func @step(%x: tensor<1x8xf32>) {
   %0 = kernel.launch @f(%x) at [0, 64] : (tensor<1x8xf32>) -> tensor<1x8xf32>
   return
 }
+
+// -----
+
+kernel.func @f(%a: tensor<1x8xf32>) -> tensor<1x8xf32> attributes {anchor = "add", max_tokens = 1 : i64} {
+  %0 = lm.add %a, %a : tensor<1x8xf32>
+  kernel.return %0 : tensor<1x8xf32>
+}
+func.func @step(%x: tensor<?x8xf32>) attributes {max_tokens = 4 : i64} {
+  // expected-error@+1 {{(c1) operand or result types differ from 'f'}}
+  %0 = kernel.launch @f(%x) : (tensor<?x8xf32>) -> tensor<?x8xf32>
+  return
+}
+
+// -----
+
+kernel.func @f(%a: tensor<1x8xf32>) -> tensor<1x8xf32> attributes {anchor = "add", max_tokens = 1 : i64} {
+  %0 = lm.add %a, %a : tensor<1x8xf32>
+  kernel.return %0 : tensor<1x8xf32>
+}
+func.func @step(%x: tensor<?x8xf32>) {
+  // expected-error@+1 {{(c3) 'per_sequence' outside a step}}
+  %0 = kernel.launch @f(%x) per_sequence : (tensor<?x8xf32>) -> tensor<?x8xf32>
+  return
+}
+
+// -----
+
+kernel.func @f(%a: tensor<?x8xf32>) -> tensor<?x8xf32> attributes {anchor = "add", max_tokens = 8 : i64} {
+  %0 = lm.add %a, %a : tensor<?x8xf32>
+  kernel.return %0 : tensor<?x8xf32>
+}
+func.func @step(%x: tensor<?x8xf32>) attributes {max_tokens = 4 : i64} {
+  // expected-error@+1 {{(c3) 'per_sequence' launch of 'f', which takes more than one token}}
+  %0 = kernel.launch @f(%x) per_sequence : (tensor<?x8xf32>) -> tensor<?x8xf32>
+  return
+}

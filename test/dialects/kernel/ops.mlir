@@ -17,3 +17,10 @@ func.func @step(%x: tensor<1x8xf32>) -> tensor<1x8xf32> {
   kernel.barrier
   return %0 : tensor<1x8xf32>
 }
+
+// CHECK-LABEL: func.func @batch
+func.func @batch(%x: tensor<?x8xf32>) -> tensor<?x8xf32> attributes {batch, max_tokens = 4 : i64} {
+  // CHECK: kernel.launch @add_t1(%{{.*}}, %{{.*}}) per_sequence at [128] : (tensor<?x8xf32>, tensor<?x8xf32>) -> tensor<?x8xf32>
+  %0 = kernel.launch @add_t1(%x, %x) per_sequence at [128] : (tensor<?x8xf32>, tensor<?x8xf32>) -> tensor<?x8xf32>
+  return %0 : tensor<?x8xf32>
+}
