@@ -47,6 +47,7 @@ TEST(Options, ModesAndValues) {
   EXPECT_EQ(parsed.options.threads, 3);
   EXPECT_EQ(parse({"--tokens", "@f", "--logits", "o"}).options.mode, Mode::logits);
   EXPECT_EQ(parse({"--bench", "--json", "--depth=5"}).options.depth, 5);
+  EXPECT_EQ(parse({"--bench", "--batch", "8"}).options.batch, 8);
   EXPECT_EQ(parse({"--bench", "--help"}).options.mode, Mode::help);
 }
 
@@ -63,6 +64,9 @@ TEST(Options, Errors) {
   EXPECT_EQ(parse({"hello"}).message, "unknown option 'hello'");
   EXPECT_EQ(parse({"-p"}).message, "-p needs a value");
   EXPECT_EQ(parse({"--raw=1"}).message, "--raw takes no value");
+  EXPECT_EQ(parse({"-p", "a", "--batch", "8"}).message, "--batch goes only with --bench");
+  EXPECT_EQ(parse({"--bench", "--batch", "257"}).message,
+            "--batch: '257' is not a whole number of at least 1 and at most 256");
   EXPECT_EQ(parse({"-p", "a", "--bench"}).message, "-p and --bench exclude each other");
   EXPECT_EQ(parse({"--threads", "0"}).message,
             "--threads: '0' is not a whole number of at least 1 and at most 256");

@@ -233,6 +233,20 @@ TEST_F(Program, Bench) {
   EXPECT_GT(first, 0);
   EXPECT_GT(resident, 0);
   EXPECT_EQ(threads, 2);
+  EXPECT_EQ(result.out.find("batch"), std::string::npos);
+  const std::vector<std::string> batch{"--bench", "--prompt-tokens", "9",  "--gen-tokens",
+                                       "20",      "--depth",         "30", "--reps",
+                                       "2",       "--batch",         "7"};
+  const Result text = run(batch);
+  EXPECT_NE(text.out.find(" tokens/s (7 sequences side by side)\n"), std::string::npos)
+      << text.out << text.errors;
+  std::vector<std::string> json = batch;
+  json.push_back("--json");
+  const Result record = run(json);
+  const size_t at = record.out.find("\"batch_decode_tok_s\": ");
+  ASSERT_NE(at, std::string::npos) << record.out << record.errors;
+  EXPECT_GT(std::stod(record.out.substr(at + 22)), 0);
+  EXPECT_NE(record.out.find("\"batch\": 7"), std::string::npos);
   EXPECT_EQ(run({"--bench"}).code, 1); // 512 tokens do not fit
 }
 
