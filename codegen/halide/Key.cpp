@@ -9,7 +9,7 @@
 using namespace ingot;
 
 /// Bumped whenever a builder or schedule changes the code of an unchanged spec.
-static constexpr int kScheduleVersion = 4;
+static constexpr int kScheduleVersion = 5;
 
 std::string ingot::kernelKey(const KernelSpec &spec, const Target &target) {
   std::string text;

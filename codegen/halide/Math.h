@@ -41,4 +41,28 @@ inline Halide::Expr exponential(Halide::Expr x) {
   return p * power;
 }
 
+/// Adding 1.5 * 2^23 rounds |x| < 2^22 to an integer, ties to even, and leaves that integer in the
+/// low bits of the sum.
+constexpr float kRounding = 12582912.0f;
+
+/// 2^x for x <= 0: x = n + r, |r| <= 1/2; 2^r by a polynomial of degree 4 whose largest relative
+/// error is least (2.9e-6 with f32 rounding, 2^0 exact); n is added to the exponent bits. x is
+/// clamped to -125: results stay normal.
+inline Halide::Expr powerOfTwo(Halide::Expr x) {
+  using Halide::Expr;
+  x = Halide::max(x, -125.0f);
+  Expr shifted = x + kRounding;
+  Expr r = x - (shifted - kRounding);
+  Expr p = 0.009582852944731712f;
+  for (float coefficient : {0.055906426161527634f, 0.24024099111557007f, 0.6931241750717163f, 1.0f})
+    p = p * r + coefficient;
+  return Halide::reinterpret<float>(Halide::reinterpret<int32_t>(p) +
+                                    (Halide::reinterpret<int32_t>(shifted) << 23));
+}
+
+/// x rounded to nearest, ties to even; |x| < 2^15.
+inline Halide::Expr toCode16(Halide::Expr x) {
+  return Halide::cast<int16_t>(Halide::reinterpret<int32_t>(x + kRounding));
+}
+
 } // namespace ingot

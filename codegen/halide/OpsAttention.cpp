@@ -5,8 +5,9 @@ using namespace ingot;
 using namespace Halide;
 
 /// softmax(scale * q . K) V over positions 0 .. position + t, head by head. A row's softmax weights
-/// are exp(score - maximum of the row), so their order of summation, and with 16-bit codes the
-/// spans that share a scale, depend on positions alone: one token or many give the same bits.
+/// are exp(score - maximum of the row), with 16-bit codes by powers of two, so their order of
+/// summation, and with 16-bit codes the spans that share a scale, depend on positions alone: one
+/// token or many give the same bits.
 llvm::Error KernelBuilder::attention(const KernelOp &op) {
   if (!values[op.operands[0]].rows || values[op.operands[1]].cache.empty())
     return fail("attention takes rows and a cache");
@@ -60,7 +61,8 @@ llvm::Error KernelBuilder::attention(const KernelOp &op) {
     s.partial_scores(l, blk, h, t) += cast<int32_t>(cache[0](rd.x, l, pair, blk, kv_head)) *
                                       cast<int32_t>(s.query.codes(i, part, h, t));
     score = cast<float>(s.partial_scores(l, blk, h, t)) *
-            (cache[2](blk * 16 + l, kv_head) * (s.query.scale(h, t) * float(op.scale)));
+            (cache[2](blk * 16 + l, kv_head) *
+             (s.query.scale(h, t) * float(op.scale * 1.4426950408889634))); // log2(e)
   } else {
     // Columns in order.
     RDom rd(0, s.query.interleaved ? 2 : half, 0, s.query.interleaved ? half : 2, "rd");
@@ -83,8 +85,10 @@ llvm::Error KernelBuilder::attention(const KernelOp &op) {
   s.maximum(h, t) = tree16([](Expr a, Expr b) { return max(a, b); },
                            [&](int lane) { return s.maxima(lane, h, t); });
   s.weights = Func("weights");
-  s.weights(l, blk, h, t) =
-      select(valid, exponential(s.scores(l, blk, h, t) - s.maximum(h, t)), 0.0f);
+  s.weights(l, blk, h, t) = select(valid,
+                                   integers ? powerOfTwo(s.scores(l, blk, h, t) - s.maximum(h, t))
+                                            : exponential(s.scores(l, blk, h, t) - s.maximum(h, t)),
+                                   0.0f);
   s.partial_sums = Func("weight_sums");
   s.partial_sums(l, h, t) = 0.0f;
   s.partial_sums(l, h, t) += s.weights(l, rs, h, t);
@@ -106,8 +110,7 @@ llvm::Error KernelBuilder::attention(const KernelOp &op) {
     Expr shared_scale = s.span_scale(blk / span_blocks, h, t);
     Expr inverse = select(shared_scale > 0.0f, 1.0f / shared_scale, 0.0f);
     s.codes = Func("weight_codes");
-    s.codes(l, blk, h, t) = cast<int16_t>(
-        cast<int32_t>(min(round(weighted(l, blk) * inverse), float(kWeightCodeLimit))));
+    s.codes(l, blk, h, t) = toCode16(weighted(l, blk) * inverse);
     RDom rv(0, 2, 0, 8, 0, span_blocks, "value_p");
     s.pair = rv.x, s.pair_step = rv.y, s.pair_blk = rv.z;
     s.span_values = Func("span_values");

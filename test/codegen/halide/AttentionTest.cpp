@@ -59,7 +59,8 @@ void twinAttention(const TestCache &cache, CodeKind kv, const float *q, int32_t 
                    int32_t kh, int32_t keys, float *out) {
   const float scale = float(1 / std::sqrt(double(head_dim)));
   std::vector<int16_t> codes(head_dim);
-  const float q_scale = twinHeadCodes(q, head_dim, keyCodeLimit(head_dim), codes.data()) * scale;
+  const float q_scale = twinHeadCodes(q, head_dim, keyCodeLimit(head_dim), codes.data()) *
+                        float(1 / std::sqrt(double(head_dim)) * 1.4426950408889634);
   std::vector<float> w(keys);
   float largest = -FLT_MAX, lanes[16] = {};
   for (int32_t p = 0; p < keys; ++p) {
@@ -74,7 +75,8 @@ void twinAttention(const TestCache &cache, CodeKind kv, const float *q, int32_t 
     largest = std::fmax(largest, w[p]);
   }
   for (int32_t p = 0; p < keys; ++p)
-    lanes[p % 16] += w[p] = twinExp(w[p] - largest);
+    lanes[p % 16] += w[p] =
+        kv == CodeKind::i ? twinPowerOfTwo(w[p] - largest) : twinExp(w[p] - largest);
   const float inverse = 1.0f / sum16(lanes);
   for (int32_t d = 0; d < head_dim; ++d)
     out[d] = 0;
@@ -94,8 +96,7 @@ void twinAttention(const TestCache &cache, CodeKind kv, const float *q, int32_t 
       for (int32_t d = 0; d < head_dim; ++d) {
         int32_t dot = 0;
         for (int32_t p = first; p < last; ++p)
-          dot += int32_t(std::fmin(std::nearbyint(w[p] * back), float(kWeightCodeLimit))) *
-                 cache.code(true, kh, p, d);
+          dot += int32_t(std::nearbyint(w[p] * back)) * cache.code(true, kh, p, d);
         out[d] = std::fma(float(dot), span_scale, out[d]);
       }
     }
@@ -217,6 +218,12 @@ TEST(Attention, DecodeEqualsPrefillInAnySplit) {
         }
       }
     }
+}
+
+TEST(Attention, PowerOfTwoIsFinerThanTheCodesOfWeights) {
+  EXPECT_EQ(twinPowerOfTwo(0), 1);
+  for (float x = -125; x <= 0; x += 0.00917f)
+    ASSERT_NEAR(twinPowerOfTwo(x) / std::exp2(double(x)), 1, 3e-6) << x;
 }
 
 TEST(Attention, ExponentialIsWithinTwoUlp) {

@@ -35,6 +35,15 @@ inline float twinExp(float x) {
   return p * std::ldexp(1.0f, int(n));
 }
 
+inline float twinPowerOfTwo(float x) {
+  x = std::fmax(x, -125.0f);
+  const float n = std::nearbyint(x), r = x - n;
+  float p = 0.009582852944731712f;
+  for (float c : {0.055906426161527634f, 0.24024099111557007f, 0.6931241750717163f, 1.0f})
+    p = p * r + c;
+  return std::ldexp(p, int(n));
+}
+
 /// x, y: [width]
 inline void twinNorm(const float *x, const float *gain, float eps, int64_t width, float *y) {
   float lanes[16] = {};
