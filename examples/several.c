@@ -20,7 +20,7 @@ static int fail(const char *what, ingot_status status) {
 int main(int argc, char **argv) {
   const int32_t texts = argc - 1;
   if (texts < 1 || texts > kMaxTexts) {
-    fprintf(stderr, "usage: several TEXT ...   (up to %d)\n", kMaxTexts);
+    fprintf(stderr, "error: give 1 to %d texts\nhelp: several TEXT TEXT ...\n", kMaxTexts);
     return 2;
   }
 
