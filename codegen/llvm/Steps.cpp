@@ -142,6 +142,8 @@ private:
     if (!spec)
       return spec.takeError();
     const KernelInterface interface = kernelInterface(*spec);
+    if (interface.axis == SliceAxis::heads && spec->max_tokens > 1)
+      return headLauncher(callee, *spec);
     const size_t count = interface.arguments.size();
     LLVM::LLVMFuncOp kernel = declareKernel(callee, count);
 
@@ -262,6 +264,70 @@ private:
     callKernel(kernel, buffers, {slice, extent, constant(i32, 1), ofToken(position_list, i32)},
                hosts);
     LLVM::BrOp::create(builder, Value(LLVM::AddOp::create(builder, unit, taken)), loop);
+    builder.setInsertionPointToStart(done);
+    LLVM::ReturnOp::create(builder, ValueRange());
+    return made;
+  }
+
+  /// Defines, once a kernel of many tokens that is cut by heads,
+  ///   void launch.NAME(context, thread, threads, base pointer of each argument...)
+  /// Heads alone are few: 9 of them would leave one of two threads waiting. So the work is one list
+  /// of (head, kTokenPadding tokens), head by head, of which this thread takes
+  ///   begin = units * thread / threads, end = units * (thread + 1) / threads,
+  /// and tokens from `first` on are a step of their own at position + first.
+  llvm::Expected<LLVM::LLVMFuncOp> headLauncher(kernel::FuncOp callee, const KernelSpec &spec) {
+    LLVM::LLVMFuncOp &made = launchers[callee.getSymName()];
+    const KernelInterface interface = kernelInterface(spec);
+    const size_t count = interface.arguments.size();
+    LLVM::LLVMFuncOp kernel = declareKernel(callee, count);
+
+    OpBuilder::InsertionGuard guard(builder);
+    made = declareLauncher("launch." + callee.getSymName(), SmallVector<Type>(count, pointer));
+    Block *entry = made.addEntryBlock(builder);
+    Block *loop = builder.createBlock(&made.getBody(), {}, {i32}, {builder.getLoc()}),
+          *work = builder.createBlock(&made.getBody()),
+          *done = builder.createBlock(&made.getBody());
+    builder.setInsertionPointToStart(entry);
+    Value context = entry->getArgument(0), thread = entry->getArgument(1),
+          threads = entry->getArgument(2);
+    auto add = [&](Value a, Value b) -> Value { return LLVM::AddOp::create(builder, a, b); };
+    auto subtract = [&](Value a, Value b) -> Value { return LLVM::SubOp::create(builder, a, b); };
+    auto multiply = [&](Value a, Value b) -> Value { return LLVM::MulOp::create(builder, a, b); };
+    Value tokens = loadField(context, token_count, i32), step = constant(i32, kTokenPadding);
+    Value per_head =
+        LLVM::UDivOp::create(builder, add(tokens, constant(i32, kTokenPadding - 1)), step);
+    Value units = multiply(constant(i32, interface.slices), per_head);
+    auto share = [&](Value of) -> Value {
+      return LLVM::UDivOp::create(builder, multiply(units, of), threads);
+    };
+    Value begin = share(thread), end = share(add(thread, constant(i32, 1)));
+    Value buffers = makeBuffers(count);
+    LLVM::BrOp::create(builder, begin, loop);
+
+    builder.setInsertionPointToStart(loop);
+    Value unit = loop->getArgument(0);
+    Value any = LLVM::ICmpOp::create(builder, LLVM::ICmpPredicate::ult, unit, end);
+    LLVM::CondBrOp::create(builder, any, work, done);
+
+    builder.setInsertionPointToStart(work);
+    Value head = LLVM::UDivOp::create(builder, unit, per_head);
+    Value part = LLVM::URemOp::create(builder, unit, per_head);
+    Value taken = LLVM::UMinOp::create(builder, subtract(end, unit), subtract(per_head, part));
+    Value first = multiply(part, step);
+    Value extent = LLVM::UMinOp::create(builder, multiply(taken, step), subtract(tokens, first));
+    SmallVector<Value> hosts(entry->getArguments().drop_front(3));
+    for (auto [host, argument] : llvm::zip(hosts, interface.arguments)) {
+      const KernelValue::Kind kind = spec.values[argument.value].kind;
+      if (kind == KernelValue::Kind::rows || kind == KernelValue::Kind::angles)
+        host = advance(host, bytesFrom(first, bufferBytes(spec, argument.value, argument.part) /
+                                                  paddedTokens(spec.max_tokens)));
+      if (argument.slice_stride_bytes)
+        host = advance(host, bytesFrom(head, argument.slice_stride_bytes));
+    }
+    callKernel(kernel, buffers,
+               {head, constant(i32, 1), extent, add(loadField(context, position, i32), first)},
+               hosts);
+    LLVM::BrOp::create(builder, add(unit, taken), loop);
     builder.setInsertionPointToStart(done);
     LLVM::ReturnOp::create(builder, ValueRange());
     return made;
