@@ -139,6 +139,24 @@ void fuseRunningSums(llvm::Module &module) {
       }
 }
 
+/// Sums of pairs in i16 are written as saturating additions, because Halide knows the instruction
+/// for pairs only there. They never saturate (DotForm::saturating_pairs), and plain additions have
+/// more of the processor's pipes to themselves.
+void relaxSaturation(llvm::Module &module) {
+  for (llvm::Function &function : module)
+    for (llvm::BasicBlock &block : function)
+      for (llvm::Instruction &instruction : llvm::make_early_inc_range(block)) {
+        auto *call = llvm::dyn_cast<llvm::IntrinsicInst>(&instruction);
+        if (!call || call->getIntrinsicID() != llvm::Intrinsic::sadd_sat ||
+            !call->getType()->getScalarType()->isIntegerTy(16))
+          continue;
+        llvm::IRBuilder<> builder(call);
+        call->replaceAllUsesWith(
+            builder.CreateNSWAdd(call->getArgOperand(0), call->getArgOperand(1)));
+        call->eraseFromParent();
+      }
+}
+
 /// Keeps the kernel and what it calls; the rest is Halide's wrappers for other callers.
 void keepOnlyKernel(const KernelSpec &spec, llvm::Module &module) {
   for (llvm::GlobalValue &value : module.global_values())
@@ -181,6 +199,7 @@ llvm::Expected<std::string> compile(const KernelSpec &spec, const Target &target
     return std::move(error);
   keepOnlyKernel(spec, module);
   fuseRunningSums(module);
+  relaxSaturation(module);
 
   const Machine &machine = target.machine();
   const llvm::Triple triple(machine.triple);

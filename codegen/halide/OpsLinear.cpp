@@ -45,30 +45,37 @@ llvm::Error KernelBuilder::linear(const KernelOp &op) {
 
   LinearStage s;
   s.packed_codes = layout.code_bits == 4;
-  s.form = ki == 4                                            ? DotForm::quads
-           : s.packed_codes && target.machine().dot_saturates ? DotForm::saturating_pairs
-                                                              : DotForm::widened_pairs;
+  s.form = !target.machine().dot_saturates ? DotForm::quads
+           : s.packed_codes                ? DotForm::saturating_pairs
+                                           : DotForm::widened_pairs;
+  // Pairs that one instruction sums beside each other in lanes of their own, to be added at the end
+  // of a group; or, where the codes are unpacked for many tokens anyway, laid out pair by pair.
+  const bool beside = s.form == DotForm::saturating_pairs ||
+                      (s.form == DotForm::widened_pairs && spec.max_tokens == 1);
+  const int32_t split = s.form == DotForm::widened_pairs && !beside ? ki / 2 : 1;
   s.rows = layout.rows;
-  s.k_inner = ki;
-  s.steps = group / ki;
+  s.k_inner = ki / split;
+  s.steps = group / s.k_inner;
   s.groups = int32_t(value.width / group);
-  Var n("n"), nb("nb"), t("lt"), g("g"), q("q"), b("b"), h("part"), k("k");
-  s.n = n, s.nb = nb, s.t = t, s.g = g, s.q = q, s.b = b, s.h = h, s.k = k;
-  const int32_t ratio = weight_group / group;
+  Var n("n"), nb("nb"), t("lt"), g("g"), q("q"), b("b"), p("p"), k("k");
+  s.n = n, s.nb = nb, s.t = t, s.g = g, s.q = q, s.b = b, s.p = p, s.k = k;
+  const int32_t ratio = weight_group / group, layout_steps = group / ki;
 
   // Staged in a Func of its own: an inlined mask lets Halide narrow the codes to i8, and u8 x i8 is
   // the only product that the dot instructions take.
   s.codes = Func("unpacked");
-  Expr step = ratio == 1 ? Expr(q) : (g % ratio) * s.steps + q,
+  Expr own_step = split == 1 ? Expr(q) : q / split,
+       byte_of_step = split == 1 ? Expr(b) : b + s.k_inner * (q % split);
+  Expr step = ratio == 1 ? own_step : (g % ratio) * layout_steps + own_step,
        wg = ratio == 1 ? Expr(g) : g / ratio;
   Expr code;
   if (s.packed_codes) {
     const int32_t half = weight_group / 2 / ki;
     Expr j = ratio == 1 ? step % half : inHalf(step, half);
-    Expr byte = matrix.codes(b, n, j, wg, nb);
+    Expr byte = matrix.codes(byte_of_step, n, j, wg, nb);
     code = select(step < half, byte & cast<uint8_t>(15), byte >> cast<uint8_t>(4));
   } else {
-    code = matrix.codes(b, n, step, wg, nb);
+    code = matrix.codes(byte_of_step, n, step, wg, nb);
   }
   s.codes(b, n, q, g, nb) = s.form == DotForm::widened_pairs ? cast<int16_t>(code) : code;
 
@@ -76,31 +83,32 @@ llvm::Error KernelBuilder::linear(const KernelOp &op) {
   s.scales(n, g, nb) = cast<float>(matrix.scales(n, wg, nb));
   Expr start = encoding.minCode() ? x.sums(g, t) * encoding.minCode() : Expr(0);
 
+  RDom r(0, beside ? 2 : s.k_inner, 0, s.steps, "step");
+  s.step_x = r.x, s.step_y = r.y;
+  Expr of_step = beside ? r.x + 2 * p : Expr(r.x), at = of_step + s.k_inner * r.y;
+  Expr code_at = s.codes(of_step, n, r.y, g, nb), activation = x.codes(at + g * group, t);
+  if (s.form == DotForm::widened_pairs) {
+    s.wide = Func("wide_activations");
+    s.wide(k, g, t) = cast<int16_t>(x.codes(k + g * group, t));
+    activation = s.wide(at, g, t);
+  }
   s.accumulator = Func("dots");
-  if (s.form == DotForm::saturating_pairs) {
-    s.parts = group / 16;
-    RDom r(0, 2, 0, 8, "step");
-    s.pairs = Func("dots16");
-    s.pairs(n, h, g, nb, t) = cast<int16_t>(0);
-    s.pairs(n, h, g, nb, t) = saturating_add(
-        s.pairs(n, h, g, nb, t), cast<int16_t>(s.codes(r.x, n, h * 8 + r.y, g, nb)) *
-                                     cast<int16_t>(x.codes(r.x + 2 * r.y + 16 * h + g * group, t)));
-    s.step_x = r.x, s.step_y = r.y;
-    Expr sum = cast<int32_t>(s.pairs(n, 0, g, nb, t));
-    for (int32_t part = 1; part < s.parts; ++part)
-      sum = sum + cast<int32_t>(s.pairs(n, part, g, nb, t));
-    s.accumulator(n, g, nb, t) = encoding.minCode() ? sum + start : sum;
+  s.accumulator(n, g, nb, t) = start;
+  if (!beside) {
+    s.accumulator(n, g, nb, t) += cast<int32_t>(code_at) * cast<int32_t>(activation);
   } else {
-    RDom r(0, ki, 0, s.steps, "step");
-    Expr activation = cast<int32_t>(x.codes(r.x + ki * r.y + g * group, t));
-    if (s.form == DotForm::widened_pairs) {
-      s.wide = Func("wide_activations");
-      s.wide(k, g, t) = cast<int16_t>(x.codes(k + g * group, t));
-      activation = cast<int32_t>(s.wide(r.x + ki * r.y, g, t));
+    s.pairs = Func("pairs");
+    if (s.form == DotForm::saturating_pairs) {
+      s.pairs(p, n, g, nb, t) = cast<int16_t>(0);
+      s.pairs(p, n, g, nb, t) = saturating_add(s.pairs(p, n, g, nb, t),
+                                               cast<int16_t>(code_at) * cast<int16_t>(activation));
+    } else {
+      s.pairs(p, n, g, nb, t) = 0;
+      s.pairs(p, n, g, nb, t) += cast<int32_t>(code_at) * cast<int32_t>(activation);
     }
-    s.accumulator(n, g, nb, t) = start;
-    s.accumulator(n, g, nb, t) += cast<int32_t>(s.codes(r.x, n, r.y, g, nb)) * activation;
-    s.step_x = r.x, s.step_y = r.y;
+    RDom rp(0, ki / 2, "pair");
+    s.pair = rp.x;
+    s.accumulator(n, g, nb, t) += cast<int32_t>(s.pairs(rp, n, g, nb, t));
   }
 
   s.result = Func("linear");

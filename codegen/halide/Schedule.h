@@ -13,7 +13,7 @@ namespace ingot {
 /// How products of u8 codes and i8 activations are summed; decides the shape of the accumulators.
 enum class DotForm : uint8_t {
   quads,            ///< i32 += 4 products at once (exact)
-  saturating_pairs, ///< i16 += 2 products at once, at most 8 steps, codes of <= 4 bits (exact)
+  saturating_pairs, ///< i16 += 2 products at once, at most 8 times, codes of <= 4 bits (exact)
   widened_pairs,    ///< codes and activations widened to i16, i32 += 2 products at once (exact)
   floats,           ///< codes decoded to f32
 };
@@ -25,14 +25,15 @@ struct LinearStage {
   DotForm form = DotForm::quads;
   Halide::Func result;       ///< f32 (n, nb, t); update 0 over (group)
   Halide::Func accumulator;  ///< i32 (n, g, nb, t); update 0 over (step.x, step.y)
-  Halide::Func pairs;        ///< i16 (n, h, g, nb, t), saturating_pairs only: h = 16 elements
+  Halide::Func pairs;        ///< i16 or i32 (p, n, g, nb, t), the forms of pairs: pair p of a step
   Halide::Func codes;        ///< unpacked (b, n, q, g, nb): u8, i16 (widened) or f32 (floats)
   Halide::Func scales, mins; ///< f32 (n, g, nb)
   Halide::Func sums;         ///< f32 (g, t): activation sums times their scale; where mins are
   Halide::Func wide;         ///< i16 (k, g, t), widened_pairs only
-  Halide::Var n, nb, t, g, q, b, h, k;
-  Halide::RVar step_x, step_y, group; ///< elements of a step, steps, groups
-  int32_t rows = 16, k_inner = 4, steps = 8, groups = 1, parts = 1;
+  Halide::Var n, nb, t, g, q, b, p, k;
+  Halide::RVar step_x, step_y, group; ///< elements of a step or pair, steps, groups
+  Halide::RVar pair;                  ///< pairs of a step
+  int32_t rows = 16, k_inner = 4, steps = 8, groups = 1;
   bool packed_codes = false; ///< two codes a byte
 };
 

@@ -49,17 +49,29 @@ void ingot::scheduleLinear(ScheduleRequest &request, LinearStage &s, OutputStage
   acc.compute_at(y, s.group).store_in(MemoryType::Stack).bound_extent(s.n, 16);
   acc.vectorize(s.n, 16).unroll(s.t);
 
-  Func dots = acc;
-  if (s.form == DotForm::saturating_pairs) {
-    dots = s.pairs;
-    dots.compute_at(y, s.group).store_in(MemoryType::Stack).bound_extent(s.n, 16);
-    dots.vectorize(s.n, 16).unroll(s.h).unroll(s.t);
-    dots.update().reorder(s.step_x, s.n, s.t, s.step_y, s.h).vectorize(s.n, 16);
-    dots.update().atomic(/*override_associativity_test=*/true).vectorize(s.step_x, 2);
-    dots.update().unroll(s.t).unroll(s.step_y).unroll(s.h);
+  if (!s.pairs.defined()) {
+    acc.update().reorder(s.step_x, s.n, s.t, s.step_y).vectorize(s.n, 16).atomic();
+    acc.update().vectorize(s.step_x, s.k_inner).unroll(s.t).unroll(s.step_y);
   } else {
-    dots.update().reorder(s.step_x, s.n, s.t, s.step_y).vectorize(s.n, 16).atomic();
-    dots.update().vectorize(s.step_x, s.k_inner).unroll(s.t).unroll(s.step_y);
+    const bool saturating = s.form == DotForm::saturating_pairs;
+    Func pairs = s.pairs;
+    pairs.compute_at(y, s.group).store_in(MemoryType::Stack);
+    pairs.bound_extent(s.p, 2).bound_extent(s.n, 16);
+    pairs.vectorize(s.p, 2).vectorize(s.n, 16).unroll(s.t);
+    Stage sums = pairs.update();
+    RVar outer("step_outer"), inner("step_inner");
+    // With a tile of tokens a loop remains: in one straight run LLVM orders a token's steps one
+    // after the other, keeps all codes for the next token, and spills them.
+    if (one)
+      sums.reorder(s.step_x, s.p, s.n, s.t, s.step_y).unroll(s.step_y);
+    else
+      sums.split(s.step_y, outer, inner, 2)
+          .reorder(s.step_x, s.p, s.n, s.t, inner, outer)
+          .unroll(inner);
+    sums.atomic(saturating).vectorize(s.step_x, 2).vectorize(s.p, 2).vectorize(s.n, 16);
+    sums.unroll(s.t);
+    acc.update().reorder(s.pair, s.n, s.t).atomic().vectorize(s.pair, 2).vectorize(s.n, 16);
+    acc.update().unroll(s.t);
   }
 
   // Unpacked codes: the group that is being multiplied, or the whole block of rows.

@@ -49,7 +49,7 @@ PackedLayout X86Target::packedLayout(const Encoding &encoding) const {
     layout.scale_type = CodeKind::none;
     return layout;
   }
-  layout.k_inner = row.dot_width;
+  layout.k_inner = 4; // two pairs, or what vpdpbusd takes: one layout for all
   layout.code_bits = encoding.bits <= 4 ? 4 : 8;
   layout.scale_type = encoding.scale.type;
   return layout;
@@ -67,7 +67,7 @@ Tile X86Target::tile(const KernelSpec &spec) const {
       // with 256 bits); pairs of narrow codes leave room for one more. Measured on Zen 4.
       const KernelValue &matrix = spec.values[op.operands[1]];
       const bool floats = spec.values[op.operands[0]].kind == KernelValue::Kind::rows;
-      tile.token_tile = wide ? 8 : floats ? 4 : matrix.layout.code_bits == 4 ? 3 : 2;
+      tile.token_tile = wide ? 8 : floats ? 4 : matrix.layout.code_bits == 4 ? 4 : 2;
     } else if (op.kind == KernelOp::Kind::attention) {
       tile.key_tile = 16;
       // Scores and weights of a tile live on the stack: at most 1 MiB of it.

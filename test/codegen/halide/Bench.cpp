@@ -1,5 +1,6 @@
-// kernel-bench [TARGET]: rates of single kernels on one core, in the shapes of a small model. Not a
-// test: prints, judges nothing.
+// kernel-bench [TARGET [NAME [asm]]]: rates of single kernels on one core, in the shapes of a small
+// model, of those whose name contains NAME; `asm` prints their code instead. Not a test: prints,
+// judges nothing.
 #include "test/codegen/halide/Twins.h"
 
 #include "llvm/Support/InitLLVM.h"
@@ -12,6 +13,9 @@ using namespace ingot::test;
 using Kind = KernelOp::Kind;
 
 namespace {
+
+std::string wanted;
+bool only_assembly = false;
 
 double seconds(LoadedKernel &kernel, Memory &memory, int32_t tokens, int32_t position) {
   double best = 1e9;
@@ -26,6 +30,12 @@ double seconds(LoadedKernel &kernel, Memory &memory, int32_t tokens, int32_t pos
 
 void report(const char *name, const KernelSpec &spec, const Target &target, int32_t tokens,
             int32_t position = 0) {
+  if (!llvm::StringRef(name).contains(wanted))
+    return;
+  if (only_assembly) {
+    std::printf("%s", llvm::cantFail(kernelAssembly(spec, target)).c_str());
+    return;
+  }
   const auto start = std::chrono::steady_clock::now();
   LoadedKernel kernel(spec, target);
   const std::chrono::duration<double> compile = std::chrono::steady_clock::now() - start;
@@ -120,7 +130,10 @@ int main(int argc, char **argv) {
     return 1;
   }
   const Target &target = **made;
-  std::printf("%s, %s\n", target.machine().name.c_str(), target.machine().isa.c_str());
+  wanted = argc > 2 ? argv[2] : "";
+  only_assembly = argc > 3 && llvm::StringRef(argv[3]) == "asm";
+  if (!only_assembly)
+    std::printf("%s, %s\n", target.machine().name.c_str(), target.machine().isa.c_str());
   const Encoding u4 = integers(CodeKind::u, 4, 32, CodeKind::f16, true),
                  i4 = integers(CodeKind::i, 4, 32, CodeKind::f16, false),
                  i8 = integers(CodeKind::i, 8, 32, CodeKind::f16, false);
