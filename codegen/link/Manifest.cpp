@@ -1,5 +1,6 @@
 #include "codegen/link/Manifest.h"
 
+#include "codegen/link/Launches.h"
 #include "dialects/kernel/Spec.h"
 #include "frontend/chat/Chat.h"
 #include "frontend/tokenizer/Tokenizer.h"
@@ -27,10 +28,9 @@ public:
     auto weights = buildWeights();
     auto buffers = buildBuffers();
     auto caches = buildCaches();
-    std::vector<std::string> names;
-    for (auto function : inputs.planned.getOps<kernel::FuncOp>())
-      names.push_back(function.getSymName().str());
-    auto kernels = buffer.CreateVectorOfStrings(names);
+    auto launches = buildLaunches(buffer, inputs.planned);
+    if (!launches)
+      return launches.takeError();
     auto note_text =
         note.empty() ? flatbuffers::Offset<flatbuffers::String>() : buffer.CreateString(note);
 
@@ -43,7 +43,8 @@ public:
     root.add_weights(weights);
     root.add_buffers(buffers);
     root.add_caches(caches);
-    root.add_kernels(kernels);
+    root.add_kernels(launches->kernels);
+    root.add_steps(launches->steps);
     manifest::FinishManifestBuffer(buffer, root.Finish());
     return std::string(reinterpret_cast<const char *>(buffer.GetBufferPointer()), buffer.GetSize());
   }

@@ -22,7 +22,8 @@ enum ContextField {
   token_count,
   position,
   caches,
-  positions
+  positions,
+  profile
 };
 
 // halide_buffer_t: 56 bytes with `host` at byte 16; kernels read nothing else of it.
@@ -43,8 +44,9 @@ public:
     step_type = LLVM::LLVMFunctionType::get(voidType(), {pointer, i32, i32});
     context_type = LLVM::LLVMStructType::getLiteral(
         builder.getContext(),
-        {pointer, pointer, pointer, pointer, pointer, i32, i32, pointer, pointer});
+        {pointer, pointer, pointer, pointer, pointer, i32, i32, pointer, pointer, pointer});
     declare("ingot_barrier_wait", LLVM::LLVMFunctionType::get(voidType(), {pointer, i32, i32}));
+    declare("ingot_profile_mark", LLVM::LLVMFunctionType::get(voidType(), {pointer, i32}));
 
     for (StringRef name : {"decode", "prefill", "score"})
       if (!planned.lookupSymbol<func::FuncOp>(name))
@@ -125,6 +127,41 @@ private:
     return made;
   }
 
+  /// Ends a launcher at `block`: tells the profile, where there is one, that this thread's share is
+  /// done. Here rather than in steps, which have a thousand times as many calls as launchers have
+  /// ends; what was launched follows from the order of the calls.
+  void finish(LLVM::LLVMFuncOp launcher, Block *block) {
+    Block *mark = builder.createBlock(&launcher.getBody()),
+          *done = builder.createBlock(&launcher.getBody());
+    builder.setInsertionPointToEnd(block);
+    Value wanted = loadField(launcher.getArgument(0), profile, pointer);
+    Value none = LLVM::ZeroOp::create(builder, pointer);
+    Value off = LLVM::ICmpOp::create(builder, LLVM::ICmpPredicate::eq, wanted, none);
+    LLVM::CondBrOp::create(builder, off, done, mark);
+    builder.setInsertionPointToStart(mark);
+    LLVM::CallOp::create(builder, TypeRange(), "ingot_profile_mark",
+                         ValueRange{wanted, launcher.getArgument(1)});
+    LLVM::BrOp::create(builder, ValueRange(), done);
+    builder.setInsertionPointToStart(done);
+    LLVM::ReturnOp::create(builder, ValueRange());
+  }
+
+  /// void launch.barrier(context, thread, threads): all threads meet.
+  LLVM::LLVMFuncOp barrierLauncher() {
+    LLVM::LLVMFuncOp &made = launchers["barrier"];
+    if (made)
+      return made;
+    OpBuilder::InsertionGuard guard(builder);
+    made = declareLauncher("launch.barrier", {});
+    Block *entry = made.addEntryBlock(builder);
+    builder.setInsertionPointToStart(entry);
+    LLVM::CallOp::create(builder, TypeRange(), "ingot_barrier_wait",
+                         ValueRange{loadField(entry->getArgument(0), barrier, pointer),
+                                    entry->getArgument(1), entry->getArgument(2)});
+    finish(made, entry);
+    return made;
+  }
+
   Value bytesFrom(Value index, int64_t bytes) {
     return LLVM::MulOp::create(builder, LLVM::ZExtOp::create(builder, i64, index),
                                constant(i64, bytes));
@@ -185,8 +222,7 @@ private:
                 loadField(context, position, i32)},
                hosts);
     LLVM::BrOp::create(builder, ValueRange(), done);
-    builder.setInsertionPointToStart(done);
-    LLVM::ReturnOp::create(builder, ValueRange());
+    finish(made, done);
     return made;
   }
 
@@ -264,8 +300,7 @@ private:
     callKernel(kernel, buffers, {slice, extent, constant(i32, 1), ofToken(position_list, i32)},
                hosts);
     LLVM::BrOp::create(builder, Value(LLVM::AddOp::create(builder, unit, taken)), loop);
-    builder.setInsertionPointToStart(done);
-    LLVM::ReturnOp::create(builder, ValueRange());
+    finish(made, done);
     return made;
   }
 
@@ -328,8 +363,7 @@ private:
                {head, constant(i32, 1), extent, add(loadField(context, position, i32), first)},
                hosts);
     LLVM::BrOp::create(builder, add(unit, taken), loop);
-    builder.setInsertionPointToStart(done);
-    LLVM::ReturnOp::create(builder, ValueRange());
+    finish(made, done);
     return made;
   }
 
@@ -341,12 +375,9 @@ private:
     Value bases[] = {loadField(context, arena, pointer), loadField(context, weights, pointer),
                      loadField(context, tokens, pointer), loadField(context, logits, pointer),
                      LLVM::LoadOp::create(builder, pointer, loadField(context, caches, pointer))};
-    Value barrier_value = loadField(context, barrier, pointer);
     for (Operation &op : step.getBody().front()) {
       if (isa<kernel::BarrierOp>(op)) {
-        LLVM::CallOp::create(
-            builder, TypeRange(), "ingot_barrier_wait",
-            ValueRange{barrier_value, entry->getArgument(1), entry->getArgument(2)});
+        LLVM::CallOp::create(builder, barrierLauncher(), entry->getArguments());
         continue;
       }
       auto launch = dyn_cast<kernel::LaunchOp>(op);

@@ -8,10 +8,11 @@
 extern "C" {
 #endif
 
-#define INGOT_PROGRAM_ABI 2
+#define INGOT_PROGRAM_ABI 3
 #define INGOT_MAX_BATCH_STEPS 4
 
 struct ingot_barrier;
+struct ingot_profile;
 
 /* What every thread of a step gets. Field order is mirrored in codegen/llvm. */
 struct ingot_step_context {
@@ -25,7 +26,8 @@ struct ingot_step_context {
   /* A sequence's KV caches, page aligned, zeroed once: of the only sequence, or in a batch step of
    * the sequence of each token. */
   uint8_t *const *caches;
-  const int32_t *positions; /* batch steps: [token_count] tokens already in those caches */
+  const int32_t *positions;      /* batch steps: [token_count] tokens already in those caches */
+  struct ingot_profile *profile; /* null: nobody wants to know the times */
 };
 
 /* One step of the model, run by all threads of the pool at once (SPMD): thread in [0, threads).
@@ -35,6 +37,10 @@ typedef void (*ingot_step_fn)(const struct ingot_step_context *context, int32_t 
 
 /* Defined by the runtime, called by steps: returns when all threads have arrived. */
 void ingot_barrier_wait(struct ingot_barrier *barrier, int32_t thread, int32_t threads);
+
+/* Defined by the runtime. Where the context has a profile, steps call it on every thread behind
+ * each launch and each barrier, in the order of manifest Step.launches. */
+void ingot_profile_mark(struct ingot_profile *profile, int32_t thread);
 
 typedef struct ingot_program ingot_program;
 

@@ -71,17 +71,17 @@ void set_step_tokens(ingot_session *session, const int32_t *tokens, int32_t coun
 }
 
 /// Tokens of the selected sequence.
-void run_step(ingot_session *session, ingot_step_fn step, const int32_t *tokens, int32_t count,
-              float *logits) {
+void run_step(ingot_session *session, int32_t index, ingot_step_fn step, const int32_t *tokens,
+              int32_t count, float *logits) {
   Sequence &sequence = *session->selected;
   set_step_tokens(session, tokens, count);
-  const ingot_step_context context{session->arena,         session->program->weights,
-                                   session->step_tokens,   logits,
-                                   &session->pool.barrier, count,
-                                   sequence.position,      &sequence.caches,
-                                   &sequence.position};
+  ingot_step_context context{session->arena,         session->program->weights,
+                             session->step_tokens,   logits,
+                             &session->pool.barrier, count,
+                             sequence.position,      &sequence.caches,
+                             &sequence.position,     nullptr};
   sequence.current = nullptr;
-  session->pool.run(step, &context);
+  run_profiled(session->profile, session->pool, index, step, context);
   memcpy(sequence.history + sequence.position, tokens,
          static_cast<size_t>(count) * sizeof(int32_t));
   sequence.position += count;
@@ -95,16 +95,16 @@ void release_rows(ingot_session *session) {
       session->sequences[i].current = nullptr;
 }
 
-/// The smallest batch step that takes `count` tokens, or else the widest; null when a decode step
-/// for each is all there is. Takes *tokens of them.
-ingot_step_fn batch_step(const ingot_program &program, int32_t count, int32_t *tokens) {
+/// The smallest batch step that takes `count` tokens, or else the widest; -1 when a decode step for
+/// each is all there is. Takes *tokens of them.
+int32_t batch_step(const ingot_program &program, int32_t count, int32_t *tokens) {
   if (count == 1 || !program.batch_steps)
-    return nullptr;
+    return -1;
   int32_t index = 0;
   while (index + 1 < program.batch_steps && program.batch_tokens[index] < count)
     ++index;
   *tokens = count < program.batch_tokens[index] ? count : program.batch_tokens[index];
-  return program.batch[index];
+  return index;
 }
 
 /// Copies the filled part of the caches. A head's positions lie one behind the other in whole
@@ -363,8 +363,9 @@ ingot_status ingot_eval(ingot_session *session, const int32_t *tokens, int32_t c
       return INGOT_INTERRUPTED;
     const int32_t step = count < program.prefill_tokens ? count : program.prefill_tokens;
     Sequence &sequence = *session->selected;
-    run_step(session, step == 1 ? program.decode : program.prefill, tokens, step,
-             sequence.last_logits);
+    const bool one = step == 1;
+    run_step(session, one ? decode_step : prefill_step, one ? program.decode : program.prefill,
+             tokens, step, sequence.last_logits);
     sequence.current = sequence.last_logits;
     tokens += step;
     count -= step;
@@ -386,7 +387,7 @@ ingot_status ingot_eval_all(ingot_session *session, const int32_t *tokens, int32
       return INGOT_INTERRUPTED;
     const int32_t left = count - first;
     const int32_t step = left < program.score_tokens ? left : program.score_tokens;
-    run_step(session, program.score, tokens + first, step, session->rows);
+    run_step(session, score_step, program.score, tokens + first, step, session->rows);
     session->selected->current =
         session->rows + static_cast<int64_t>(step - 1) * program.logits_stride;
     if (callback(user, first, step, session->rows, program.logits_stride))
@@ -421,7 +422,7 @@ ingot_status ingot_eval_batch(ingot_session *session, const int32_t *sequences,
     if (ingot_interrupted(session))
       return INGOT_INTERRUPTED;
     int32_t step_count = 1;
-    const ingot_step_fn batch = batch_step(program, count - first, &step_count);
+    const int32_t batch = batch_step(program, count - first, &step_count);
     uint8_t *caches[max_batch_tokens];
     int32_t positions[max_batch_tokens];
     for (int32_t i = 0; i < step_count; ++i) {
@@ -432,16 +433,19 @@ ingot_status ingot_eval_batch(ingot_session *session, const int32_t *sequences,
     }
     set_step_tokens(session, tokens + first, step_count);
     float *rows = session->rows + static_cast<int64_t>(first) * program.logits_stride;
-    const ingot_step_context context{session->arena,
-                                     program.weights,
-                                     session->step_tokens,
-                                     rows,
-                                     &session->pool.barrier,
-                                     step_count,
-                                     positions[0],
-                                     caches,
-                                     positions};
-    session->pool.run(batch ? batch : program.decode, &context);
+    ingot_step_context context{session->arena,
+                               program.weights,
+                               session->step_tokens,
+                               rows,
+                               &session->pool.barrier,
+                               step_count,
+                               positions[0],
+                               caches,
+                               positions,
+                               nullptr};
+    run_profiled(session->profile, session->pool,
+                 batch < 0 ? decode_step : first_batch_step + batch,
+                 batch < 0 ? program.decode : program.batch[batch], context);
     for (int32_t i = 0; i < step_count; ++i) {
       Sequence &sequence = session->sequences[sequences[first + i]];
       sequence.history[sequence.position++] = tokens[first + i];

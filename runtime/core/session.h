@@ -12,6 +12,7 @@
 //   sampler's scratch, tokenizer's scratch
 #pragma once
 
+#include "runtime/core/profile.h"
 #include "runtime/core/thread_pool.h"
 #include "runtime/include/ingot.h"
 #include "runtime/manifest_generated.h"
@@ -63,5 +64,6 @@ struct ingot_session {
   std::atomic<uint32_t> interrupt;
   ingot::runtime::Prefault prefault;
   ingot::runtime::Sampler sampler;
+  ingot_profile *profile; ///< null, or the caller's
   ingot::runtime::ThreadPool pool;
 };

@@ -1,5 +1,5 @@
 // --bench: prefill, decode and batched decode speed of this program on this machine.
-#include "runtime/main/command.h"
+#include "runtime/main/workload.h"
 
 #include "runtime/platform/host.h"
 
@@ -27,51 +27,6 @@ double median(double *values, int32_t count) {
 
 double seconds_since(uint64_t begin) {
   return static_cast<double>(platform::clock_ns() - begin) * 1e-9;
-}
-
-/// The same ids in every run: speed does not depend on them, caches might.
-void fill(int32_t *tokens, int32_t count, int32_t vocab_size) {
-  Random random;
-  random.seed(1, 1);
-  for (int32_t i = 0; i < count; ++i)
-    tokens[i] = static_cast<int32_t>(random.next() % static_cast<uint32_t>(vocab_size));
-}
-
-ingot_status decode(ingot_session *session, const int32_t *tokens, int32_t count) {
-  for (int32_t i = 0; i < count; ++i)
-    if (ingot_status status = ingot_eval(session, tokens + i, 1))
-      return status;
-  return INGOT_OK;
-}
-
-/// Puts the first `depth` tokens into every sequence.
-ingot_status fill_sequences(ingot_session *session, const int32_t *tokens, int32_t depth) {
-  ingot_status status = INGOT_OK;
-  for (int32_t i = 0; i < ingot_sequences(session) && !status; ++i) {
-    status = ingot_select(session, i);
-    ingot_reset(session);
-    if (!status && i == 0)
-      status = ingot_eval(session, tokens, depth);
-    else if (!status)
-      status = ingot_fork(session, 0, i);
-  }
-  ingot_select(session, 0);
-  return status;
-}
-
-/// Decodes `count` tokens of every sequence, different ones in each.
-ingot_status batch_decode(ingot_session *session, const int32_t *tokens, int32_t count) {
-  int32_t sequences[INGOT_MAX_SEQUENCES], next[INGOT_MAX_SEQUENCES];
-  const int32_t batch = ingot_sequences(session);
-  for (int32_t i = 0; i < count; ++i) {
-    for (int32_t j = 0; j < batch; ++j) {
-      sequences[j] = j;
-      next[j] = tokens[(i + j) % count];
-    }
-    if (ingot_status status = ingot_eval_batch(session, sequences, next, batch))
-      return status;
-  }
-  return INGOT_OK;
 }
 
 /// Median time from process start to the first token of a 32-token prompt: this program is started
@@ -104,7 +59,7 @@ int run_first_token(Command &command) {
   const int32_t count = ingot_context_length(session) < first_token_prompt
                             ? ingot_context_length(session)
                             : first_token_prompt;
-  fill(tokens, count, ingot_vocab_size(session));
+  fill_tokens(tokens, count, ingot_vocab_size(session));
   ingot_sampling greedy = ingot_default_sampling();
   greedy.temperature = 0;
   ingot_set_sampling(session, &greedy);
@@ -119,27 +74,10 @@ int run_first_token(Command &command) {
 
 int run_bench(Command &command) {
   const Options &options = *command.options;
-  if (int code = open_session(command, 0))
+  int32_t *tokens = nullptr;
+  if (int code = open_workload(command, "--bench", &tokens))
     return code;
   ingot_session *session = command.session;
-  const int32_t context = ingot_context_length(session);
-  if (options.prompt_tokens > context || options.gen_tokens > context ||
-      options.depth > context - options.gen_tokens) {
-    char text[96];
-    Writer detail(text, sizeof text - 1);
-    detail.text("that does not fit the context of ")
-        .grouped(static_cast<uint64_t>(context))
-        .text(" tokens");
-    text[detail.used] = 0;
-    return fail(
-        command, "--bench", text,
-        "lower --prompt-tokens, --gen-tokens or --depth, or compile with a larger --context");
-  }
-  auto *tokens = static_cast<int32_t *>(
-      platform::map_memory(static_cast<uint64_t>(context) * sizeof(int32_t)));
-  if (!tokens)
-    return fail(command, "--bench", INGOT_NO_MEMORY);
-  fill(tokens, context, ingot_vocab_size(session));
 
   double prefill_times[max_reps], decode_times[max_reps], batch_times[max_reps];
   ingot_status status = ingot_eval(session, tokens, options.prompt_tokens); // warms up
@@ -153,7 +91,7 @@ int run_bench(Command &command) {
       status = ingot_eval(session, tokens, options.depth);
     begin = platform::clock_ns();
     if (!status)
-      status = decode(session, tokens, options.gen_tokens);
+      status = decode_tokens(session, tokens, options.gen_tokens);
     decode_times[i] = seconds_since(begin);
     if (!options.batch || status)
       continue;

@@ -42,6 +42,7 @@ int run_tokenize(Command &command);
 int run_detokenize(Command &command);
 int run_perplexity(Command &command);
 int run_bench(Command &command);
+int run_profile(Command &command);
 int run_first_token(Command &command);
 int run_info(Command &command);
 

@@ -1,5 +1,5 @@
 // Modes that evaluate given tokens or texts: --tokens, --tokenize, --detokenize, --perplexity.
-#include "runtime/main/command.h"
+#include "runtime/main/output_file.h"
 
 #include "runtime/platform/host.h"
 
@@ -198,18 +198,10 @@ int run_logits(Command &command) {
     return fail(command, "--tokens", text, more_context);
   }
 
-  char name[4096];
-  Writer temporary(name, sizeof name - 1);
-  temporary.text(options.logits)
-      .text(".")
-      .number(static_cast<int64_t>(platform::process_id()))
-      .text(".tmp");
-  if (temporary.error)
-    return fail(command, "--logits", "the file's name is too long");
-  name[temporary.used] = 0;
-  Sink sink{-1, command.program->vocab_size, 0};
-  if (int code = platform::create_file(name, &sink.file))
-    return fail(command, options.logits, platform::error_text(code));
+  OutputFile file;
+  if (int code = file.open(command, "--logits", options.logits))
+    return code;
+  Sink sink{file.file, command.program->vocab_size, 0};
   evaluating = session;
   platform::on_interrupt(interrupt_evaluation); // so that the temporary file goes away
   char header[128];
@@ -218,14 +210,8 @@ int run_logits(Command &command) {
   ingot_status status = INGOT_OK;
   if (!sink.error)
     status = ingot_eval_all(session, ids, static_cast<int32_t>(count), write_rows, &sink);
-  const int closed = platform::close_file(sink.file);
-  int error = sink.error ? sink.error : closed;
-  if (!error && !status)
-    error = platform::rename_file(name, options.logits);
-  if (error || status)
-    platform::remove_file(name);
-  if (error)
-    return fail(command, options.logits, platform::error_text(error));
+  if (int code = file.close(command, sink.error, status != INGOT_OK))
+    return code;
   if (status == INGOT_INTERRUPTED)
     return exit_interrupt;
   return status ? fail(command, "--tokens", status) : exit_ok;

@@ -30,6 +30,14 @@ struct Object {
   void end() { out.text("}"); }
 };
 
+void json_names(Writer &out,
+                const flatbuffers::Vector<flatbuffers::Offset<manifest::Kernel>> *list) {
+  out.text("[");
+  for (uint32_t i = 0; list && i < list->size(); ++i)
+    out.text(i ? ", " : "").json_string(text_of(list->Get(i)->name()));
+  out.text("]");
+}
+
 void json_strings(Writer &out,
                   const flatbuffers::Vector<flatbuffers::Offset<flatbuffers::String>> *list) {
   out.text("[");
@@ -144,7 +152,7 @@ void lists_json(Object &object, const manifest::Manifest &manifest) {
     row.end();
   }
   out.text("]");
-  json_strings(object.key("kernels"), manifest.kernels());
+  json_names(object.key("kernels"), manifest.kernels());
 }
 
 void mebibytes(Writer &out, uint64_t bytes) {

@@ -35,6 +35,8 @@ int dispatch(Command &command) {
     return run_perplexity(command);
   case Mode::bench:
     return run_bench(command);
+  case Mode::profile:
+    return run_profile(command);
   case Mode::first_token:
     return run_first_token(command);
   }

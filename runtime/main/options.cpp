@@ -12,7 +12,7 @@ const char *const help_text =
     R"(usage: PROGRAM [options]                       chat on the terminal
        PROGRAM -p TEXT [-n N] [options]        answer TEXT; only the answer is printed
        PROGRAM --tokens IDS --logits OUT.npy   float32 logits [tokens, vocabulary]
-       PROGRAM --tokenize TEXT | --detokenize IDS | --perplexity FILE | --bench | --info
+       PROGRAM --tokenize TEXT | --detokenize IDS | --perplexity FILE | --bench | --profile | --info
 
 text
   -p, --prompt TEXT     the message to answer ('-': standard input)
@@ -38,13 +38,15 @@ evaluation
   --perplexity FILE     perplexity of a text: the second half of each window is scored
   --window N            tokens in a window (default 512)
   --bench               measure speed
+  --profile             where the time of a prompt and of generated tokens goes, by kernel and by layer
+  --trace FILE          with --profile: also every launch of the last repetition, for ui.perfetto.dev
   --prompt-tokens N, --gen-tokens N, --depth N, --reps N
                         prompt length (512), generated tokens (128), tokens in the context before
                         the generated ones (0), repetitions (5; medians are printed)
-  --batch N             with --bench: also N sequences side by side, one token of each at a time
+  --batch N             with them: also N sequences side by side, one token of each at a time
 other
   --info                what this program was made from
-  --json                for --bench, --info, --perplexity, --tokenize
+  --json                for --bench, --profile, --info, --perplexity, --tokenize
   --threads N           default: the physical cores that this process may use
   --help, --version
 )";
@@ -70,6 +72,7 @@ constexpr Option table[] = {
     {"--detokenize", Kind::mode_text, Mode::detokenize, FIELD(text), 0, 0},
     {"--perplexity", Kind::mode_text, Mode::perplexity, FIELD(text), 0, 0},
     {"--bench", Kind::mode, Mode::bench, 0, 0, 0},
+    {"--profile", Kind::mode, Mode::profile, 0, 0, 0},
     // Not in the help: what --bench starts to measure the time from process start.
     {"--bench-first-token", Kind::mode, Mode::first_token, 0, 0, 0},
     {"--info", Kind::mode, Mode::info, 0, 0, 0},
@@ -78,6 +81,7 @@ constexpr Option table[] = {
     {"--version", Kind::mode, Mode::version, 0, 0, 0},
     {"--system", Kind::text, Mode::chat, FIELD(system), 0, 0},
     {"--logits", Kind::text, Mode::chat, FIELD(logits), 0, 0},
+    {"--trace", Kind::text, Mode::chat, FIELD(trace), 0, 0},
     {"--raw", Kind::flag, Mode::chat, FIELD(raw), 0, 0},
     {"--json", Kind::flag, Mode::chat, FIELD(json), 0, 0},
     {"--special", Kind::flag, Mode::chat, FIELD(special), 0, 0},
@@ -316,7 +320,9 @@ bool parse_options(int argc, char **argv, Options *options, char (&message)[256]
     return fail();
   }
   if (!only_with(options->logits, "--logits", mode == Mode::logits, "--tokens") ||
-      !only_with(options->batch, "--batch", mode == Mode::bench, "--bench") ||
+      !only_with(options->batch, "--batch", mode == Mode::bench || mode == Mode::profile,
+                 "--bench or --profile") ||
+      !only_with(options->trace, "--trace", mode == Mode::profile, "--profile") ||
       !only_with(options->lines, "--lines", mode == Mode::tokenize, "--tokenize") ||
       !only_with(options->special, "--special", mode == Mode::tokenize || options->raw,
                  "--raw or --tokenize") ||
@@ -325,9 +331,9 @@ bool parse_options(int argc, char **argv, Options *options, char (&message)[256]
                  (mode == Mode::prompt || mode == Mode::chat) && !options->raw,
                  "a conversation, and not with --raw") ||
       !only_with(options->json, "--json",
-                 mode == Mode::bench || mode == Mode::info || mode == Mode::perplexity ||
-                     mode == Mode::tokenize,
-                 "--bench, --info, --perplexity or --tokenize"))
+                 mode == Mode::bench || mode == Mode::profile || mode == Mode::info ||
+                     mode == Mode::perplexity || mode == Mode::tokenize,
+                 "--bench, --profile, --info, --perplexity or --tokenize"))
     return fail();
   return true;
 }

@@ -13,6 +13,7 @@ enum class Mode : uint8_t {
   detokenize,
   perplexity,
   bench,
+  profile,
   first_token,
   info,
   help,
@@ -24,6 +25,7 @@ struct Options {
   const char *text = nullptr; ///< of -p, --tokenize, --detokenize, --perplexity, --tokens
   const char *system = nullptr;
   const char *logits = nullptr;
+  const char *trace = nullptr;
   bool raw = false, json = false, special = false, lines = false, seeded = false;
   int32_t threads = 0; ///< 0: the physical cores
   int32_t count = -1;  ///< -n; -1: until a stop token or the context is full

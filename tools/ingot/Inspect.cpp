@@ -146,7 +146,7 @@ json::Object toJson(const Program &program, const InspectOptions &options) {
                                     {"bytes", int64_t(c->bytes())}});
   if (m.kernels())
     for (const auto *k : *m.kernels())
-      kernels.push_back(orEmpty(k));
+      kernels.push_back(orEmpty(k->name()));
   return json::Object{{"file", options.file},
                       {"kind", "program"},
                       {"name", orEmpty(m.model()->name())},

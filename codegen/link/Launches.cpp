@@ -1,0 +1,122 @@
+#include "codegen/link/Launches.h"
+
+#include "dialects/kernel/Spec.h"
+#include "dialects/lm/Lm.h"
+
+using namespace mlir;
+
+namespace ingot {
+namespace {
+
+constexpr int16_t before_layers = -1, after_layers = -2;
+
+/// The layer in the name of a weight or cache: "blk.7.ffn_down.weight", "kv.7".
+std::optional<int16_t> layerOf(StringRef symbol) {
+  SmallVector<StringRef> parts;
+  symbol.split(parts, '.');
+  for (StringRef part : parts) {
+    int16_t layer;
+    if (!part.getAsInteger(10, layer) && layer >= 0)
+      return layer;
+  }
+  return std::nullopt;
+}
+
+/// kernelCost is linear in the four factors of manifest::Terms, so that four values of it tell the
+/// coefficients: at (t, p) = (0, 0), (0, 1), (1, 0), (1, 1) there are 0, 0, 1, 2 keys.
+manifest::Terms termsOf(const KernelSpec &spec, int64_t KernelCost::*count) {
+  auto at = [&](int64_t tokens, int64_t position) {
+    return kernelCost(spec, tokens, position).*count;
+  };
+  const int64_t fixed = at(0, 0), per_position = at(0, 1) - fixed;
+  const int64_t per_key = at(1, 1) - at(1, 0) - per_position;
+  return {fixed, at(1, 0) - fixed - per_key, per_position, per_key};
+}
+
+} // namespace
+
+CostTerms costTerms(const KernelSpec &spec) {
+  return {termsOf(spec, &KernelCost::macs), termsOf(spec, &KernelCost::weight_bytes),
+          termsOf(spec, &KernelCost::cache_bytes), termsOf(spec, &KernelCost::activation_bytes)};
+}
+
+std::vector<int16_t> launchLayers(func::FuncOp step) {
+  // A launch works for the layer whose weights or cache it reads, or else, as when it quantizes,
+  // for the one that alone uses its results.
+  DenseMap<Operation *, std::optional<int16_t>> known;
+  SmallVector<kernel::LaunchOp> launches(step.getOps<kernel::LaunchOp>());
+  for (kernel::LaunchOp launch : llvm::reverse(launches)) {
+    std::optional<int16_t> &layer = known[launch];
+    bool reads = false;
+    for (Value input : launch.getInputs())
+      if (auto ref = input.getDefiningOp<lm::RefOp>()) {
+        reads = true;
+        if (!layer)
+          layer = layerOf(ref.getSymbol());
+      }
+    if (reads)
+      continue;
+    std::optional<int16_t> first;
+    bool same = true;
+    for (Operation *user : launch->getUsers()) {
+      const auto of = known.lookup(user);
+      same &= !first || first == of;
+      first = of;
+    }
+    if (same)
+      layer = first;
+  }
+  std::vector<int16_t> layers;
+  int16_t outside = before_layers, last = before_layers;
+  for (Operation &op : step.getBody().front()) {
+    if (isa<kernel::BarrierOp>(op)) {
+      layers.push_back(last);
+    } else if (auto launch = dyn_cast<kernel::LaunchOp>(op)) {
+      const auto layer = known.lookup(launch);
+      if (layer)
+        outside = after_layers;
+      last = layer.value_or(outside);
+      layers.push_back(last);
+    }
+  }
+  return layers;
+}
+
+llvm::Expected<LaunchTables> buildLaunches(flatbuffers::FlatBufferBuilder &buffer,
+                                           ModuleOp planned) {
+  std::vector<flatbuffers::Offset<manifest::Kernel>> kernels;
+  llvm::StringMap<int16_t> number;
+  for (auto function : planned.getOps<kernel::FuncOp>()) {
+    auto spec = kernel::specOf(function);
+    if (!spec)
+      return spec.takeError();
+    number[function.getSymName()] = static_cast<int16_t>(kernels.size());
+    const CostTerms cost = costTerms(*spec);
+    kernels.push_back(manifest::CreateKernelDirect(
+        buffer, function.getSymName().str().c_str(), function.getMaxTokens() == 1, &cost.macs,
+        &cost.weight_bytes, &cost.cache_bytes, &cost.activation_bytes));
+  }
+  SmallVector<func::FuncOp> functions;
+  for (StringRef name : {"decode", "prefill", "score"})
+    if (auto step = planned.lookupSymbol<func::FuncOp>(name))
+      functions.push_back(step);
+  for (auto step : planned.getOps<func::FuncOp>())
+    if (step->hasAttr("batch"))
+      functions.push_back(step);
+  std::vector<flatbuffers::Offset<manifest::Step>> steps;
+  for (func::FuncOp step : functions) {
+    const std::vector<int16_t> layers = launchLayers(step);
+    std::vector<manifest::Launch> launches;
+    for (Operation &op : step.getBody().front()) {
+      if (!isa<kernel::BarrierOp, kernel::LaunchOp>(op))
+        continue;
+      auto launch = dyn_cast<kernel::LaunchOp>(op);
+      launches.emplace_back(launch ? number.lookup(launch.getCallee()) : int16_t{-1},
+                            layers[launches.size()], launch && launch.getPerSequence());
+    }
+    steps.push_back(manifest::CreateStepDirect(buffer, step.getSymName().str().c_str(), &launches));
+  }
+  return LaunchTables{buffer.CreateVector(kernels), buffer.CreateVector(steps)};
+}
+
+} // namespace ingot
