@@ -81,6 +81,7 @@ llvm::Error KernelBuilder::linear(const KernelOp &op) {
 
   s.scales = Func("weight_scales");
   s.scales(n, g, nb) = cast<float>(matrix.scales(n, wg, nb));
+  s.streams = {matrix.codes, matrix.scales};
   Expr start = encoding.minCode() ? x.sums(g, t) * encoding.minCode() : Expr(0);
 
   RDom r(0, beside ? 2 : s.k_inner, 0, s.steps, "step");
@@ -120,6 +121,7 @@ llvm::Error KernelBuilder::linear(const KernelOp &op) {
   if (!encoding.symmetric()) {
     s.mins = Func("weight_mins");
     s.mins(n, g, nb) = cast<float>(matrix.mins(n, wg, nb));
+    s.streams.push_back(matrix.mins);
     s.sums = Func("scaled_sums");
     s.sums(g, t) = x.scales(g, t) * cast<float>(x.sums(g, t));
     sum = sum + s.mins(n, rg, nb) * s.sums(rg, t);

@@ -30,6 +30,7 @@ struct LinearStage {
   Halide::Func scales, mins; ///< f32 (n, g, nb)
   Halide::Func sums;         ///< f32 (g, t): activation sums times their scale; where mins are
   Halide::Func wide;         ///< i16 (k, g, t), widened_pairs only
+  std::vector<Halide::ImageParam> streams; ///< what is read of the packed matrix
   Halide::Var n, nb, t, g, q, b, p, k;
   Halide::RVar step_x, step_y, group; ///< elements of a step or pair, steps, groups
   Halide::RVar pair;                  ///< pairs of a step

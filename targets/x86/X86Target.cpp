@@ -64,10 +64,8 @@ Tile X86Target::tile(const KernelSpec &spec) const {
   for (const KernelOp &op : spec.ops) {
     if (op.kind == KernelOp::Kind::linear) {
       // A token of a block of 16 rows has one register of dot products and one of sums (two and two
-      // with 256 bits); pairs of narrow codes leave room for one more. Measured on Zen 4.
-      const KernelValue &matrix = spec.values[op.operands[1]];
-      const bool floats = spec.values[op.operands[0]].kind == KernelValue::Kind::rows;
-      tile.token_tile = wide ? 8 : floats ? 4 : matrix.layout.code_bits == 4 ? 4 : 2;
+      // with 256 bits, of which the sums may wait in memory). Measured on Zen 4 and Zen 3.
+      tile.token_tile = wide ? 8 : 4;
     } else if (op.kind == KernelOp::Kind::attention) {
       tile.key_tile = 16;
       // Scores and weights of a tile live on the stack: at most 1 MiB of it.

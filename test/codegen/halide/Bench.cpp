@@ -67,6 +67,7 @@ void linear(const char *name, const Target &target, const Encoding &encoding, in
 void attention(const char *name, const Target &target, int32_t max_tokens, int32_t position) {
   SpecMaker make(max_tokens);
   make.spec.context = 2048;
+  make.spec.kv = CodeKind::i;
   const int32_t q = make.rows(9 * 64), cache = make.input(KernelValue::Kind::cache, 3 * 64);
   const int32_t y = make.rowsOp(Kind::attention, {q, cache}, 9 * 64);
   KernelOp &op = make.spec.ops.back();
@@ -87,6 +88,7 @@ void rows(const Target &target, int32_t tokens) {
 
   SpecMaker rope(tokens);
   rope.spec.context = 2048;
+  rope.spec.kv = CodeKind::i;
   const int32_t qkv = rope.rows(960), angles = rope.input(KernelValue::Kind::angles, 64);
   auto cut = [&](int32_t offset, int32_t columns) {
     const int32_t out = rope.rowsOp(Kind::slice, {qkv}, columns);
@@ -147,6 +149,14 @@ int main(int argc, char **argv) {
     linear((std::string("gemm 576x1536x192 ") + name).c_str(), target, e, 576, 1536, 192);
   }
   linear("gemm 3072x576x192 u4 silu", target, u4, 3072, 576, 192, true);
+  for (int32_t tokens : {4, 8}) {
+    linear(("batch 3072x576 u4 silu, tokens " + std::to_string(tokens)).c_str(), target, u4, 3072,
+           576, tokens, true);
+    linear(("batch 576x1536 u4, tokens " + std::to_string(tokens)).c_str(), target, u4, 576, 1536,
+           tokens);
+    linear(("batch 49152x576 i8, tokens " + std::to_string(tokens)).c_str(), target, i8, 49152, 576,
+           tokens);
+  }
   linear("gemm 1536x576x192 u4 f32 act.", target, u4, 1536, 576, 192, false, false);
   attention("attention decode at 511", target, 1, 511);
   attention("attention decode at 2047", target, 1, 2047);

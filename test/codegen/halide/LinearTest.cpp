@@ -100,7 +100,7 @@ void checkLinear(const Target &target, const Encoding &encoding, Shape shape, bo
   EXPECT_EQ(wrong, 0);
 }
 
-const Shape shapes[] = {{40, 64, 1, 1}, {48, 192, 19, 19}, {33, 96, 13, 5}};
+const Shape shapes[] = {{40, 64, 1, 1}, {48, 192, 19, 19}, {33, 96, 13, 5}, {40, 96, 7, 6}};
 
 const Encoding encodings[] = {
     integers(CodeKind::u, 4, 32, CodeKind::f16, true),  // Q4_1
