@@ -56,15 +56,11 @@ std::vector<int16_t> launchLayers(func::FuncOp step) {
       }
     if (reads)
       continue;
-    std::optional<int16_t> first;
-    bool same = true;
-    for (Operation *user : launch->getUsers()) {
-      const auto of = known.lookup(user);
-      same &= !first || first == of;
-      first = of;
-    }
-    if (same)
-      layer = first;
+    SmallVector<std::optional<int16_t>> users;
+    for (Operation *user : launch->getUsers())
+      users.push_back(known.lookup(user));
+    if (!users.empty() && llvm::all_equal(users))
+      layer = users.front();
   }
   std::vector<int16_t> layers;
   int16_t outside = before_layers, last = before_layers;

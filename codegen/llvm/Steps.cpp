@@ -128,8 +128,8 @@ private:
   }
 
   /// Ends a launcher at `block`: tells the profile, where there is one, that this thread's share is
-  /// done. Here rather than in steps, which have a thousand times as many calls as launchers have
-  /// ends; what was launched follows from the order of the calls.
+  /// done. Here rather than in steps, which have some sixty calls for each launcher; which launch
+  /// it was follows from the order of the calls.
   void finish(LLVM::LLVMFuncOp launcher, Block *block) {
     Block *mark = builder.createBlock(&launcher.getBody()),
           *done = builder.createBlock(&launcher.getBody());

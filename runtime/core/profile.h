@@ -99,8 +99,8 @@ void destroy_profile(ingot_profile *profile);
 void run_profiled(ingot_profile *profile, ThreadPool &pool, int32_t index, ingot_step_fn step,
                   ingot_step_context &context);
 
-/// Calls visit(step, stamps) for each step in the trace; a thread's stamps are
-/// stamps[thread * (launches + 1)] and on.
+/// The step behind `previous` in the trace (null: the first); null behind the last. A thread's
+/// stamps are stamps_of(step)[thread * (launches + 1)] and on.
 const TracedStep *next_traced(const ingot_profile &profile, const TracedStep *previous);
 int32_t launch_count(const ingot_profile &profile, int32_t step);
 inline const uint64_t *stamps_of(const TracedStep &step) {

@@ -64,7 +64,10 @@ TEST(Options, Errors) {
   EXPECT_EQ(parse({"hello"}).message, "unknown option 'hello'");
   EXPECT_EQ(parse({"-p"}).message, "-p needs a value");
   EXPECT_EQ(parse({"--raw=1"}).message, "--raw takes no value");
-  EXPECT_EQ(parse({"-p", "a", "--batch", "8"}).message, "--batch goes only with --bench");
+  EXPECT_EQ(parse({"-p", "a", "--batch", "8"}).message,
+            "--batch goes only with --bench or --profile");
+  EXPECT_EQ(parse({"--bench", "--trace", "t"}).message, "--trace goes only with --profile");
+  EXPECT_EQ(parse({"--bench", "--profile"}).message, "--bench and --profile exclude each other");
   EXPECT_EQ(parse({"--bench", "--batch", "257"}).message,
             "--batch: '257' is not a whole number of at least 1 and at most 256");
   EXPECT_EQ(parse({"-p", "a", "--bench"}).message, "-p and --bench exclude each other");

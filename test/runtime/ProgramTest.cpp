@@ -18,6 +18,7 @@
 
 // The steps of fake.h are not run here.
 extern "C" void ingot_barrier_wait(ingot_barrier *, int32_t, int32_t) {}
+extern "C" void ingot_profile_mark(ingot_profile *, int32_t) {}
 
 namespace {
 
@@ -213,6 +214,57 @@ TEST_F(Program, PerplexityIsThatOfTheLogits) {
   EXPECT_EQ(run({"--perplexity", (folder / "text").string(), "--window", "97"}).code, 1);
   EXPECT_EQ(run({"--perplexity", (folder / "text").string(), "--window", "96"}).code, 1); // short
   EXPECT_EQ(run({"--perplexity", (folder / "absent").string()}).code, 1);
+}
+
+TEST_F(Program, Profile) {
+  const fs::path out = folder / "trace.json";
+  std::vector<std::string> command{"--profile", "--prompt-tokens", "20", "--gen-tokens",
+                                   "12",        "--depth",         "30", "--reps",
+                                   "2",         "--threads",       "2"};
+  const Result text = run(command);
+  ASSERT_EQ(text.code, 0) << text.errors;
+  for (const char *part : {"prefill: ", "decode: ", "chain", "logits", "waiting at barriers",
+                           "outside steps", "total", "output"})
+    EXPECT_NE(text.out.find(part), std::string::npos) << part << "\n" << text.out;
+  EXPECT_EQ(text.out.find("batch: "), std::string::npos);
+
+  command.insert(command.end(), {"--json", "--batch", "3", "--trace", out.string()});
+  const Result json = run(command);
+  ASSERT_EQ(json.code, 0) << json.errors;
+  EXPECT_EQ(json.out.rfind("{\"threads\": 2, \"prefill\": {\"per\": \"prompt\", ", 0), 0u)
+      << json.out;
+  for (const char *part : {"\"count\": 2, \"steps\": 6, \"tokens\": 20", "\"name\": \"both\"",
+                           "\"per\": \"round\", \"count\": 24, \"steps\": 24, \"tokens\": 36"})
+    EXPECT_NE(json.out.find(part), std::string::npos) << part << "\n" << json.out;
+  EXPECT_NE(read_file(out).find("\"traceEvents\":["), std::string::npos);
+  auto count = [&] {
+    return std::distance(fs::directory_iterator(folder), fs::directory_iterator{});
+  };
+  const auto files = count();
+
+  // What cannot be written is said; nothing is printed and nothing left behind.
+  const std::string before = read_file(out);
+  const std::vector<std::vector<std::string>> bad{
+      {"--profile", "--reps", "1", "--prompt-tokens", "9", "--trace",
+       (folder / "no" / "x").string()},
+      {"--profile", "--reps", "1", "--prompt-tokens", "9", "--trace", folder.string()},
+      {"--profile", "--reps", "1", "--prompt-tokens", "97", "--trace", out.string()},
+      {"--profile", "--reps", "1", "--gen-tokens", "90", "--depth", "9", "--trace", out.string()}};
+  for (const auto &arguments : bad) {
+    const Result result = run(arguments);
+    EXPECT_EQ(result.code, 1);
+    EXPECT_EQ(result.out, "");
+    EXPECT_EQ(result.errors.rfind("error: ", 0), 0u) << result.errors;
+  }
+  const Result full = run({"-c", "trap \"\" XFSZ; ulimit -f 1; exec " FAKE_PROGRAM
+                                 " --profile --prompt-tokens 9 --gen-tokens 40 --trace " +
+                                     out.string()},
+                          "", "/bin/sh");
+  EXPECT_EQ(full.code, 1);
+  EXPECT_NE(full.errors.find("File too large"), std::string::npos) << full.errors;
+  EXPECT_EQ(full.out, "");
+  EXPECT_EQ(count(), files);
+  EXPECT_EQ(read_file(out), before);
 }
 
 TEST_F(Program, Bench) {

@@ -3,6 +3,8 @@
 //
 //   chain[p] = mix(chain[p - 1] or 1, token at p), in the cache
 //   logits[p][j] = noise(chain[p], j) in [0, 1), + 8 for j = successor(token at p)
+//
+// Launches, as its manifest lists them: "chain", a barrier, "logits"; of batch steps "both".
 #pragma once
 
 #include "runtime/core/program.h"
@@ -61,19 +63,27 @@ inline void extend(uint8_t *cache, int32_t position, int32_t token) {
   chain[position] = mix(position ? chain[position - 1] : 1, static_cast<uint64_t>(token));
 }
 
+inline void mark(const ingot_step_context *context, int32_t thread) {
+  if (context->profile)
+    ingot_profile_mark(context->profile, thread);
+}
+
 /// One step on all threads: thread 0 extends the chain, all of them share the logits.
 inline void step(const ingot_step_context *context, int32_t thread, int32_t threads,
                  bool every_row) {
   if (thread == 0)
     for (int32_t i = 0; i < context->token_count; ++i)
       extend(context->caches[0], context->position + i, context->tokens[i]);
+  mark(context, thread);
   ingot_barrier_wait(context->barrier, thread, threads);
+  mark(context, thread);
   const auto *chain = reinterpret_cast<const uint64_t *>(context->caches[0]);
   const int32_t first = every_row ? 0 : context->token_count - 1;
   for (int32_t i = first; i < context->token_count; ++i)
     for (int32_t j = thread; j < vocab_size; j += threads)
       context->logits[static_cast<int64_t>(i - first) * logits_stride + j] =
           logit(chain[context->position + i], context->tokens[i], j);
+  mark(context, thread);
 }
 
 /// One token for each of several sequences.
@@ -85,6 +95,7 @@ inline void batch_step(const ingot_step_context *context, int32_t thread, int32_
       context->logits[static_cast<int64_t>(i) * logits_stride + j] =
           logit(chain[context->positions[i]], context->tokens[i], j);
   }
+  mark(context, thread);
 }
 
 } // namespace fake

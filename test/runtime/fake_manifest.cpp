@@ -48,8 +48,22 @@ int main() {
       CreateWeightDirect(builder, "blk.0.w", "Q4_1", "u4, g32, f16+f16", 64, 64, 0, 2560)};
   const std::vector<CachePart> parts{{0, 0, 1, 8, fake::cache_block}};
   std::vector<flatbuffers::Offset<Cache>> caches{CreateCacheDirect(builder, "kv.0", 0, 0, &parts)};
+  const Terms zero{0, 0, 0, 0}, macs{0, 3, 0, 5}, fixed{2560, 0, 0, 0}, cache{0, 8, 2, 0},
+      rows{0, 7, 0, 0};
+  std::vector<flatbuffers::Offset<Kernel>> kernels{
+      CreateKernelDirect(builder, "chain", false, &macs, &fixed, &cache, &rows),
+      CreateKernelDirect(builder, "logits", true, &rows, &zero, &zero, &rows),
+      CreateKernelDirect(builder, "both", true, &macs, &zero, &cache, &rows)};
+  const std::vector<Launch> launches{{0, 0, false}, {-1, 0, false}, {1, -2, false}},
+      batch_launches{{2, 1, true}};
+  std::vector<flatbuffers::Offset<Step>> steps{
+      CreateStepDirect(builder, "decode", &launches),
+      CreateStepDirect(builder, "prefill", &launches),
+      CreateStepDirect(builder, "score", &launches),
+      CreateStepDirect(builder, "decode2", &batch_launches),
+      CreateStepDirect(builder, "decode4", &batch_launches)};
   auto manifest = CreateManifestDirect(builder, model, build, chat, nullptr, tokenizer, &weights,
-                                       nullptr, &caches);
+                                       nullptr, &caches, &kernels, &steps);
   FinishManifestBuffer(builder, manifest);
   for (size_t i = 0; i < builder.GetSize(); ++i)
     std::printf("%u,%s", builder.GetBufferPointer()[i], i % 20 == 19 ? "\n" : "");
