@@ -1,16 +1,17 @@
 """Times a compiled program beside its peers and prints the tables of docs/benchmarks.md.
 
-Runs alternate (llama.cpp, OpenVINO, program, llama.cpp ...), each in a process of its own, so that a
-slow minute of the machine meets all. Each number is the median over --rounds. Read bandwidth is
+Runs alternate (llama.cpp, OpenVINO, program, llama.cpp ...), each in a process of its own, so that
+a slow minute of the machine meets all. Each number is the median over --rounds. Read bandwidth is
 measured in every round too: `% of read` is (bytes that one token reads) * (tokens per second) /
 (bytes per second that as many threads can read), where one token reads the packed weights once and
 the keys and values of every position before it. A peer that fails leaves its cells empty and a line
 below the tables; Ctrl-C ends with the tables of what was timed so far.
 
-Peers: llama.cpp, on the same file; llama.cpp-q4_0, on a copy of it in Q4_0, which llama.cpp has faster
-kernels for; openvino: OpenVINO GenAI, on the same file.
+Peers: llama.cpp, on the same file; llama.cpp-q4_0, on a copy of it in Q4_0, which llama.cpp has
+faster kernels for; openvino: OpenVINO GenAI, on the same file.
 
-Every run goes into build/bench.json (--json), from which tables and plots can be made again: --from.
+Every run goes into build/bench.json (--json), from which tables and plots can be made again: see
+--from.
 """
 
 import argparse
@@ -67,7 +68,7 @@ def prepared(name, make):
 
 
 def points(options):
-    """[(prompt, depth, batch)] of a round, so that every prompt is filled once: it takes longest."""
+    """[(prompt, depth, batch)] of a round, so that every prompt is filled once: it takes long."""
     pairs = itertools.zip_longest(sorted(options.prompts, reverse=True),
                                   sorted(options.depths, reverse=True))
     alone = [(prompt or 0, options.depths[0] if depth is None else depth, None)

@@ -4,8 +4,8 @@
 
 llama.cpp interleaves Q4_0 rows in memory when it loads them and has its fastest kernels for that;
 Q4_1, the format of the benchmarks' model, has none. The copy is rounded a second time (4-bit codes
-with a minimum to 4-bit codes without), so it answers worse than MODEL: it says what llama.cpp's best
-4-bit format costs in time on this machine, nothing about quality. Matrices that MODEL keeps in
+with a minimum to 4-bit codes without), so it answers worse than MODEL: it says what llama.cpp's
+best 4-bit format costs in time on this machine, nothing about quality. Matrices that MODEL keeps in
 another format than Q4_1 (the embedding, which is also the output matrix) keep that format.
 """
 

@@ -6,14 +6,11 @@
 // With VNNI one instruction does four multiply-adds per 32-bit lane. Without, the products of 8-bit
 // integers are added in pairs to 16 bits (maddubs) and those are added up in 16 bits: what kernels
 // for 4-bit codes can do at most, since they must widen to 32 bits now and then.
-#include <algorithm>
-#include <barrier>
-#include <chrono>
+#include "together.h"
+
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
-#include <thread>
-#include <vector>
 
 #include <immintrin.h>
 
@@ -42,7 +39,7 @@ Vector multiplyAdd(Vector sum, Vector a, Vector b) {
 #endif
 
 /// kSteps * kSums vectors of multiply-adds; the result is of no use but keeps them.
-int32_t multiply(long thread) {
+uint32_t multiply(long thread) {
   Vector sums[kSums];
   for (int i = 0; i < kSums; ++i)
     sums[i] = set(i);
@@ -55,9 +52,9 @@ int32_t multiply(long thread) {
       sum = multiplyAdd(sum, a, b);
     }
   }
-  int32_t total = 0;
+  uint32_t total = 0;
   for (const Vector &sum : sums)
-    total += reinterpret_cast<const int32_t *>(&sum)[0];
+    total += reinterpret_cast<const uint32_t *>(&sum)[0];
   return total;
 }
 
@@ -69,29 +66,10 @@ int main(int argc, char **argv) {
     std::fprintf(stderr, "usage: peak_macs THREADS\n");
     return 2;
   }
-  std::barrier meet(threads + 1);
-  std::vector<int32_t> totals(threads);
-  std::vector<std::thread> workers;
-  for (long t = 0; t < threads; ++t)
-    workers.emplace_back([&, t] {
-      for (int pass = 0; pass < kPasses; ++pass) {
-        meet.arrive_and_wait();
-        totals[t] += multiply(t);
-        meet.arrive_and_wait();
-      }
-    });
-  const double macs = double(threads) * kSteps * kSums * sizeof(Vector);
-  double best = 0;
-  for (int pass = 0; pass < kPasses; ++pass) {
-    meet.arrive_and_wait();
-    auto start = std::chrono::steady_clock::now();
-    meet.arrive_and_wait();
-    std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-    best = std::max(best, macs / seconds.count() / 1e9);
-  }
-  for (std::thread &worker : workers)
-    worker.join();
-  // Reading the totals is what keeps the work; their value says nothing.
-  std::printf("%.1f\n", totals[0] == INT32_MIN ? 0.0 : best);
+  std::vector<uint32_t> totals(threads); // kept, so that the work is not optimized away
+  const auto seconds = timeTogether(threads, kPasses,
+                                    [&](long thread, long) { totals[thread] += multiply(thread); });
+  const double best = *std::min_element(seconds.begin(), seconds.end());
+  std::printf("%.1f\n", double(threads) * kSteps * kSums * sizeof(Vector) / best / 1e9);
   return 0;
 }

@@ -10,7 +10,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
-from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter, StrMethodFormatter  # noqa: E402
+from matplotlib import ticker  # noqa: E402
 
 from charts import charts  # noqa: E402
 from record import PROGRAM, Record  # noqa: E402
@@ -35,7 +35,7 @@ def draw_lines(axes, panel, styles):
         axes.plot(*zip(*series["points"]), color=color, marker=mark, label=series["name"],
                   linewidth=2.4 if series["name"] == PROGRAM else 1.4, markersize=5)
     ticks = sorted({x for series in panel["series"] for x, _ in series["points"]})
-    axes.xaxis.set_major_locator(FixedLocator(ticks))
+    axes.xaxis.set_major_locator(ticker.FixedLocator(ticks))
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
 
@@ -75,9 +75,9 @@ def draw_roofline(axes, panel, styles):
     axes.set_xscale("log")
     axes.set_yscale("log")
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        axis.set_minor_formatter(NullFormatter())
+        axis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
+        axis.set_minor_formatter(ticker.NullFormatter())
     axes.grid(alpha=0.3)
 
 

@@ -8,8 +8,8 @@
  "profiles": [what PROGRAM --profile --json prints, ..], "notes": [text, ..]}
 
 `bytes` is what decoding a token reads: the weights once, and `position` for every token before it.
-A run with "batch" measured only batch_decode_tok_s; one with "prompt" 0 measured no prefill. What is
-missing is None everywhere here, and an empty cell or no point in tables and plots.
+A run with "batch" measured only batch_decode_tok_s; one with "prompt" 0 measured no prefill. What
+is missing is None everywhere here, and an empty cell or no point in tables and plots.
 """
 
 import json

@@ -1,7 +1,7 @@
 """What ./dev bench times: the compiled program, and peers that take the same options.
 
-Each is a command that takes --threads, --prompt-tokens, --depth, --gen-tokens, --reps and --batch and
-prints JSON. A new peer is a script here with those options and a row in `make_peer`.
+Each is a command that takes --threads, --prompt-tokens, --depth, --gen-tokens, --reps and --batch
+and prints JSON. A new peer is a script here with those options and a row in `make_peer`.
 """
 
 import json
@@ -85,7 +85,7 @@ def program_bytes(info):
 
 
 def gguf_bytes(path):
-    """The same for llama.cpp, which reads tensors as they are in the file and keeps a cache in f16."""
+    """The same for llama.cpp, which reads tensors as they are in the file; its cache is f16."""
     import gguf
 
     reader = gguf.GGUFReader(path)

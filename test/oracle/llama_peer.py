@@ -13,7 +13,7 @@ class Peer:
     """A model with one context. `threads` serve prefill and decode; one batch holds `batch` tokens.
 
     `all_logits` keeps the logits of every token of a batch instead of the last one's. `sequences`
-    texts share the context's `context` positions: in one cache, or with `unified=False` in one each.
+    texts share the `context` positions: in one cache, or with `unified=False` in one each.
     """
 
     def __init__(self, path, threads, context, batch=512, all_logits=False, vocab_only=False,
