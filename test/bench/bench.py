@@ -77,7 +77,7 @@ def points(options):
 
 
 def measure(subjects, options, record):
-    """Fills the record; saves it after every round."""
+    """Fills the record; saves it after every run."""
     data = record.data
     todo = points(options)
     bar = progress(options.rounds * len(options.threads) * len(todo) * len(subjects))
@@ -103,10 +103,10 @@ def measure(subjects, options, record):
                         # It would fail in the other rounds too.
                         failed.add((subject.name, threads, point))
                         data["runs"].append({**where, "error": str(error)})
+                record.save(options.json)
                 if bar:
                     bar.update()
         data["rounds"] = done + 1
-        record.save(options.json)
     if bar:
         bar.close()
 
