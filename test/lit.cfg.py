@@ -4,6 +4,7 @@
 # programs are linked with), %source (the repository's root) and, for tests that REQUIRE them:
 #   smollm2      %model: SmolLM2-135M-Instruct, Q4_1 (./dev test gets it; INGOT_MODEL)
 #   wikitext     %wikitext: the validation text (INGOT_WIKITEXT)
+#   matplotlib   %peer-python: .peers' Python (./dev bench makes it)
 #   avx2, avx512vnni    the processor has them
 import os
 import pathlib
@@ -59,6 +60,12 @@ substitute_file("model", "smollm2", pathlib.Path(
 substitute_file("wikitext", "wikitext", pathlib.Path(
     os.environ.get("INGOT_WIKITEXT")
     or os.path.join(config.source_root, "..", "shared", "data", "wikitext2.valid.txt")).resolve())
+
+# What draws the plots of ./dev bench is in .peers, which it makes.
+peer_python = pathlib.Path(config.source_root, ".peers", "bin", "python")
+if next(peer_python.parent.parent.glob("lib/python3*/site-packages/matplotlib"), None):
+    config.available_features.add("matplotlib")
+    substitute("peer-python", peer_python)
 
 flags = set()
 cpuinfo = pathlib.Path("/proc/cpuinfo")

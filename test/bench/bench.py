@@ -1,39 +1,31 @@
-"""Times a compiled program beside llama.cpp and prints rows for docs/benchmarks.md.
+"""Times a compiled program beside its peers and prints the tables of docs/benchmarks.md.
 
-Runs alternate (llama.cpp, program, llama.cpp, program ...), each in a process of its own, so that
-a slow minute of the machine meets both. Each number is the median over --rounds. Read bandwidth is
+Runs alternate (llama.cpp, OpenVINO, program, llama.cpp ...), each in a process of its own, so that
+a slow minute of the machine meets all. Each number is the median over --rounds. Read bandwidth is
 measured in every round too: `% of read` is (bytes that one token reads) * (tokens per second) /
 (bytes per second that as many threads can read), where one token reads the packed weights once and
-the keys and values of every position before it.
+the keys and values of every position before it. A peer that fails leaves its cells empty and a line
+below the tables; Ctrl-C ends with the tables of what was timed so far.
+
+Peers: llama.cpp, on the same file; llama.cpp-q4_0, on a copy of it in Q4_0, which llama.cpp has
+faster kernels for; openvino: OpenVINO GenAI, on the same file.
+
+Every run goes into build/bench.json (--json), from which tables and plots can be made again: see
+--from.
 """
 
 import argparse
 import datetime
-import json
+import itertools
 import os
 import pathlib
 import shlex
-import statistics
-import subprocess
 import sys
+import time
 
-HERE = pathlib.Path(__file__).resolve().parent
-KV_BYTES = {"f16": 2, "f32": 4}
-
-
-def run(*command):
-    return subprocess.run([str(part) for part in command], check=True, capture_output=True,
-                          text=True).stdout
-
-
-def bytes_per_token(info, position):
-    """Weights and cache that decoding one token after `position` others reads."""
-    model, weights = info["model"], info["weights"]
-    # An embedding that is not also the output matrix is a table: one row is read.
-    tied = not any(w["name"] in ("output", "output.weight") for w in weights)
-    read = sum(w["bytes"] for w in weights if tied or not w["name"].startswith("token_embd"))
-    row = model["kv_heads"] * model["head_dim"] * KV_BYTES[info["build"]["kv_cache"]]
-    return read + 2 * model["layers"] * row * position
+import tables
+from record import Record
+from subjects import PEERS, Failure, HERE, Program, make_peer, run
 
 
 def cpu_name():
@@ -44,134 +36,219 @@ def cpu_name():
     flags = fields.get("flags", "").split()
     isa = "AVX-512 VNNI" if "avx512_vnni" in flags else "AVX2" if "avx2" in flags else "SSE"
     return (f"{fields.get('model name', 'unknown CPU')} (family {fields.get('cpu family')}, model "
-            f"{fields.get('model')}, {isa})")
+            f"{fields.get('model')}, {isa}), {os.cpu_count()} cores")
 
 
-class Subject:
-    """What is timed: a command that takes --threads, --depth, ... and prints JSON."""
-
-    def __init__(self, name, command):
-        self.name, self.command = name, command
-        self.results = {}  # (threads, depth) -> [JSON of a run]
-
-    def time(self, threads, depth, options):
-        out = run(*self.command, "--prompt-tokens", options.prompt_tokens, "--gen-tokens",
-                  options.gen_tokens, "--depth", depth, "--reps", 1, "--threads", threads)
-        self.results.setdefault((threads, depth), []).append(json.loads(out))
-
-    def samples(self, threads, depth, key):
-        """All runs' `key`; prefill does not depend on the depth, so it takes every depth's."""
-        return [r[key] for (t, d), runs in self.results.items() for r in runs
-                if t == threads and (d == depth or depth is None) and key in r]
-
-    def median(self, threads, depth, key):
-        values = self.samples(threads, depth, key)
-        return statistics.median(values) if values else None
+def progress(total):
+    """A bar on a terminal, lines elsewhere."""
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        return None
+    return tqdm(total=total, unit="run", mininterval=1 if sys.stderr.isatty() else 30)
 
 
-def measure(subjects, options):
-    """{threads: [GB/s]}; fills the subjects' results."""
-    bandwidth = {threads: [] for threads in options.threads}
+class Broken:
+    """Stands for a subject that cannot be timed at all."""
+
+    bytes = None
+
+    def __init__(self, name, error):
+        self.name, self.error = name, error
+
+    def time(self, *_):
+        raise Failure(self.error)
+
+
+def prepared(name, make):
+    try:
+        return make()
+    except (Failure, OSError, ImportError) as error:
+        return Broken(name, str(error))
+
+
+def points(options):
+    """[(prompt, depth, batch)] of a round, so that every prompt is filled once: it takes long."""
+    pairs = itertools.zip_longest(sorted(options.prompts, reverse=True),
+                                  sorted(options.depths, reverse=True))
+    alone = [(prompt or 0, options.depths[0] if depth is None else depth, None)
+             for prompt, depth in pairs]
+    return alone + [(0, options.depths[0], batch) for batch in options.batch if batch > 1]
+
+
+def measure(subjects, options, record):
+    """Fills the record; saves it after every run."""
+    data = record.data
+    todo = points(options)
+    bar = progress(options.rounds * len(options.threads) * len(todo) * len(subjects))
+    failed = set()
     for done in range(options.rounds):
-        print(f"round {done + 1} of {options.rounds}", file=sys.stderr, flush=True)
         for threads in options.threads:
-            if options.read_bandwidth:
-                bandwidth[threads].append(float(run(options.read_bandwidth, threads)))
-            for depth in options.depths:
-                for subject in subjects:
-                    subject.time(threads, depth, options)
-    return bandwidth
+            for key, tool in (("read_gb_s", options.read_bandwidth),
+                              ("peak_gmac_s", options.peak_macs)):
+                if tool:
+                    data[key].setdefault(str(threads), []).append(float(run(tool, threads)))
+            for point, subject in itertools.product(todo, subjects):
+                prompt, depth, batch = point
+                where = {"subject": subject.name, "threads": threads, "prompt": prompt,
+                         "depth": depth, "batch": batch}
+                if bar:
+                    bar.set_description(f"round {done + 1} of {options.rounds}, {subject.name}",
+                                        refresh=False)
+                if (subject.name, threads, point) not in failed:
+                    try:
+                        result = subject.time(threads, *point, options.gen_tokens)
+                        data["runs"].append({**result, **where})
+                    except Failure as error:
+                        # It would fail in the other rounds too.
+                        failed.add((subject.name, threads, point))
+                        data["runs"].append({**where, "error": str(error)})
+                record.save(options.json)
+                if bar:
+                    bar.update()
+        data["rounds"] = done + 1
+    if bar:
+        bar.close()
 
 
-def cells(subject, threads, options, read, info):
-    prefill = subject.median(threads, None, "prefill_tok_s")
-    out = [subject.name, str(threads), f"{prefill:.0f}"]
-    for depth in options.depths:
-        decode = subject.median(threads, depth, "decode_tok_s")
-        if info and read:
-            middle = depth + options.gen_tokens / 2
-            share = bytes_per_token(info, middle) * decode / (read * 1e9)
-            out.append(f"{decode:.0f} ({share:.0%})")
-        else:
-            out.append(f"{decode:.0f}")
-    first = subject.median(threads, None, "ttft_ms")
-    out.append(f"{first:.0f}" if first is not None else "")
-    out.append(f"{max(subject.samples(threads, None, 'peak_rss_mib')):.0f}")
-    return out
-
-
-def print_table(subjects, bandwidth, options, info):
-    print(f"CPU: {cpu_name()}. {datetime.date.today()}. Medians of {options.rounds} interleaved "
-          "rounds, tokens/s.")
-    print("Made by `" + shlex.join(["./dev", "bench", *options.typed]) + "`.\n")
-    head = ["", "threads", f"prefill {options.prompt_tokens}"]
-    head += [f"decode after {depth} (% of read)" for depth in options.depths]
-    head += ["first token, ms", "peak RSS, MiB", "read, GB/s"]
-    print("| " + " | ".join(head) + " |\n|---" + "|---:" * (len(head) - 1) + "|")
+def profile(program, options, record):
+    """Where the program's time goes, once for each number of threads."""
+    batch = max(options.batch)
     for threads in options.threads:
-        read = statistics.median(bandwidth[threads]) if bandwidth[threads] else None
-        for subject in subjects:
-            own = info if subject.name == "Ingot" else None
-            row = cells(subject, threads, options, read, own)
-            print("| " + " | ".join(row + [f"{read:.1f}" if read else ""]) + " |")
-    if len(subjects) < 2:
-        return
-    peer, program = subjects
-    print("\n| Ingot / llama.cpp | prefill | "
-          + " | ".join(f"decode after {depth}" for depth in options.depths) + " |\n|---|"
-          + "---:|" * (1 + len(options.depths)))
-    for threads in options.threads:
-        ratios = [program.median(threads, None, "prefill_tok_s")
-                  / peer.median(threads, None, "prefill_tok_s")]
-        ratios += [program.median(threads, depth, "decode_tok_s")
-                   / peer.median(threads, depth, "decode_tok_s") for depth in options.depths]
-        print(f"| threads: {threads} | " + " | ".join(f"{ratio:.2f}x" for ratio in ratios) + " |")
+        try:
+            record.data["profiles"].append(program.profile(
+                threads, min(options.prompts), options.depths[-1], batch if batch > 1 else None,
+                options.gen_tokens))
+        except (Failure, ValueError) as error:
+            record.data["notes"].append(f"no profile: {error}")
+            break
+    record.save(options.json)
 
 
-def main():
+def warn_if_busy():
+    """Before the first run: load that ends in a few seconds is what ./dev built just now."""
+    for _ in range(10):
+        with open("/proc/loadavg") as loadavg:
+            running = int(loadavg.read().split()[3].split("/")[0]) - 1 # without this process
+        if running <= 0:
+            return
+        time.sleep(0.5)
+    print(f"warning: the machine is busy ({running} other threads run): figures will be low",
+          file=sys.stderr)
+
+
+def new_record(options, subjects):
+    return Record({
+        "cpu": cpu_name(), "date": str(datetime.date.today()),
+        "command": shlex.join(["./dev", "bench", *options.typed]), "rounds": 0,
+        "gen_tokens": options.gen_tokens, "threads": options.threads, "prompts": options.prompts,
+        "depths": options.depths, "batches": options.batch,
+        "subjects": [{"name": subject.name, "bytes": subject.bytes} for subject in subjects],
+        "read_gb_s": {}, "peak_gmac_s": {}, "runs": [], "profiles": [], "notes": []})
+
+
+def compile_program(options):
+    """The model as a program that runs the batches; kernels are in the cache mostly."""
+    program = pathlib.Path(options.program)
+    program.parent.mkdir(parents=True, exist_ok=True)
+    run(options.ingot, "compile", options.model, "-o", program, "--batch",
+        ",".join(str(batch) for batch in sorted({1, *options.batch})))
+    return Program(program.resolve())
+
+
+def time_all(options):
+    subjects = [prepared(name, lambda name=name: make_peer(name, options.peer_python,
+                                                           options.model))
+                for name in options.peers]
+    if not options.no_program:
+        subjects.append(compile_program(options) if options.ingot
+                        else Program(pathlib.Path(options.program).resolve()))
+    record = new_record(options, subjects)
+    warn_if_busy()
+    try:
+        measure(subjects, options, record)
+        if not options.no_program:
+            profile(subjects[-1], options, record)
+    except KeyboardInterrupt:
+        print("\ninterrupted: these are the rounds until now", file=sys.stderr)
+    record.save(options.json)
+    return record
+
+
+def parse(arguments):
     def numbers(text):
-        return [int(part) for part in text.split(",")]
+        found = sorted({int(part) for part in text.split(",")})
+        if not found or found[0] < 0:
+            raise ValueError
+        return found
+
+    def positive(text):
+        found = numbers(text)
+        if found[0] < 1:
+            raise ValueError
+        return found
+
+    def peers(text):
+        found = [] if text == "none" else text.split(",")
+        for name in found:
+            if name not in PEERS:
+                raise argparse.ArgumentTypeError(
+                    f"no peer is called '{name}': {', '.join(PEERS)}, or none")
+        return found
 
     parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--program", help="compiled program (default: build/smollm2)")
-    parser.add_argument("--model", help="the GGUF that it was compiled from")
-    parser.add_argument("--peer-python", help="Python that has llama_cpp (default: .peers')")
-    parser.add_argument("--read-bandwidth", help="the compiled read_bandwidth.cpp")
-    parser.add_argument("--no-peer", action="store_true", help="time the program alone")
-    parser.add_argument("--no-program", action="store_true", help="time llama.cpp alone")
-    parser.add_argument("--threads", type=numbers, default=[1, 2], help="default: 1,2")
-    parser.add_argument("--depths", type=numbers, default=[0, 512], help="default: 0,512")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--prompt-tokens", type=int, default=512)
-    parser.add_argument("--gen-tokens", type=int, default=128)
-    parser.add_argument("--json", help="also write every run to this file")
-    options = parser.parse_args()
+    parser.add_argument("--peers", type=peers, default=list(PEERS),
+                        help=f"default: {','.join(PEERS)}; none: the program alone")
+    parser.add_argument("--no-program", action="store_true", help="time the peers alone")
+    parser.add_argument("--threads", type=positive, default=[1, 2], help="default: 1,2")
+    parser.add_argument("--prompts", type=positive, default=[512, 1900],
+                        help="tokens of prefill; default: 512,1900")
+    parser.add_argument("--depths", type=numbers, default=[0, 512],
+                        help="tokens before those that are decoded; default: 0,512")
+    parser.add_argument("--batch", type=positive, default=[1, 4, 8],
+                        help="texts side by side, after the first of the depths; default: 1,4,8")
+    parser.add_argument("--gen-tokens", type=int, default=128, help="default: 128")
+    parser.add_argument("--rounds", type=int, default=5, help="default: 5")
+    parser.add_argument("--json", default="build/bench.json", metavar="FILE",
+                        help="where every run is kept; default: build/bench.json")
+    parser.add_argument("--from", dest="source", metavar="FILE",
+                        help="measure nothing: tables and plots of the runs in FILE")
+    parser.add_argument("--plots", metavar="DIR", help="also draw PNGs into DIR")
+    # ./dev gives these.
+    parser.add_argument("--program", default="build/bench/program", help=argparse.SUPPRESS)
+    parser.add_argument("--ingot", help=argparse.SUPPRESS)
+    parser.add_argument("--model", help=argparse.SUPPRESS)
+    parser.add_argument("--peer-python", default=".peers/bin/python", help=argparse.SUPPRESS)
+    parser.add_argument("--read-bandwidth", help=argparse.SUPPRESS)
+    parser.add_argument("--peak-macs", help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
     # The part of the command line that a person typed: ./dev adds the paths before it.
-    added = ("--program", "--model", "--peer-python", "--read-bandwidth")
-    typed = sys.argv[1:]
+    added = ("--program", "--ingot", "--model", "--peer-python", "--read-bandwidth", "--peak-macs")
+    typed = list(arguments)
     while len(typed) >= 2 and typed[0] in added:
         typed = typed[2:]
     options.typed = typed
+    return options
 
-    subjects, info = [], None
-    if not options.no_peer:
-        subjects.append(Subject("llama.cpp", [options.peer_python, HERE / "llama_cpp_bench.py",
-                                              options.model]))
-    if not options.no_program:
-        info = json.loads(run(options.program, "--info", "--json"))
-        subjects.append(Subject("Ingot", [options.program, "--bench", "--json"]))
-    if os.getloadavg()[0] > 0.5:
-        print(f"warning: the machine is busy (load {os.getloadavg()[0]:.1f}): figures will be low",
-              file=sys.stderr)
-    bandwidth = measure(subjects, options)
-    print_table(subjects, bandwidth, options, info)
-    if options.json:
-        runs = {s.name: [{"threads": t, "depth": d, **r} for (t, d), rs in s.results.items()
-                         for r in rs] for s in subjects}
-        pathlib.Path(options.json).write_text(json.dumps(
-            {"cpu": cpu_name(), "read_gb_s": bandwidth, "runs": runs}, indent=1))
+
+def main():
+    options = parse(sys.argv[1:])
+    try:
+        if options.source:
+            record = Record.load(options.source)
+        else:
+            record = time_all(options)
+            options.source = options.json
+        print(tables.report(record), flush=True)
+        if options.plots:
+            print(run(options.peer_python, HERE / "plots.py", options.source, options.plots),
+                  file=sys.stderr, end="")
+    except (Failure, OSError, ValueError, KeyError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -12,10 +12,12 @@ _QUIET = llama_cpp.llama_log_callback(lambda level, text, data: None)
 class Peer:
     """A model with one context. `threads` serve prefill and decode; one batch holds `batch` tokens.
 
-    `all_logits` keeps the logits of every token of a batch instead of the last one's.
+    `all_logits` keeps the logits of every token of a batch instead of the last one's. `sequences`
+    texts share the `context` positions: in one cache, or with `unified=False` in one each.
     """
 
-    def __init__(self, path, threads, context, batch=512, all_logits=False, vocab_only=False):
+    def __init__(self, path, threads, context, batch=512, all_logits=False, vocab_only=False,
+                 sequences=1, unified=True):
         llama_cpp.llama_log_set(_QUIET, ctypes.c_void_p(0))
         llama_cpp.llama_backend_init()
         params = llama_cpp.llama_model_default_params()
@@ -34,7 +36,9 @@ class Peer:
         params.n_ctx = context
         params.n_batch = params.n_ubatch = batch
         params.n_threads = params.n_threads_batch = threads
-        params.n_outputs_max = batch if all_logits else 1
+        params.n_outputs_max = batch if all_logits else sequences
+        params.n_seq_max = sequences
+        params.kv_unified = unified
         self.context = llama_cpp.llama_init_from_model(self.model, params)
         if not self.context:
             raise SystemExit("error: llama.cpp cannot create a context")
@@ -52,6 +56,13 @@ class Peer:
         if count < 0:
             raise SystemExit("error: llama.cpp cannot tokenize the text")
         return list(ids[:count])
+
+    def close(self):
+        """Frees the context; the object is of no use any more."""
+        llama_cpp.llama_batch_free(self.batch)
+        llama_cpp.llama_free(self.context)
+        llama_cpp.llama_model_free(self.model)
+        self.context = None
 
     def clear(self):
         llama_cpp.llama_memory_clear(self.memory, False)
@@ -71,7 +82,27 @@ class Peer:
             batch.n_seq_id[i] = 1
             batch.seq_id[i][0] = 0
             batch.logits[i] = self.all_logits or i + 1 == len(tokens)
-        status = llama_cpp.llama_decode(self.context, batch)
+        self._run()
+
+    def decode_each(self, tokens, position):
+        """Evaluates one token of each sequence, tokens[i] of sequence i, all at `position`."""
+        batch = self.batch
+        batch.n_tokens = len(tokens)
+        for i, token in enumerate(tokens):
+            batch.token[i] = token
+            batch.pos[i] = position
+            batch.n_seq_id[i] = 1
+            batch.seq_id[i][0] = i
+            batch.logits[i] = True
+        self._run()
+
+    def fork(self, sequences):
+        """Gives sequences 1 to `sequences` - 1 what sequence 0 holds."""
+        for i in range(1, sequences):
+            llama_cpp.llama_memory_seq_cp(self.memory, 0, i, -1, -1)
+
+    def _run(self):
+        status = llama_cpp.llama_decode(self.context, self.batch)
         if status:
             raise SystemExit(f"error: llama_decode failed with {status}")
         llama_cpp.llama_synchronize(self.context)
