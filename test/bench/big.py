@@ -1,13 +1,14 @@
-"""Does cost grow as it should? Makes a 7B-parameter Llama (make_big_model.py), compiles and runs it.
+"""Does cost grow as it should? Makes a Llama of 7B parameters (make_big_model.py) and runs it.
 
     big.py [--folder FOLDER] [--layers 32] [--threads 1,2] ...
 
-Compiling: time, peak resident memory (mapped files included), peak memory of its own (RssAnon), and
-bytes read from disk after the file is dropped from the page cache, as a share of the file.
+Compiling it: time, peak resident memory (mapped files included), peak memory of its own (RssAnon),
+and bytes read from disk after the file is dropped from the page cache, as a share of the file.
 The first token (32-token prompt, from process start): with the program in the page cache, and after
 it is dropped, with the bytes read from disk as a share of the program.
 Decoding: tokens/s, and the share of the read bandwidth that it uses, where one token reads all
-packed weights and the cache; bandwidth is measured before and after each run.
+packed weights and the cache; bandwidth is measured before and after each run: it changes from
+minute to minute where a machine is shared.
 """
 
 import argparse
@@ -99,17 +100,17 @@ def first_token(program, threads):
 
 def decode(options, program, threads):
     info = json.loads(bench.run(program, "--info", "--json"))
-    rates, reads = [], []
+    token_gb = bytes_per_token(info, options.gen_tokens / 2) / 1e9
+    rates, reads, shares = [], [float(bench.run(options.read_bandwidth, threads))], []
     for _ in range(options.rounds):
-        reads.append(float(bench.run(options.read_bandwidth, threads)))
         rates.append(json.loads(bench.run(
-            program, "--bench", "--json", "--prompt-tokens", 32, "--gen-tokens",
+            program, "--bench", "--json", "--prompt-tokens", 1, "--gen-tokens",
             options.gen_tokens, "--reps", 1, "--threads", threads))["decode_tok_s"])
         reads.append(float(bench.run(options.read_bandwidth, threads)))
-    rate, read = statistics.median(rates), statistics.median(reads)
-    used = bytes_per_token(info, options.gen_tokens / 2) * rate / 1e9
-    print(f"| decode, {threads} threads | {rate:.2f} tokens/s | {used:.1f} of {read:.1f} GB/s: "
-          f"{used / read:.0%} |", flush=True)
+        shares.append(token_gb * rates[-1] / ((reads[-2] + reads[-1]) / 2))
+    print(f"| decode, {threads} threads | {statistics.median(rates):.2f} tokens/s | "
+          f"{statistics.median(shares):.0%} of the bandwidth ({min(shares):.0%} to "
+          f"{max(shares):.0%}); read {min(reads):.1f} to {max(reads):.1f} GB/s |", flush=True)
 
 
 def main():
@@ -125,7 +126,7 @@ def main():
                         help="for the model and the program, 8 GB (default: build/big)")
     parser.add_argument("--layers", type=int, default=32, help="of the model (default: 32)")
     parser.add_argument("--threads", type=numbers, default=[1, 2], help="default: 1,2")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--gen-tokens", type=int, default=32)
     parser.add_argument("--keep", action="store_true", help="the program of an earlier run")
     options = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Compiles a model of 250 MB and checks what memory that takes, and what the program's file is like.
+"""Compiles a model of 250 MB and checks what memory that takes.
 
     compile_memory.py INGOT FOLDER
 
