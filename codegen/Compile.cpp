@@ -11,6 +11,7 @@
 #include "frontend/Import.h"
 #include "support/Error.h"
 #include "support/Files.h"
+#include "support/Hash.h"
 #include "support/Progress.h"
 
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
@@ -19,12 +20,16 @@
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/ThreadPool.h"
 
+#include <atomic>
 #include <mutex>
 
 using namespace mlir;
 
 namespace ingot {
 namespace {
+
+/// How much may be packed before the pages that were read are given back.
+constexpr uint64_t release_bytes = 32 << 20;
 
 class Compilation {
 public:
@@ -65,11 +70,13 @@ public:
       return publish(result, options.output);
     }
 
-    // The manifest is part of the steps' object, so it comes first.
-    auto steps = lowerProgram();
-    if (!steps)
-      return steps.takeError();
+    // Errors in what the manifest is made of come before the long work.
+    if (llvm::Error error = makeManifest())
+      return error;
     if (options.emit == Emit::llvm) {
+      auto steps = lowerProgram();
+      if (!steps)
+        return steps.takeError();
       auto ir = printLlvm(**steps, *target);
       if (!ir)
         return ir.takeError();
@@ -79,15 +86,17 @@ public:
     }
     if (llvm::Error error = compileKernels(scratch))
       return error;
-    if (llvm::Error error = compileStepObject(**steps, scratch))
-      return error;
+    // The file is hashed as it is packed, and the steps' object holds the manifest with its hash.
     if (llvm::Error error = writePackedWeights(scratch))
+      return error;
+    if (llvm::Error error = compileStepObject(scratch))
       return error;
 
     progress.stage("linking");
     link.relocatable = options.emit == Emit::object;
     link.runtime_folder = options.runtime_folder;
     link.output = result;
+    link.scratch = scratch.file("link.o");
     if (llvm::Error error = target->link(link))
       return error;
 
@@ -153,17 +162,23 @@ private:
     return llvm::Error::success();
   }
 
+  llvm::Error makeManifest() {
+    auto made = buildManifest({*model.module, &model, target.get(), options.lowering.quantize,
+                               options.lowering.int8_activations, options.kv_cache});
+    if (!made)
+      return made.takeError();
+    manifest = std::move(*made);
+    source_hash.emplace(model.file->bytes());
+    return llvm::Error::success();
+  }
+
   llvm::Expected<OwningOpRef<ModuleOp>> lowerProgram() {
     ModuleOp planned = *model.module;
-    auto manifest = buildManifest({planned, &model, target.get(), options.lowering.quantize,
-                                   options.lowering.int8_activations, options.kv_cache});
-    if (!manifest)
-      return manifest.takeError();
+    setSourceHash(manifest, source_hash->finish([&] { model.file->releasePages(); }));
     auto number = [&](StringRef name) {
       return planned->getAttrOfType<IntegerAttr>(name).getInt();
     };
-    link.weight_bytes = number("ingot.weight_bytes");
-    return lowerSteps(planned, {std::move(*manifest), number("ingot.weight_bytes"),
+    return lowerSteps(planned, {std::move(manifest), number("ingot.weight_bytes"),
                                 number("ingot.arena_bytes"), number("ingot.cache_bytes"),
                                 static_cast<int32_t>(model.info.vocab_size),
                                 static_cast<int32_t>(model.info.context_length)});
@@ -210,9 +225,12 @@ private:
     return failure;
   }
 
-  llvm::Error compileStepObject(ModuleOp steps, ScratchFolder &scratch) {
+  llvm::Error compileStepObject(ScratchFolder &scratch) {
     progress.stage("compiling steps");
-    auto object = compileSteps(steps, *target);
+    auto steps = lowerProgram();
+    if (!steps)
+      return steps.takeError();
+    auto object = compileSteps(**steps, *target);
     if (!object)
       return object.takeError();
     link.objects.push_back(scratch.file("steps.o"));
@@ -220,10 +238,26 @@ private:
   }
 
   llvm::Error writePackedWeights(ScratchFolder &scratch) {
+    link.weight_bytes =
+        model.module->getOperation()->getAttrOfType<IntegerAttr>("ingot.weight_bytes").getInt();
     progress.stage("packing weights", link.weight_bytes);
-    link.weights = scratch.file("weights.o");
-    return writeWeights(*model.module, link.weights, target->weightsReserve(),
-                        [&](uint64_t bytes) { progress.advance(bytes); });
+    link.weights = scratch.file("weights");
+    // Pages of the file that stay mapped are memory of this process: they would be all of it.
+    auto release = [&] { model.file->releasePages(); };
+    std::atomic<uint64_t> unreleased{0};
+    auto reading = [&](ArrayRef<uint8_t> bytes) {
+      const ArrayRef<uint8_t> file = model.file->bytes();
+      if (bytes.begin() >= file.begin() && bytes.end() <= file.end())
+        source_hash->add(bytes, release);
+    };
+    auto written = [&](uint64_t bytes) {
+      progress.advance(bytes);
+      if (unreleased.fetch_add(bytes) + bytes < release_bytes)
+        return;
+      unreleased = 0;
+      release();
+    };
+    return writeWeights(*model.module, link.weights, target->weightsReserve(), {reading, written});
   }
 
   llvm::Error verifyProgram() {
@@ -250,6 +284,8 @@ private:
   ImportedModel model;
   OwningOpRef<ModuleOp> original;
   std::unique_ptr<Target> target;
+  std::string manifest;
+  std::optional<PieceHash> source_hash;
   LinkInputs link;
   Progress progress;
 };

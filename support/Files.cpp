@@ -8,6 +8,10 @@
 #include "llvm/Support/Signals.h"
 #include "llvm/Support/raw_ostream.h"
 
+#include <cerrno>
+#include <fcntl.h>
+#include <unistd.h>
+
 namespace fs = llvm::sys::fs;
 namespace path = llvm::sys::path;
 
@@ -56,6 +60,45 @@ llvm::Error writeFile(llvm::StringRef path, llvm::StringRef bytes) {
     stream.clear_error();
   }
   return error ? inputError(path, "", "cannot write: " + error.message()) : llvm::Error::success();
+}
+
+static llvm::Error cannotWrite(llvm::StringRef path, int code) {
+  return inputError(path, "",
+                    "cannot write: " + std::error_code(code, std::generic_category()).message());
+}
+
+llvm::Expected<PlacedFile> PlacedFile::create(llvm::StringRef path, uint64_t bytes) {
+  PlacedFile made(path.str(), -1);
+  made.file = open(made.path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  if (made.file < 0 || ftruncate(made.file, static_cast<off_t>(bytes)))
+    return cannotWrite(path, errno);
+  return made;
+}
+
+PlacedFile::~PlacedFile() {
+  if (file >= 0)
+    ::close(file);
+}
+
+void PlacedFile::write(uint64_t offset, llvm::ArrayRef<uint8_t> bytes) {
+  while (!bytes.empty() && !failed()) {
+    const ssize_t count = pwrite(file, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    if (count > 0) {
+      bytes = bytes.drop_front(count);
+      offset += count;
+    } else if (count == 0 || errno != EINTR) {
+      int none = 0;
+      code.compare_exchange_strong(none, count ? errno : ENOSPC);
+    }
+  }
+}
+
+llvm::Error PlacedFile::close() {
+  const int result = ::close(file);
+  file = -1;
+  if (failed())
+    return cannotWrite(path, code);
+  return result ? cannotWrite(path, errno) : llvm::Error::success();
 }
 
 llvm::Error publish(llvm::StringRef finished, llvm::StringRef path) {

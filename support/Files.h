@@ -4,6 +4,7 @@
 #include "llvm/ADT/ArrayRef.h"
 #include "llvm/Support/Error.h"
 
+#include <atomic>
 #include <string>
 
 namespace ingot {
@@ -27,6 +28,28 @@ private:
 
 /// Writes `bytes` to `path`. The error names the path and says what the system said.
 llvm::Error writeFile(llvm::StringRef path, llvm::StringRef bytes);
+
+/// A file of known size that is written in any order, by several threads at once; zero where
+/// nothing is written.
+class PlacedFile {
+public:
+  static llvm::Expected<PlacedFile> create(llvm::StringRef path, uint64_t bytes);
+  PlacedFile(PlacedFile &&other) noexcept
+      : path(std::move(other.path)), file(other.file), code(other.code.load()) {
+    other.file = -1;
+  }
+  ~PlacedFile();
+  /// What goes wrong is kept for `close`; nothing is written after that.
+  void write(uint64_t offset, llvm::ArrayRef<uint8_t> bytes);
+  bool failed() const { return code != 0; }
+  llvm::Error close();
+
+private:
+  PlacedFile(std::string path, int file) : path(std::move(path)), file(file) {}
+  std::string path;
+  int file;
+  std::atomic<int> code{0}; ///< the first errno
+};
 
 /// Moves a finished file to its name, replacing what was there at once and completely.
 llvm::Error publish(llvm::StringRef finished, llvm::StringRef path);

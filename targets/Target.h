@@ -32,10 +32,11 @@ struct Machine {
 /// How a program for this target is linked.
 struct LinkInputs {
   std::vector<std::string> objects; ///< kernels, steps, tables (paths)
-  std::string weights;              ///< packed weights; its first `weights_reserve` bytes are free
+  std::string weights;              ///< packed weights; its first `weightsReserve` bytes are free
   uint64_t weight_bytes = 0;
   std::string runtime_folder; ///< where Ingot keeps the runtime and the C library to link
   std::string output;
+  std::string scratch;      ///< a file that `link` may write
   bool relocatable = false; ///< one object instead of a program (--emit object)
 };
 
@@ -60,9 +61,9 @@ public:
   virtual void schedule(ScheduleRequest &request) const = 0;
 
   /// Bytes that the packer leaves free at the front of the weights' file, so that `link` can turn
-  /// that file into an object without copying it.
+  /// that file into the program without copying it.
   virtual uint64_t weightsReserve() const = 0;
-  /// Links the program. Completes `inputs.weights` in place.
+  /// Links the program: completes `inputs.weights` in place and gives it the name `inputs.output`.
   virtual llvm::Error link(const LinkInputs &inputs) const = 0;
   /// True when programs for this target run on this machine.
   virtual bool runsHere() const = 0;

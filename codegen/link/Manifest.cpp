@@ -5,7 +5,6 @@
 #include "frontend/chat/Chat.h"
 #include "frontend/tokenizer/Tokenizer.h"
 #include "runtime/manifest_generated.h"
-#include "support/Hash.h"
 
 #include "llvm/Support/Path.h"
 
@@ -13,6 +12,8 @@ using namespace mlir;
 
 namespace ingot {
 namespace {
+
+constexpr size_t hash_digits = 32;
 
 class ManifestBuilder {
 public:
@@ -85,7 +86,7 @@ private:
                                                                         : "f32");
     auto quantize = buffer.CreateString(inputs.quantize);
     auto source = buffer.CreateString(llvm::sys::path::filename(file.name()).str());
-    auto hash = buffer.CreateString(hashBytes(file.bytes()));
+    auto hash = buffer.CreateString(std::string(hash_digits, '0'));
     manifest::BuildBuilder build(buffer);
     build.add_ingot_version(version);
     build.add_target(target);
@@ -206,6 +207,12 @@ private:
 
 llvm::Expected<std::string> buildManifest(const ManifestInputs &inputs) {
   return ManifestBuilder(inputs).build();
+}
+
+void setSourceHash(std::string &manifest, StringRef hash) {
+  const flatbuffers::String *field = manifest::GetManifest(manifest.data())->build()->source_hash();
+  assert(hash.size() == hash_digits && field->size() == hash_digits);
+  memcpy(manifest.data() + (field->c_str() - manifest.data()), hash.data(), hash_digits);
 }
 
 } // namespace ingot

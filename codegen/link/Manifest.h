@@ -17,7 +17,10 @@ struct ManifestInputs {
   CodeKind kv_cache = CodeKind::i;
 };
 
-/// The flatbuffer. Deterministic.
+/// The flatbuffer. Deterministic. The hash of the model's file is left blank: it is known when the
+/// weights are packed, errors in the tokenizer or chat template are to be known before.
 llvm::Expected<std::string> buildManifest(const ManifestInputs &inputs);
+/// Fills in the hash, 32 hex digits.
+void setSourceHash(std::string &manifest, llvm::StringRef hash);
 
 } // namespace ingot

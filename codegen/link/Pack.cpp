@@ -2,16 +2,20 @@
 
 #include "dialects/kernel/Spec.h"
 #include "support/Error.h"
+#include "support/Files.h"
 
-#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/MathExtras.h"
 #include "llvm/Support/Parallel.h"
-#include "llvm/Support/raw_ostream.h"
 
 using namespace mlir;
 
 namespace ingot {
+namespace {
 
-static void storeFloat(CodeKind type, uint8_t *out, int64_t index, float value) {
+/// What a thread packs before it writes: few calls, and far below any cache that is shared.
+constexpr uint64_t run_bytes = 1 << 20;
+
+void storeFloat(CodeKind type, uint8_t *out, int64_t index, float value) {
   if (type == CodeKind::f32) {
     memcpy(out + index * 4, &value, 4);
     return;
@@ -20,111 +24,178 @@ static void storeFloat(CodeKind type, uint8_t *out, int64_t index, float value) 
   memcpy(out + index * 2, &bits, 2);
 }
 
-std::vector<uint8_t> packMatrix(const lm::WeightReader &weight, const PackedLayout &layout) {
-  KernelSpec spec;
-  KernelValue value;
-  value.kind = KernelValue::Kind::matrix;
-  value.width = weight.columns();
-  value.height = weight.rows();
-  value.encoding = weight.encoding();
-  value.layout = layout;
-  spec.values.push_back(value);
-  const int32_t parts = bufferCount(value, spec.kv);
-  std::vector<int64_t> start{0};
-  for (int32_t part = 0; part < parts; ++part)
-    start.push_back(start.back() + kernel::alignLine(bufferBytes(spec, 0, part)));
-  std::vector<uint8_t> out(start.back());
-
-  const Encoding &encoding = weight.encoding();
-  const int64_t columns = weight.columns(), lanes = layout.rows;
-  const int64_t blocks = (weight.rows() + lanes - 1) / lanes;
-  llvm::parallelFor(0, blocks, [&](size_t block) {
-    const int64_t first = int64_t(block) * lanes;
-    const int64_t count = std::min(lanes, weight.rows() - first);
-    if (encoding.isFloat()) {
-      std::vector<float> values(columns);
-      for (int64_t lane = 0; lane < count; ++lane) {
-        weight.decodeRow(first + lane, values.data());
-        for (int64_t k = 0; k < columns; ++k)
-          storeFloat(encoding.code, out.data(), (int64_t(block) * columns + k) * lanes + lane,
-                     values[k]);
-      }
-      return;
-    }
-    const int64_t groups = encoding.groups(columns), inner = layout.k_inner;
-    const int64_t group = encoding.groupElements(columns), half = group / 2;
-    std::vector<int16_t> codes(columns);
-    std::vector<float> scales(groups), mins(groups);
-    for (int64_t lane = 0; lane < count; ++lane) {
-      weight.affineRow(first + lane, codes.data(), scales.data(), mins.data());
-      for (int64_t k = 0; k < columns; ++k) {
-        const uint8_t code = static_cast<uint8_t>(codes[k] - encoding.minCode());
-        if (layout.code_bits == 4) {
-          // Low nibbles hold the first half of the group, high nibbles the second.
-          const int64_t high = k % group / half;
-          const int64_t position = k / group * half + k % half; // bytes before it in this lane
-          uint8_t &byte =
-              out[((int64_t(block) * columns / 2 / inner + position / inner) * lanes + lane) *
-                      inner +
-                  position % inner];
-          byte |= high ? code << 4 : code;
-        } else {
-          out[((int64_t(block) * columns / inner + k / inner) * lanes + lane) * inner + k % inner] =
-              code;
-        }
-      }
-      for (int64_t g = 0; g < groups; ++g) {
-        const int64_t index = (int64_t(block) * groups + g) * lanes + lane;
-        storeFloat(layout.scale_type, out.data() + start[1], index, scales[g]);
-        if (!encoding.symmetric())
-          storeFloat(layout.scale_type, out.data() + start[2], index, mins[g]);
-      }
-    }
-  });
-  return out;
+/// Puts a row in units of `size` bytes into its lane: out [units][lanes][size].
+template <int64_t size>
+void spreadUnits(const uint8_t *row, int64_t units, int64_t lanes, int64_t lane, uint8_t *out) {
+  out += lane * size;
+  for (int64_t unit = 0; unit < units; ++unit)
+    memcpy(out + unit * lanes * size, row + unit * size, size);
 }
 
+void spread(int64_t size, const std::vector<uint8_t> &row, int64_t lanes, int64_t lane,
+            uint8_t *out) {
+  const int64_t units = static_cast<int64_t>(row.size()) / size;
+  switch (size) {
+  case 1:
+    return spreadUnits<1>(row.data(), units, lanes, lane, out);
+  case 2:
+    return spreadUnits<2>(row.data(), units, lanes, lane, out);
+  case 4:
+    return spreadUnits<4>(row.data(), units, lanes, lane, out);
+  default:
+    for (int64_t unit = 0; unit < units; ++unit)
+      memcpy(out + (unit * lanes + lane) * size, row.data() + unit * size, size);
+  }
+}
+
+/// Packs the blocks of a matrix one by one. A block, `layout.rows` rows, is contiguous in each part
+/// of the packed matrix.
+class MatrixPacker {
+public:
+  MatrixPacker(const lm::WeightReader &weight, const PackedLayout &layout)
+      : weight(weight), layout(layout), encoding(weight.encoding()), columns(weight.columns()),
+        blocks((weight.rows() + layout.rows - 1) / layout.rows) {
+    KernelSpec spec;
+    KernelValue &value = spec.values.emplace_back();
+    value.kind = KernelValue::Kind::matrix;
+    value.width = columns;
+    value.height = weight.rows();
+    value.encoding = encoding;
+    value.layout = layout;
+    uint64_t start = 0;
+    for (int32_t part = 0; part < bufferCount(value, spec.kv); ++part) {
+      const uint64_t bytes = bufferBytes(spec, 0, part);
+      parts.push_back({start, bytes / blocks});
+      start += kernel::alignLine(bytes);
+    }
+  }
+
+  /// Packs and writes all blocks; the matrix begins at `offset` of `file`.
+  void write(PlacedFile &file, uint64_t offset, llvm::function_ref<void(uint64_t)> written) const {
+    uint64_t block_bytes = 0;
+    for (const Part &part : parts)
+      block_bytes += part.block_bytes;
+    const int64_t run = std::max<int64_t>(1, run_bytes / block_bytes);
+    llvm::parallelFor(0, llvm::divideCeil(blocks, run), [&](size_t index) {
+      const int64_t first = static_cast<int64_t>(index) * run, end = std::min(blocks, first + run);
+      std::vector<std::vector<uint8_t>> packed;
+      for (const Part &part : parts)
+        packed.emplace_back(part.block_bytes * (end - first));
+      Scratch scratch;
+      for (int64_t block = first; block < end; ++block)
+        pack(block, block - first, scratch, packed);
+      for (auto [part, bytes] : llvm::zip(parts, packed))
+        file.write(offset + part.start + part.block_bytes * first, bytes);
+      written(block_bytes * (end - first));
+    });
+  }
+
+private:
+  struct Part {
+    uint64_t start, block_bytes;
+  };
+  /// One row, before it is spread over its block.
+  struct Scratch {
+    std::vector<uint8_t> row;
+    std::vector<int16_t> codes;
+    std::vector<float> values, scales, mins;
+  };
+
+  void pack(int64_t block, int64_t place, Scratch &scratch,
+            std::vector<std::vector<uint8_t>> &out) const {
+    const int64_t first = block * layout.rows;
+    const int64_t count = std::min<int64_t>(layout.rows, weight.rows() - first);
+    auto start = [&](size_t part) { return out[part].data() + place * parts[part].block_bytes; };
+    for (int64_t lane = 0; lane < count; ++lane) {
+      if (encoding.isFloat()) {
+        const int64_t size = encoding.code == CodeKind::f32 ? 4 : 2;
+        scratch.values.resize(columns);
+        weight.decodeRow(first + lane, scratch.values.data());
+        scratch.row.resize(columns * size);
+        for (int64_t k = 0; k < columns; ++k)
+          storeFloat(encoding.code, scratch.row.data(), k, scratch.values[k]);
+        spread(size, scratch.row, layout.rows, lane, start(0));
+        continue;
+      }
+      const int64_t groups = encoding.groups(columns);
+      scratch.codes.resize(columns);
+      scratch.scales.resize(groups);
+      scratch.mins.resize(groups);
+      weight.affineRow(first + lane, scratch.codes.data(), scratch.scales.data(),
+                       scratch.mins.data());
+      packCodes(scratch);
+      spread(layout.k_inner, scratch.row, layout.rows, lane, start(0));
+      for (int64_t group = 0; group < groups; ++group) {
+        const int64_t index = group * layout.rows + lane;
+        storeFloat(layout.scale_type, start(1), index, scratch.scales[group]);
+        if (!encoding.symmetric())
+          storeFloat(layout.scale_type, start(2), index, scratch.mins[group]);
+      }
+    }
+  }
+
+  /// The bytes of a row's codes, in the order of the reduction.
+  void packCodes(Scratch &scratch) const {
+    const int lowest = encoding.minCode();
+    const int16_t *codes = scratch.codes.data();
+    if (layout.code_bits != 4) {
+      scratch.row.resize(columns);
+      for (int64_t k = 0; k < columns; ++k)
+        scratch.row[k] = static_cast<uint8_t>(codes[k] - lowest);
+      return;
+    }
+    // Low nibbles hold the first half of the group, high nibbles the second.
+    scratch.row.resize(columns / 2);
+    const int64_t half = encoding.groupElements(columns) / 2;
+    uint8_t *out = scratch.row.data();
+    for (int64_t k = 0; k < columns; k += 2 * half, out += half)
+      for (int64_t i = 0; i < half; ++i)
+        out[i] =
+            static_cast<uint8_t>((codes[k + i] - lowest) | (codes[k + half + i] - lowest) << 4);
+  }
+
+  const lm::WeightReader &weight;
+  const PackedLayout &layout;
+  const Encoding &encoding;
+  const int64_t columns, blocks;
+  std::vector<Part> parts;
+};
+
+} // namespace
+
 llvm::Error writeWeights(ModuleOp planned, StringRef path, uint64_t reserve,
-                         llvm::function_ref<void(uint64_t)> progress) {
+                         const PackObserver &observer) {
   SmallVector<lm::WeightOp> weights;
   for (auto weight : planned.getOps<lm::WeightOp>())
     if (weight.getOffset())
       weights.push_back(weight);
   llvm::sort(weights,
              [](lm::WeightOp a, lm::WeightOp b) { return *a.getOffset() < *b.getOffset(); });
-  std::error_code error;
-  llvm::raw_fd_ostream stream(path, error);
-  if (error)
-    return inputError(path, "", "cannot write: " + error.message());
-  stream.write_zeros(reserve);
-  for (lm::WeightOp weight : weights) {
+  const uint64_t end = planned->getAttrOfType<IntegerAttr>("ingot.weight_bytes").getInt();
+  auto file = PlacedFile::create(path, reserve + end);
+  if (!file)
+    return file.takeError();
+  for (auto [index, weight] : llvm::enumerate(weights)) {
     auto reader = lm::WeightReader::open(weight);
     if (!reader)
       return reader.takeError();
+    for (ArrayRef<uint8_t> bytes : reader->sourceBytes())
+      observer.reading(bytes);
     const uint64_t begin = reserve + *weight.getOffset();
-    if (stream.tell() > begin)
-      return inputError("", "weight '" + weight.getSymName() + "'", "overlaps the one before it");
-    stream.write_zeros(begin - stream.tell());
-    std::vector<uint8_t> bytes;
     if (lm::isMatrix(weight.getType())) {
-      bytes =
-          packMatrix(*reader, kernel::layoutFrom(cast<kernel::LayoutAttr>(*weight.getLayout())));
+      const PackedLayout layout = kernel::layoutFrom(cast<kernel::LayoutAttr>(*weight.getLayout()));
+      MatrixPacker(*reader, layout).write(*file, begin, observer.written);
     } else {
-      bytes.resize(reader->columns() * sizeof(float));
-      reader->decodeRow(0, reinterpret_cast<float *>(bytes.data()));
+      std::vector<float> values(reader->columns());
+      reader->decodeRow(0, values.data());
+      const uint64_t bytes = values.size() * sizeof(float);
+      file->write(begin, {reinterpret_cast<const uint8_t *>(values.data()), bytes});
+      observer.written(bytes);
     }
-    stream.write(reinterpret_cast<const char *>(bytes.data()), bytes.size());
-    progress(bytes.size());
+    if (file->failed())
+      break;
   }
-  const uint64_t end = reserve + planned->getAttrOfType<IntegerAttr>("ingot.weight_bytes").getInt();
-  if (stream.tell() < end)
-    stream.write_zeros(end - stream.tell());
-  stream.close();
-  if (std::error_code failed = stream.error()) {
-    stream.clear_error();
-    return inputError(path, "", "cannot write: " + failed.message());
-  }
-  return llvm::Error::success();
+  return file->close();
 }
 
 } // namespace ingot

@@ -69,11 +69,17 @@ void unpackNibbles(const Encoding &e, const uint8_t *block, int16_t *codes, floa
     mins[0] = loadHalf(block);
     block += 2;
   }
-  uint32_t fifth = 0;
-  if (e.bits == 5) {
-    memcpy(&fifth, block, 4);
-    block += 4;
+  if (e.bits == 4) { // most of what is ever unpacked, so without the fifth bit in the way
+    const int lowest = e.minCode();
+    for (int i = 0; i < 16; ++i) {
+      codes[i] = static_cast<int16_t>((block[i] & 15) + lowest);
+      codes[16 + i] = static_cast<int16_t>((block[i] >> 4) + lowest);
+    }
+    return;
   }
+  uint32_t fifth;
+  memcpy(&fifth, block, 4);
+  block += 4;
   for (int i = 0; i < 32; ++i) {
     const int nibble = i < 16 ? block[i] & 15 : block[i - 16] >> 4;
     codes[i] = static_cast<int16_t>((nibble | int(fifth >> i & 1) << 4) + e.minCode());

@@ -84,6 +84,13 @@ llvm::Expected<WeightReader> WeightReader::open(WeightOp weight) {
   return reader;
 }
 
+std::vector<ArrayRef<uint8_t>> WeightReader::sourceBytes() const {
+  std::vector<ArrayRef<uint8_t>> bytes;
+  for (const Source &source : sources)
+    bytes.emplace_back(source.data, source.rows * source.row_bytes);
+  return bytes;
+}
+
 WeightReader::Place WeightReader::find(int64_t row) const {
   if (interleave) {
     const int64_t block = row / interleave, count = sources.size();

@@ -20,6 +20,8 @@ public:
   int64_t rows() const { return row_count; }
   int64_t columns() const { return column_count; }
   const Encoding &encoding() const { return format; }
+  /// What the rows are read from.
+  std::vector<llvm::ArrayRef<uint8_t>> sourceBytes() const;
 
   /// Row `row` as fp32 [columns].
   void decodeRow(int64_t row, float *out) const;

@@ -7,6 +7,7 @@
 #include "llvm/Support/MathExtras.h"
 
 #include <cstring>
+#include <sys/mman.h>
 
 namespace ingot {
 namespace {
@@ -334,6 +335,12 @@ llvm::Expected<std::unique_ptr<GgufFile>> GgufFile::open(llvm::StringRef path) {
 
 llvm::ArrayRef<uint8_t> GgufFile::bytes() const {
   return {reinterpret_cast<const uint8_t *>(buffer->getBufferStart()), buffer->getBufferSize()};
+}
+
+void GgufFile::releasePages() const {
+  // Not MemoryBuffer::dontNeedIfMmap: that is posix_madvise, which does nothing in glibc.
+  if (buffer->getBufferKind() == llvm::MemoryBuffer::MemoryBuffer_MMap)
+    madvise(const_cast<char *>(buffer->getBufferStart()), buffer->getBufferSize(), MADV_DONTNEED);
 }
 
 const GgufTensor *GgufFile::findTensor(llvm::StringRef name) const {

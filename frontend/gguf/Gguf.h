@@ -52,6 +52,9 @@ public:
 
   llvm::StringRef name() const { return file_name; }
   llvm::ArrayRef<uint8_t> bytes() const;
+  /// Takes the mapped pages from this process, which otherwise count as its memory once they are
+  /// touched. The system may keep them cached, and gives them back when they are touched again.
+  void releasePages() const;
   llvm::ArrayRef<GgufTensor> tensors() const { return tensor_list; }
   /// Null where there is none of that name.
   const GgufTensor *findTensor(llvm::StringRef name) const;

@@ -1,13 +1,22 @@
-// The link recipe of x86-64 Linux. Packed weights become a section `.lrodata` of "large" data: the
+// The link recipe of x86-64 Linux. Packed weights are a section `.lrodata` of "large" data: the
 // linker places it away from the code, so that a program of many gigabytes still reaches its code
 // and tables with 32-bit displacements; the one pointer to the weights is 64 bits wide.
+//
+// The linker never sees the weights: it would map them and its output, gigabytes each, and copy one
+// to the other. It links a section of their size without contents, and the file that the packer
+// wrote becomes the program by what is put around the weights:
+//
+//   [ELF header][free][weights][the linked file as it is, but its offsets moved by where it lies]
 #include "targets/x86/LinkElf.h"
 
 #include "support/Error.h"
+#include "support/Files.h"
 
 #include "lld/Common/Driver.h"
 #include "llvm/BinaryFormat/ELF.h"
 #include "llvm/Support/FileSystem.h"
+#include "llvm/Support/MathExtras.h"
+#include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/raw_ostream.h"
 
 #include <mutex>
@@ -19,33 +28,38 @@ namespace {
 
 using namespace llvm::ELF;
 
+constexpr uint64_t page = 4096;
+constexpr const char *weights_section = ".lrodata";
+
 template <typename T> void append(std::string &out, const T &value) {
   out.append(reinterpret_cast<const char *>(&value), sizeof(T));
 }
 
-/// Turns the weights' file into a relocatable object in place:
-/// [ELF header, padding][weights][symbols, names, section headers].
-llvm::Error wrapWeights(const std::string &path, uint64_t bytes) {
+llvm::Error cannotWrite(const std::string &path, std::error_code error) {
+  return inputError(path, "", "cannot write: " + error.message());
+}
+
+/// An object that defines `ingot_weights` as so many bytes without contents:
+/// [ELF header][symbols, names, section headers].
+std::string declareWeights(uint64_t bytes) {
   const std::string names("\0.lrodata\0.symtab\0.strtab\0.note.GNU-stack\0ingot_weights\0", 57);
   auto nameOf = [&](llvm::StringRef name) {
     return static_cast<uint32_t>(llvm::StringRef(names).find((name + llvm::Twine('\0')).str()));
   };
-  std::string tail((8 - (weights_reserve + bytes) % 8) % 8, '\0');
-  const uint64_t tail_start = weights_reserve + bytes;
-
-  const uint64_t symbols = tail_start + tail.size();
-  append(tail, Elf64_Sym{});
+  std::string out(sizeof(Elf64_Ehdr), '\0');
+  const uint64_t symbols = out.size();
+  append(out, Elf64_Sym{});
   Elf64_Sym symbol{};
   symbol.st_name = nameOf("ingot_weights");
   symbol.setBindingAndType(STB_GLOBAL, STT_OBJECT);
   symbol.st_shndx = 1;
   symbol.st_size = bytes;
-  append(tail, symbol);
+  append(out, symbol);
 
-  const uint64_t strings = tail_start + tail.size();
-  tail += names;
-  tail.append((8 - tail.size() % 8) % 8, '\0');
-  const uint64_t sections = tail_start + tail.size();
+  const uint64_t strings = out.size();
+  out += names;
+  out.append((8 - out.size() % 8) % 8, '\0');
+  const uint64_t sections = out.size();
 
   auto section = [&](llvm::StringRef name, uint32_t type, uint64_t flags, uint64_t offset,
                      uint64_t size, uint32_t link, uint32_t info, uint64_t align, uint64_t entry) {
@@ -59,11 +73,11 @@ llvm::Error wrapWeights(const std::string &path, uint64_t bytes) {
     header.sh_info = info;
     header.sh_addralign = align;
     header.sh_entsize = entry;
-    append(tail, header);
+    append(out, header);
   };
   section("", SHT_NULL, 0, 0, 0, 0, 0, 0, 0);
-  section(".lrodata", SHT_PROGBITS, SHF_ALLOC | SHF_X86_64_LARGE, weights_reserve, bytes, 0, 0,
-          4096, 0);
+  section(weights_section, SHT_NOBITS, SHF_ALLOC | SHF_X86_64_LARGE, symbols, bytes, 0, 0,
+          weights_reserve, 0);
   section(".symtab", SHT_SYMTAB, 0, symbols, 2 * sizeof(Elf64_Sym), 3, 1, 8, sizeof(Elf64_Sym));
   section(".strtab", SHT_STRTAB, 0, strings, names.size(), 0, 0, 1, 0);
   section(".note.GNU-stack", SHT_PROGBITS, 0, strings, 0, 0, 0, 1, 0);
@@ -81,25 +95,85 @@ llvm::Error wrapWeights(const std::string &path, uint64_t bytes) {
   header.e_shentsize = sizeof(Elf64_Shdr);
   header.e_shnum = 5;
   header.e_shstrndx = 3;
+  memcpy(out.data(), &header, sizeof header);
+  return out;
+}
+
+/// Moves all offsets in a linked file to `start`, and the weights' to the front of the file. Null
+/// or what is wrong.
+const char *moveOffsets(llvm::MutableArrayRef<char> linked, uint64_t start, uint64_t bytes) {
+  auto &header = *reinterpret_cast<Elf64_Ehdr *>(linked.data());
+  llvm::MutableArrayRef sections(reinterpret_cast<Elf64_Shdr *>(linked.data() + header.e_shoff),
+                                 header.e_shnum);
+  llvm::MutableArrayRef segments(reinterpret_cast<Elf64_Phdr *>(linked.data() + header.e_phoff),
+                                 header.e_phnum);
+  const char *names = linked.data() + sections[header.e_shstrndx].sh_offset;
+  Elf64_Shdr *weights = nullptr;
+  for (Elf64_Shdr &section : sections) {
+    if (llvm::StringRef(names + section.sh_name) == weights_section)
+      weights = &section;
+    else if (section.sh_type != SHT_NULL)
+      section.sh_offset += start;
+  }
+  if (!weights || weights->sh_type != SHT_NOBITS || weights->sh_size != bytes)
+    return "the linker changed the weights' section";
+  weights->sh_type = SHT_PROGBITS;
+  weights->sh_offset = weights_reserve;
+  bool mapped = header.e_type == ET_REL;
+  for (Elf64_Phdr &segment : segments) {
+    if (segment.p_type == PT_LOAD && segment.p_vaddr == weights->sh_addr) {
+      if (segment.p_filesz || segment.p_memsz != bytes)
+        return "the linker put something else beside the weights";
+      segment.p_offset = weights_reserve;
+      segment.p_filesz = bytes;
+      mapped = true;
+    } else if (segment.p_filesz) {
+      segment.p_offset += start;
+    }
+  }
+  header.e_shoff += start;
+  if (header.e_phnum)
+    header.e_phoff += start;
+  return mapped ? nullptr : "the linker did not place the weights";
+}
+
+/// Puts a linked file around the weights, which then have its name and permissions.
+llvm::Error wrapWeights(const std::string &weights, uint64_t bytes, const std::string &linked) {
+  namespace fs = llvm::sys::fs;
+  auto buffer = llvm::WritableMemoryBuffer::getFile(linked);
+  if (!buffer)
+    return inputError(linked, "link", buffer.getError().message());
+  const uint64_t end = weights_reserve + bytes, start = llvm::alignTo(end, page);
+  if (const char *problem = moveOffsets((*buffer)->getBuffer(), start, bytes))
+    return inputError(linked, "link", problem);
 
   std::error_code error;
-  llvm::raw_fd_ostream stream(path, error, llvm::sys::fs::CD_OpenExisting, llvm::sys::fs::FA_Write,
-                              llvm::sys::fs::OF_None);
+  llvm::raw_fd_ostream stream(weights, error, fs::CD_OpenExisting, fs::FA_Write, fs::OF_None);
   if (error)
-    return inputError(path, "", "cannot write: " + error.message());
-  stream.write(reinterpret_cast<const char *>(&header), sizeof header);
-  stream.seek(tail_start);
-  stream << tail;
+    return cannotWrite(weights, error);
+  stream.write((*buffer)->getBufferStart(), sizeof(Elf64_Ehdr));
+  stream.seek(end);
+  stream.write_zeros(start - end);
+  stream.write((*buffer)->getBufferStart(), (*buffer)->getBufferSize());
   stream.close();
   error = stream.error();
   stream.clear_error();
-  return error ? inputError(path, "", "cannot write: " + error.message()) : llvm::Error::success();
+  if (error)
+    return cannotWrite(weights, error);
+  auto permissions = fs::getPermissions(linked);
+  error = permissions ? fs::setPermissions(weights, *permissions) : permissions.getError();
+  // Some file systems write a file out before it replaces another; here that would only take time.
+  if (!error)
+    error = fs::remove(linked);
+  if (!error)
+    error = fs::rename(weights, linked);
+  return error ? cannotWrite(linked, error) : llvm::Error::success();
 }
 
 } // namespace
 
 llvm::Error linkElf(const LinkInputs &inputs) {
-  if (llvm::Error error = wrapWeights(inputs.weights, inputs.weight_bytes))
+  if (llvm::Error error = writeFile(inputs.scratch, declareWeights(inputs.weight_bytes)))
     return error;
   std::vector<std::string> arguments{"ld.lld",          "-m", "elf_x86_64",
                                      "--build-id=none", "-o", inputs.output};
@@ -116,7 +190,7 @@ llvm::Error linkElf(const LinkInputs &inputs) {
     runtime("crti.o");
   }
   arguments.insert(arguments.end(), inputs.objects.begin(), inputs.objects.end());
-  arguments.push_back(inputs.weights);
+  arguments.push_back(inputs.scratch);
   if (!inputs.relocatable) {
     runtime("libingot_runtime.a");
     add({"--start-group"});
@@ -136,7 +210,7 @@ llvm::Error linkElf(const LinkInputs &inputs) {
       lld::lldMain(raw, output_stream, error_stream, {{lld::Gnu, &lld::elf::link}});
   if (result.retCode)
     return inputError(inputs.output, "link", llvm::StringRef(errors + output).trim());
-  return llvm::Error::success();
+  return wrapWeights(inputs.weights, inputs.weight_bytes, inputs.output);
 }
 
 } // namespace ingot::x86

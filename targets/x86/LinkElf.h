@@ -6,6 +6,7 @@
 namespace ingot::x86 {
 
 /// The front of the weights' file: ELF header and padding up to the page on which weights start.
+/// Also their alignment in memory.
 constexpr uint64_t weights_reserve = 4096;
 
 /// Errors: what the linker said, or what the system said of `inputs.weights`.
