@@ -68,9 +68,9 @@ def ratios(record):
 def report(record):
     """All of it, as one text."""
     data = record.data
-    rounds = f"Medians of {data['rounds']} interleaved rounds, tokens/s." if data["rounds"] != 1 \
-        else "One round, tokens/s."
-    parts = [f"CPU: {data['cpu']}. {data['date']}. {rounds}\nMade by `{data['command']}`.\n"]
+    rounds = {0: "A round that was not finished", 1: "One round"}.get(
+        data["rounds"], f"Medians of {data['rounds']} interleaved rounds")
+    parts = [f"CPU: {data['cpu']}. {data['date']}. {rounds}, tokens/s.\nMade by `{data['command']}`.\n"]
     parts += [part for part in (speeds(record), batches(record), ratios(record)) if part]
     notes = data.get("notes", []) + record.failures()
     if notes:
