@@ -21,7 +21,7 @@ struct Machine {
   std::string triple;                ///< "x86_64-unknown-linux-gnu"
   std::string isa;                   ///< short name of the instruction set in use: "avx512-vnni"
   std::string cpu;                   ///< LLVM's name of the processor that code is tuned for
-  std::vector<std::string> features; ///< LLVM feature names
+  std::vector<std::string> features; ///< LLVM feature names: all that code may use
   int32_t vector_bits = 128;
   int32_t vector_registers = 16;
   int32_t dot_width = 0;      ///< i8 products summed into one lane by the widest dot instruction
