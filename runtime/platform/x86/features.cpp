@@ -2,6 +2,7 @@
 
 #include "runtime/platform/platform.h"
 
+#include <atomic>
 #include <cpuid.h>
 #include <string.h>
 
@@ -77,21 +78,45 @@ Processor this_processor() {
   return processor;
 }
 
+static bool has(const Processor &processor, const Feature &feature) {
+  return processor.words[feature.word] >> feature.bit & 1 &&
+         (processor.saved & feature.saved) == feature.saved;
+}
+
 bool has_feature(const Processor &processor, const char *name, bool *known) {
   for (const Feature &feature : features)
     if (!strcmp(feature.name, name)) {
       if (known)
         *known = true;
-      return processor.words[feature.word] >> feature.bit & 1 &&
-             (processor.saved & feature.saved) == feature.saved;
+      return has(processor, feature);
     }
   if (known)
     *known = false;
   return false;
 }
 
+/// Which of `features` are there. Asked once: in a virtual machine each CPUID takes microseconds.
+static uint64_t present() {
+  constexpr uint64_t asked = uint64_t{1} << 63;
+  static_assert(sizeof features / sizeof *features < 63);
+  static std::atomic<uint64_t> answer{0};
+  uint64_t bits = answer.load(std::memory_order_relaxed);
+  if (bits)
+    return bits;
+  const Processor processor = this_processor();
+  bits = asked;
+  for (size_t i = 0; i < sizeof features / sizeof *features; ++i)
+    bits |= static_cast<uint64_t>(has(processor, features[i])) << i;
+  answer.store(bits, std::memory_order_relaxed);
+  return bits;
+}
+
 } // namespace ingot::platform::x86
 
 bool ingot::platform::has_feature(const char *name) {
-  return x86::has_feature(x86::this_processor(), name, nullptr);
+  using namespace x86;
+  for (size_t i = 0; i < sizeof features / sizeof *features; ++i)
+    if (!strcmp(features[i].name, name))
+      return present() >> i & 1;
+  return false;
 }
