@@ -571,7 +571,6 @@ TEST(Create, RefusesWhatDoesNotFit) {
   EXPECT_EQ(create([](ingot_program &p) { p.abi = 99; }), INGOT_BAD_PROGRAM);
   EXPECT_EQ(create([](ingot_program &p) { p.manifest = nullptr; }), INGOT_BAD_PROGRAM);
   EXPECT_EQ(create([](ingot_program &p) { p.manifest_bytes = 4; }), INGOT_BAD_PROGRAM);
-  EXPECT_EQ(create([](ingot_program &p) { p.variants = nullptr; }), INGOT_BAD_PROGRAM);
   EXPECT_EQ(create([](ingot_program &p) { p.prefill_tokens = 0; }), INGOT_BAD_PROGRAM);
   EXPECT_EQ(create([](ingot_program &p) { p.vocab_size = 300; }), INGOT_BAD_PROGRAM);
   EXPECT_EQ(create([](ingot_program &p) { p.logits_stride = 10; }), INGOT_BAD_PROGRAM);

@@ -247,6 +247,9 @@ TEST(VariantSession, NeedsTheStepsOfEveryVariant) {
     program.variant_count = count;
     EXPECT_EQ(status([] {}), INGOT_BAD_PROGRAM);
   }
+  program.variant_count = fake::variant_count;
+  program.variants = nullptr;
+  EXPECT_EQ(status([] {}), INGOT_BAD_PROGRAM);
 }
 
 } // namespace
