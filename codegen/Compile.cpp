@@ -1,6 +1,7 @@
 // The compiler's main line: each step with the reason why it is where it is.
 #include "codegen/Compile.h"
 
+#include "codegen/Variants.h"
 #include "codegen/Verify.h"
 #include "codegen/cache/KernelCache.h"
 #include "codegen/halide/Kernel.h"
@@ -59,13 +60,21 @@ public:
     // The scratch folder comes after the checks of the input: a bad file leaves nothing behind.
     if (llvm::Error error = lower())
       return error;
+    auto made_variants = makeVariants(*model.module, *target);
+    if (!made_variants)
+      return made_variants.takeError();
+    variants = std::move(*made_variants);
     auto made_scratch = ScratchFolder::beside(options.output);
     if (!made_scratch)
       return made_scratch.takeError();
     ScratchFolder scratch = std::move(*made_scratch);
     const std::string result = scratch.file("result");
     if (options.emit == Emit::mlir) {
-      if (llvm::Error error = writeFile(result, text(*model.module)))
+      // Split as the tools of MLIR split files.
+      std::string all;
+      for (Variant &variant : variants)
+        all += (all.empty() ? "" : "\n// -----\n\n") + text(*variant.module);
+      if (llvm::Error error = writeFile(result, all))
         return error;
       return publish(result, options.output);
     }
@@ -178,20 +187,24 @@ private:
     auto number = [&](StringRef name) {
       return planned->getAttrOfType<IntegerAttr>(name).getInt();
     };
-    return lowerSteps(planned, {std::move(manifest), number("ingot.weight_bytes"),
-                                number("ingot.arena_bytes"), number("ingot.cache_bytes"),
-                                static_cast<int32_t>(model.info.vocab_size),
-                                static_cast<int32_t>(model.info.context_length)});
+    std::vector<StepVariant> steps;
+    for (Variant &variant : variants)
+      steps.push_back({*variant.module, variant.suffix});
+    return lowerSteps(steps, {std::move(manifest), number("ingot.weight_bytes"),
+                              number("ingot.arena_bytes"), number("ingot.cache_bytes"),
+                              static_cast<int32_t>(model.info.vocab_size),
+                              static_cast<int32_t>(model.info.context_length)});
   }
 
   llvm::Error compileKernels(ScratchFolder &scratch) {
-    std::vector<KernelSpec> specs;
-    for (auto function : model.module->getOps<kernel::FuncOp>()) {
-      auto spec = kernel::specOf(function);
-      if (!spec)
-        return spec.takeError();
-      specs.push_back(std::move(*spec));
-    }
+    std::vector<std::pair<KernelSpec, const Target *>> specs;
+    for (Variant &variant : variants)
+      for (auto function : variant.module->getOps<kernel::FuncOp>()) {
+        auto spec = kernel::specOf(function);
+        if (!spec)
+          return spec.takeError();
+        specs.emplace_back(std::move(*spec), variant.target);
+      }
     progress.stage("compiling kernels", specs.size());
     const KernelCache cache(options.cache_folder);
     std::mutex mutex;
@@ -200,12 +213,12 @@ private:
     llvm::DefaultThreadPool pool;
     for (size_t i = 0; i < specs.size(); ++i)
       pool.async([&, i] {
-        const KernelSpec &spec = specs[i];
+        const auto &[spec, machine] = specs[i];
         // The symbol is part of the object, so it is part of the key.
-        const std::string key = spec.name + "\n" + kernelKey(spec, *target);
+        const std::string key = spec.name + "\n" + kernelKey(spec, *machine);
         std::optional<std::string> object = cache.get(key);
         if (!object) {
-          auto compiled = compileKernel(spec, *target);
+          auto compiled = compileKernel(spec, *machine);
           if (!compiled) {
             std::lock_guard lock(mutex);
             failure = llvm::joinErrors(std::move(failure), compiled.takeError());
@@ -266,16 +279,24 @@ private:
                         "programs for " + target->machine().name + " do not run on this machine");
     llvm::sys::fs::setPermissions(link.output, llvm::sys::fs::all_all);
     progress.stage("verifying");
-    auto report = compareWithReference(*original, link.output, options.verify_tokens,
-                                       options.lowering.int8_activations);
-    if (!report)
-      return report.takeError();
-    progress.stage("");
-    llvm::outs() << report->text << "\n";
-    if (!report->passed)
-      return inputError(options.model, "--verify",
-                        "the program differs from the reference by more "
-                        "than the stated bounds");
+    for (const Variant &variant : variants) {
+      const std::string &name = variant.target->machine().name;
+      const std::string label = variants.size() > 1 ? name + ": " : "";
+      if (!variant.target->runsHere()) {
+        llvm::outs() << label << "not verified, it does not run on this machine\n";
+        continue;
+      }
+      auto report = compareWithReference(*original, link.output, name, options.verify_tokens,
+                                         options.lowering.int8_activations);
+      if (!report)
+        return report.takeError();
+      progress.stage("");
+      llvm::outs() << label << report->text << "\n";
+      if (!report->passed)
+        return inputError(options.model, "--verify",
+                          "the program differs from the reference by more "
+                          "than the stated bounds");
+    }
     return llvm::Error::success();
   }
 
@@ -284,6 +305,7 @@ private:
   ImportedModel model;
   OwningOpRef<ModuleOp> original;
   std::unique_ptr<Target> target;
+  std::vector<Variant> variants;
   std::string manifest;
   std::optional<PieceHash> source_hash;
   LinkInputs link;

@@ -100,7 +100,8 @@ LogitComparison compareLogits(const float *program, const float *reference, int6
 }
 
 llvm::Expected<VerifyReport> compareWithReference(mlir::ModuleOp reference, llvm::StringRef program,
-                                                  int64_t count, bool int8_activations) {
+                                                  llvm::StringRef variant, int64_t count,
+                                                  bool int8_activations) {
   auto tokens = sampleTokens(program, count);
   if (!tokens)
     return tokens.takeError();
@@ -114,8 +115,8 @@ llvm::Expected<VerifyReport> compareWithReference(mlir::ModuleOp reference, llvm
     llvm::raw_fd_ostream stream(list, error);
     llvm::interleaveComma(*tokens, stream);
   }
-  auto ran =
-      runProgram(program, {"--tokens", "@" + list.str().str(), "--logits", logits.str().str()});
+  auto ran = runProgram(program, {"--isa", variant.str(), "--tokens", "@" + list.str().str(),
+                                  "--logits", logits.str().str()});
   if (!ran)
     return ran.takeError();
   auto ours = readNpy(logits);

@@ -27,10 +27,11 @@ struct VerifyReport {
   bool passed = false;
 };
 
-/// Runs `program` (a file of this machine) and `@forward` of `reference` on `tokens` tokens of a
-/// text. Bounds: with fp32 activations max error <= 1e-3 * max |logit|; with int8 activations mean
-/// KL <= 0.02.
+/// Runs the kernels for `variant` of `program` (a file of this machine) and `@forward` of
+/// `reference` on `tokens` tokens of a text. Bounds: with fp32 activations max error <= 1e-3 * max
+/// |logit|; with int8 activations mean KL <= 0.02.
 llvm::Expected<VerifyReport> compareWithReference(mlir::ModuleOp reference, llvm::StringRef program,
-                                                  int64_t tokens, bool int8_activations);
+                                                  llvm::StringRef variant, int64_t tokens,
+                                                  bool int8_activations);
 
 } // namespace ingot

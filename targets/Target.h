@@ -17,11 +17,11 @@ struct ScheduleRequest; // codegen/halide/Schedule.h: the Funcs of a kernel with
 
 /// The machine as data.
 struct Machine {
-  std::string name;                  ///< "x86-64-v4", "znver4", "host (znver4)"
+  std::string name;                  ///< "x86-64-v4", "host (znver4)", "x86-64-v3+v4"
   std::string triple;                ///< "x86_64-unknown-linux-gnu"
   std::string isa;                   ///< short name of the instruction set in use: "avx512-vnni"
   std::string cpu;                   ///< LLVM's name of the processor that code is tuned for
-  std::vector<std::string> features; ///< LLVM feature names
+  std::vector<std::string> features; ///< LLVM feature names: all that code may use
   int32_t vector_bits = 128;
   int32_t vector_registers = 16;
   int32_t dot_width = 0;      ///< i8 products summed into one lane by the widest dot instruction
@@ -67,7 +67,17 @@ public:
   virtual llvm::Error link(const LinkInputs &inputs) const = 0;
   /// True when programs for this target run on this machine.
   virtual bool runsHere() const = 0;
+
+  /// The machines that one program carries kernels for, best first; it picks one when it starts. A
+  /// single machine is its own only variant. What concerns the whole program (encodings, layouts,
+  /// linking) is asked of the target itself, what concerns code of each variant.
+  virtual std::vector<const Target *> variants() const { return {this}; }
 };
+
+/// legalEncoding and packedLayout, which all variants must answer alike because weights exist once.
+/// The error names the encoding and who disagrees.
+llvm::Expected<Encoding> commonLegalEncoding(const Target &target, const Encoding &stored);
+llvm::Expected<PackedLayout> commonPackedLayout(const Target &target, const Encoding &encoding);
 
 /// One line of the table that `ingot targets` prints.
 struct TargetName {
@@ -75,7 +85,8 @@ struct TargetName {
   bool runs_here = false;
 };
 std::vector<TargetName> targetNames();
-/// "host" or a name from targetNames(); the error lists the names.
+/// "host", a name from targetNames(), or several of one family joined by '+', all of whose kernels
+/// the program then carries. The error lists the names.
 llvm::Expected<std::unique_ptr<Target>> makeTarget(llvm::StringRef name);
 
 } // namespace ingot

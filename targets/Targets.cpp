@@ -2,6 +2,7 @@
 #include "targets/Target.h"
 
 #include "support/Error.h"
+#include "targets/ComposedTarget.h"
 #include "targets/x86/X86Target.h"
 
 #include "llvm/ADT/STLExtras.h"
@@ -11,12 +12,40 @@ using namespace ingot;
 
 namespace {
 
-/// A family lists its names and makes the ones it knows (null: not mine).
+/// A family lists its names, best first, and makes the ones it knows (null: not mine). `full` gives
+/// the listed name of a part of a composed target, which may be "host" or short; empty: not mine.
 struct Family {
   std::vector<TargetName> (*names)();
   llvm::Expected<std::unique_ptr<Target>> (*make)(llvm::StringRef name);
+  std::string (*full)(llvm::StringRef part);
 };
-constexpr Family families[] = {{x86TargetNames, makeX86Target}};
+constexpr Family families[] = {{x86TargetNames, makeX86Target, x86FullName}};
+
+/// Null when the first part is not of this family.
+llvm::Expected<std::unique_ptr<Target>> compose(const Family &family, llvm::StringRef name) {
+  std::vector<std::string> listed;
+  for (const TargetName &target : family.names())
+    listed.push_back(target.name);
+  std::vector<std::pair<size_t, std::string>> parts; // by rank
+  for (llvm::StringRef part : llvm::split(name, '+')) {
+    const std::string full = family.full(part);
+    if (full.empty() && parts.empty())
+      return std::unique_ptr<Target>();
+    if (full.empty())
+      return inputError("--target", name, "unknown part '" + part + "'",
+                        "known targets: " + llvm::join(listed, ", "));
+    parts.emplace_back(llvm::find(listed, full) - listed.begin(), full);
+  }
+  llvm::sort(parts);
+  std::vector<std::unique_ptr<Target>> made;
+  for (const auto &[rank, full] : parts) {
+    auto target = family.make(full);
+    if (!target)
+      return target.takeError();
+    made.push_back(std::move(*target));
+  }
+  return composeTargets(name, std::move(made));
+}
 
 } // namespace
 
@@ -29,7 +58,8 @@ std::vector<TargetName> ingot::targetNames() {
 
 llvm::Expected<std::unique_ptr<Target>> ingot::makeTarget(llvm::StringRef name) {
   for (const Family &family : families) {
-    llvm::Expected<std::unique_ptr<Target>> target = family.make(name);
+    llvm::Expected<std::unique_ptr<Target>> target =
+        name.contains('+') ? compose(family, name) : family.make(name);
     if (!target || *target)
       return target;
   }

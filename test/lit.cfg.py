@@ -6,8 +6,10 @@
 #   wikitext     %wikitext: the validation text (INGOT_WIKITEXT)
 #   matplotlib   %peer-python: .peers' Python (./dev bench makes it)
 #   avx2, avx512vnni    the processor has them
+#   qemu         qemu-x86_64 pretends to be another one
 import os
 import pathlib
+import shutil
 import sys
 
 import lit.formats
@@ -76,3 +78,5 @@ if {"avx2", "fma", "f16c"} <= flags:
     config.available_features.add("avx2")
 if {"avx512f", "avx512bw", "avx512vl", "avx512_vnni"} <= flags:
     config.available_features.add("avx512vnni")
+if shutil.which("qemu-x86_64"):
+    config.available_features.add("qemu")

@@ -209,15 +209,18 @@ llvm::Expected<std::string> compile(const KernelSpec &spec, const Target &target
     return kernelError(spec, message);
   for (const std::string &feature : machine.features)
     features += (features.empty() ? "+" : ",+") + feature;
-  std::unique_ptr<llvm::TargetMachine> generator(backend->createTargetMachine(
-      triple, machine.cpu, features, llvm::TargetOptions(), llvm::Reloc::PIC_, std::nullopt,
-      llvm::CodeGenOptLevel::Aggressive));
+  // The processor's name only tunes: code uses the listed features, which programs check at start,
+  // and not the others that processor has.
+  std::unique_ptr<llvm::TargetMachine> generator(
+      backend->createTargetMachine(triple, "", features, llvm::TargetOptions(), llvm::Reloc::PIC_,
+                                   std::nullopt, llvm::CodeGenOptLevel::Aggressive));
   module.setTargetTriple(triple);
   module.setDataLayout(generator->createDataLayout());
   for (llvm::Function &function : module) {
     // What Halide believes of the processor stops at the bitcode.
     for (const char *attribute : {"target-cpu", "target-features", "tune-cpu"})
       function.removeFnAttr(attribute);
+    function.addFnAttr("tune-cpu", machine.cpu);
     if (function.isDeclaration() && function.getName().starts_with("halide_") &&
         !function.use_empty())
       return kernelError(spec, "needs " + function.getName() + " at run time");

@@ -14,7 +14,7 @@ std::string ingot::kernelKey(const KernelSpec &spec, const Target &target) {
   llvm::raw_string_ostream os(text);
   os << "halide " << HALIDE_VERSION_MAJOR << '.' << HALIDE_VERSION_MINOR << '.'
      << HALIDE_VERSION_PATCH << " sources " INGOT_KERNEL_SOURCES " target " << target.halideTarget()
-     << " isa " << target.machine().isa << '\n';
+     << " isa " << target.machine().isa << " cpu " << target.machine().cpu << '\n';
   for (const std::string &feature : target.machine().features)
     os << feature << ' ';
   os << "\nmax_tokens " << spec.max_tokens << " context " << spec.context << " kv " << int(spec.kv)

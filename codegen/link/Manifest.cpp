@@ -78,8 +78,14 @@ private:
     const GgufFile &file = *inputs.model->file;
     auto version = buffer.CreateString(INGOT_VERSION);
     auto target = buffer.CreateString(machine.name);
-    auto isa = buffer.CreateString(machine.isa);
-    auto features = buffer.CreateVectorOfStrings(machine.features);
+    std::vector<flatbuffers::Offset<manifest::Variant>> variants;
+    for (const Target *variant : inputs.target->variants()) {
+      auto name = buffer.CreateString(variant->machine().name);
+      auto isa = buffer.CreateString(variant->machine().isa);
+      auto features = buffer.CreateVectorOfStrings(variant->machine().features);
+      variants.push_back(manifest::CreateVariant(buffer, name, isa, features));
+    }
+    auto all = buffer.CreateVector(variants);
     auto activations = buffer.CreateString(inputs.int8_activations ? "int8" : "f32");
     auto cache = buffer.CreateString(inputs.kv_cache == CodeKind::i     ? "i16"
                                      : inputs.kv_cache == CodeKind::f16 ? "f16"
@@ -90,8 +96,7 @@ private:
     manifest::BuildBuilder build(buffer);
     build.add_ingot_version(version);
     build.add_target(target);
-    build.add_isa(isa);
-    build.add_features(features);
+    build.add_variants(all);
     build.add_activations(activations);
     build.add_kv_cache(cache);
     build.add_quantize(quantize);

@@ -43,10 +43,7 @@ llvm::Expected<Translated> translate(mlir::ModuleOp lowered, const Target &targe
   const llvm::Target *backend = llvm::TargetRegistry::lookupTarget(triple, error);
   if (!backend)
     return inputError("", "target " + target.machine().name, error);
-  std::string features;
-  for (const std::string &feature : target.machine().features)
-    features += (features.empty() ? "+" : ",+") + feature;
-  out.machine.reset(backend->createTargetMachine(triple, "generic", features, {}, llvm::Reloc::PIC_,
+  out.machine.reset(backend->createTargetMachine(triple, "generic", "", {}, llvm::Reloc::PIC_,
                                                  std::nullopt, llvm::CodeGenOptLevel::Default));
   out.module->setTargetTriple(triple);
   out.module->setDataLayout(out.machine->createDataLayout());

@@ -31,8 +31,9 @@ constexpr int64_t buffer_words = 7, host_word = 2;
 
 class StepLowering {
 public:
-  StepLowering(ModuleOp planned, const ProgramConstants &constants)
-      : planned(planned), constants(constants), builder(planned.getLoc(), planned.getContext()) {}
+  StepLowering(ArrayRef<StepVariant> variants, const ProgramConstants &constants)
+      : variants(variants), planned(variants.front().planned), constants(constants),
+        builder(planned.getLoc(), planned.getContext()) {}
 
   llvm::Expected<OwningOpRef<ModuleOp>> run() {
     OwningOpRef<ModuleOp> owner = ModuleOp::create(builder, builder.getLoc());
@@ -48,18 +49,12 @@ public:
     declare("ingot_barrier_wait", LLVM::LLVMFunctionType::get(voidType(), {pointer, i32, i32}));
     declare("ingot_profile_mark", LLVM::LLVMFunctionType::get(voidType(), {pointer, i32}));
 
-    for (StringRef name : {"decode", "prefill", "score"})
-      if (!planned.lookupSymbol<func::FuncOp>(name))
-        return inputError("", "", "step function '" + name + "' is missing");
-    for (auto step : planned.getOps<func::FuncOp>()) {
-      if (llvm::Error error = lowerStep(step))
+    for (const StepVariant &variant : variants) {
+      planned = variant.planned;
+      suffix = variant.suffix;
+      if (llvm::Error error = lowerVariant())
         return error;
-      if (step->hasAttr("batch"))
-        batches.push_back(step);
     }
-    if (batches.size() > INGOT_MAX_BATCH_STEPS)
-      return inputError(
-          "", "", "there are more than " + llvm::Twine(INGOT_MAX_BATCH_STEPS) + " batch steps");
     emitProgram();
     return owner;
   }
@@ -367,8 +362,33 @@ private:
     return made;
   }
 
+  /// The steps of one variant and their addresses, as `ingot_steps` has them.
+  llvm::Error lowerVariant() {
+    for (auto *made : {&kernels, &launchers, &sequence_launchers})
+      made->clear();
+    batches.clear();
+    for (StringRef name : {"decode", "prefill", "score"})
+      if (!planned.lookupSymbol<func::FuncOp>(name))
+        return inputError("", "", "step function '" + name + "' is missing");
+    for (auto step : planned.getOps<func::FuncOp>()) {
+      if (llvm::Error error = lowerStep(step))
+        return error;
+      if (step->hasAttr("batch"))
+        batches.push_back(step);
+    }
+    if (batches.size() > INGOT_MAX_BATCH_STEPS)
+      return inputError(
+          "", "", "there are more than " + llvm::Twine(INGOT_MAX_BATCH_STEPS) + " batch steps");
+    for (StringRef name : {"decode", "prefill", "score"})
+      steps.push_back(address(functionName(name)));
+    for (size_t i = 0; i < INGOT_MAX_BATCH_STEPS; ++i)
+      steps.push_back(i < batches.size() ? address(functionName(batches[i].getSymName()))
+                                         : nullPointer());
+    return llvm::Error::success();
+  }
+
   llvm::Error lowerStep(func::FuncOp step) {
-    auto function = declare(functionName(step), step_type);
+    auto function = declare(functionName(step.getSymName()), step_type);
     Block *entry = function.addEntryBlock(builder);
     builder.setInsertionPointToStart(entry);
     Value context = entry->getArgument(0);
@@ -425,30 +445,17 @@ private:
           ->getAttrOfType<IntegerAttr>("max_tokens")
           .getInt();
     };
-    struct Field {
-      Type type;
-      std::function<Value()> value;
-    };
-    auto number = [&](Type type, int64_t n) {
-      return Field{type, [=, this] { return constant(type, n); }};
-    };
-    auto address = [&](const Twine &name) {
-      return Field{pointer, [symbol = name.str(), this] {
-                     return LLVM::AddressOfOp::create(builder, pointer, symbol).getResult();
-                   }};
-    };
+    emitConstant("ingot_variants", LLVM::Linkage::Internal, steps);
     std::vector<Field> fields = {
         number(i32, INGOT_PROGRAM_ABI),
-        number(i32, 0),
+        number(i32, variants.size()),
         address("ingot_manifest"),
         number(i64, constants.manifest.size()),
         address("ingot_weights"),
         number(i64, constants.weight_bytes),
         number(i64, constants.arena_bytes),
         number(i64, constants.cache_bytes),
-        address("ingot_decode"),
-        address("ingot_prefill"),
-        address("ingot_score"),
+        address("ingot_variants"),
         number(i32, maxTokens("prefill")),
         number(i32, maxTokens("score")),
         number(i32, constants.vocab_size),
@@ -456,18 +463,36 @@ private:
         number(i32, constants.context_length),
         number(i32, batches.size()),
     };
-    const Field none{pointer, [&] { return LLVM::ZeroOp::create(builder, pointer).getResult(); }};
-    for (size_t i = 0; i < INGOT_MAX_BATCH_STEPS; ++i)
-      fields.push_back(i < batches.size() ? address(functionName(batches[i])) : none);
     for (size_t i = 0; i < INGOT_MAX_BATCH_STEPS; ++i)
       fields.push_back(number(i32, i < batches.size() ? maxTokens(batches[i].getSymName()) : 0));
+    emitConstant("ingot_main_program", LLVM::Linkage::External, fields);
+  }
+
+  /// One field of a constant: its value is made where the constant's initializer is.
+  struct Field {
+    Type type;
+    std::function<Value()> value;
+  };
+  Field number(Type type, int64_t n) {
+    return {type, [=, this] { return constant(type, n); }};
+  }
+  Field address(const Twine &name) {
+    return {pointer, [symbol = name.str(), this] {
+              return LLVM::AddressOfOp::create(builder, pointer, symbol).getResult();
+            }};
+  }
+  Field nullPointer() {
+    return {pointer, [this] { return LLVM::ZeroOp::create(builder, pointer).getResult(); }};
+  }
+
+  void emitConstant(StringRef name, LLVM::Linkage linkage, ArrayRef<Field> fields) {
+    OpBuilder::InsertionGuard guard(builder);
     SmallVector<Type> types;
     for (const Field &field : fields)
       types.push_back(field.type);
     auto type = LLVM::LLVMStructType::getLiteral(builder.getContext(), types);
-    auto program = LLVM::GlobalOp::create(builder, type, true, LLVM::Linkage::External,
-                                          "ingot_main_program", Attribute());
-    Block *block = builder.createBlock(&program.getInitializerRegion());
+    auto global = LLVM::GlobalOp::create(builder, type, true, linkage, name, Attribute());
+    Block *block = builder.createBlock(&global.getInitializerRegion());
     builder.setInsertionPointToStart(block);
     Value value = LLVM::UndefOp::create(builder, type);
     for (auto [index, field] : llvm::enumerate(fields))
@@ -475,11 +500,13 @@ private:
     LLVM::ReturnOp::create(builder, value);
   }
 
-  static std::string functionName(func::FuncOp step) {
-    return ("ingot_" + step.getSymName()).str();
-  }
+  std::string functionName(StringRef step) const { return ("ingot_" + step + suffix).str(); }
 
+  ArrayRef<StepVariant> variants;
+  std::vector<Field> steps; ///< of all variants
+  // The variant at hand.
   ModuleOp planned;
+  std::string suffix;
   SmallVector<func::FuncOp> batches;
   const ProgramConstants &constants;
   ImplicitLocOpBuilder builder;
@@ -492,9 +519,9 @@ private:
 
 } // namespace
 
-llvm::Expected<OwningOpRef<ModuleOp>> lowerSteps(ModuleOp planned,
+llvm::Expected<OwningOpRef<ModuleOp>> lowerSteps(ArrayRef<StepVariant> variants,
                                                  const ProgramConstants &constants) {
-  return StepLowering(planned, constants).run();
+  return StepLowering(variants, constants).run();
 }
 
 } // namespace ingot

@@ -16,12 +16,19 @@ struct ProgramConstants {
   int32_t vocab_size = 0, context_length = 0;
 };
 
-/// Lowers a planned module (@decode, @prefill, @score, @decodeN) to LLVM dialect: a function
-/// `ingot_STEP` for each and the global `ingot_main_program`.
-llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>> lowerSteps(mlir::ModuleOp planned,
+/// A planned module (@decode, @prefill, @score, @decodeN) and what its functions are called.
+struct StepVariant {
+  mlir::ModuleOp planned;
+  std::string suffix;
+};
+
+/// Lowers planned modules that differ in their kernels to one module of LLVM dialect: a function
+/// `ingot_STEP<suffix>` for each step of each, and the global `ingot_main_program`.
+llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>> lowerSteps(llvm::ArrayRef<StepVariant> variants,
                                                              const ProgramConstants &constants);
 
-/// LLVM IR text of the lowered module.
+/// LLVM IR text of the lowered module. Steps are scalar code that calls kernels: they are the same
+/// for all machines of a family, and use nothing that not all of them have.
 llvm::Expected<std::string> printLlvm(mlir::ModuleOp lowered, const Target &target);
 /// Compiles the lowered module to a relocatable object.
 llvm::Expected<std::string> compileSteps(mlir::ModuleOp lowered, const Target &target);

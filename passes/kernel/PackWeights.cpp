@@ -34,7 +34,12 @@ struct PackWeights : impl::KernelPackWeightsBase<PackWeights> {
         value.kind = KernelValue::Kind::matrix;
         value.height = type.getDimSize(0);
         value.encoding = weight.getEncoding();
-        value.layout = (*machine)->packedLayout(value.encoding);
+        auto layout = commonPackedLayout(**machine, value.encoding);
+        if (!layout) {
+          weight.emitError() << llvm::toString(layout.takeError());
+          return signalPassFailure();
+        }
+        value.layout = *layout;
         weight.setLayoutAttr(kernel::layoutAttr(&getContext(), value.layout));
       }
       spec.values.push_back(value);

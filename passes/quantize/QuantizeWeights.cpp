@@ -107,7 +107,12 @@ struct LegalizeEncodings : impl::LmLegalizeEncodingsBase<LegalizeEncodings> {
     }
     for (MatrixUse &use : collectMatrices(getOperation())) {
       const Encoding stored = use.weight.getEncoding();
-      const Encoding legal = (*machine)->legalEncoding(stored);
+      auto common = commonLegalEncoding(**machine, stored);
+      if (!common) {
+        use.weight.emitError() << llvm::toString(common.takeError());
+        return signalPassFailure();
+      }
+      const Encoding legal = *common;
       if (legal == stored)
         continue;
       if (!lm::holdsExactly(stored, legal)) {

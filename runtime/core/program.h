@@ -8,7 +8,7 @@
 extern "C" {
 #endif
 
-#define INGOT_PROGRAM_ABI 3
+#define INGOT_PROGRAM_ABI 4
 #define INGOT_MAX_BATCH_STEPS 4
 
 struct ingot_barrier;
@@ -42,28 +42,34 @@ void ingot_barrier_wait(struct ingot_barrier *barrier, int32_t thread, int32_t t
  * each launch and each barrier, in the order of manifest Step.launches. */
 void ingot_profile_mark(struct ingot_profile *profile, int32_t thread);
 
+/* The steps with the kernels for one machine. All variants compute the same from the same weights,
+ * arena and caches. */
+struct ingot_variant {
+  ingot_step_fn decode;  /* one token; logits of it */
+  ingot_step_fn prefill; /* up to prefill_tokens; logits of the last one */
+  ingot_step_fn score;   /* up to score_tokens; logits of each */
+  /* One token for each of up to batch_tokens[i] sequences; logits of each. */
+  ingot_step_fn batch[INGOT_MAX_BATCH_STEPS];
+};
+
 typedef struct ingot_program ingot_program;
 
 struct ingot_program {
-  uint32_t abi; /* INGOT_PROGRAM_ABI */
-  uint32_t reserved;
+  uint32_t abi;            /* INGOT_PROGRAM_ABI */
+  int32_t variant_count;   /* 1 or more */
   const uint8_t *manifest; /* flatbuffer, runtime/manifest.fbs */
   uint64_t manifest_bytes;
   const uint8_t *weights; /* mapped with the program */
   uint64_t weights_bytes;
   uint64_t arena_bytes;
-  uint64_t cache_bytes;  /* of one sequence */
-  ingot_step_fn decode;  /* one token; logits of it */
-  ingot_step_fn prefill; /* up to prefill_tokens; logits of the last one */
-  ingot_step_fn score;   /* up to score_tokens; logits of each */
+  uint64_t cache_bytes;                 /* of one sequence */
+  const struct ingot_variant *variants; /* [variant_count], best first, as in the manifest */
   int32_t prefill_tokens, score_tokens;
   int32_t vocab_size;
   int32_t logits_stride; /* floats between rows of logits, >= vocab_size */
   int32_t context_length;
-  int32_t batch_steps; /* 0 .. INGOT_MAX_BATCH_STEPS */
-  /* One token for each of up to batch_tokens[i] sequences, ascending; logits of each. */
-  ingot_step_fn batch[INGOT_MAX_BATCH_STEPS];
-  int32_t batch_tokens[INGOT_MAX_BATCH_STEPS];
+  int32_t batch_steps;                         /* 0 .. INGOT_MAX_BATCH_STEPS */
+  int32_t batch_tokens[INGOT_MAX_BATCH_STEPS]; /* ascending */
 };
 
 /* The program this runtime is linked with. */

@@ -1,6 +1,8 @@
 // Sessions (session.h): creation, evaluation in steps, text.
 #include "runtime/core/session.h"
 
+#include "runtime/core/variants.h"
+
 #include <new>
 #include <string.h>
 
@@ -141,7 +143,7 @@ ingot_status check_tokens(const ingot_session *session, const int32_t *tokens, i
 const manifest::Manifest *program_manifest(const ingot_program *program) {
   constexpr int32_t limit = 1 << 28; // keeps every size below 2^64
   if (!program || program->abi != INGOT_PROGRAM_ABI || !program->manifest ||
-      program->manifest_bytes < 16 || !program->decode || !program->prefill || !program->score ||
+      program->manifest_bytes < 16 || program->variant_count < 1 || !program->variants ||
       program->prefill_tokens < 1 || program->score_tokens < 1 || program->vocab_size < 1 ||
       program->logits_stride < program->vocab_size || program->context_length < 1 ||
       program->prefill_tokens > limit || program->score_tokens > (1 << 20) ||
@@ -150,15 +152,24 @@ const manifest::Manifest *program_manifest(const ingot_program *program) {
       program->batch_steps < 0 || program->batch_steps > INGOT_MAX_BATCH_STEPS)
     return nullptr;
   for (int32_t i = 0; i < program->batch_steps; ++i)
-    if (!program->batch[i] || program->batch_tokens[i] > max_batch_tokens ||
+    if (program->batch_tokens[i] > max_batch_tokens ||
         program->batch_tokens[i] <= (i ? program->batch_tokens[i - 1] : 1))
       return nullptr;
+  for (int32_t i = 0; i < program->variant_count; ++i) {
+    const ingot_variant &variant = program->variants[i];
+    if (!variant.decode || !variant.prefill || !variant.score)
+      return nullptr;
+    for (int32_t j = 0; j < program->batch_steps; ++j)
+      if (!variant.batch[j])
+        return nullptr;
+  }
   if (memcmp(program->manifest + 4, manifest::ManifestIdentifier(), 4) != 0)
     return nullptr;
   const manifest::Manifest *root = manifest::GetManifest(program->manifest);
   const manifest::Tokenizer *tokenizer = root->tokenizer();
-  if (!root->model() || !root->build() || !tokenizer || !tokenizer->token_offsets() ||
-      !tokenizer->token_bytes() ||
+  if (!root->model() || !root->build() || !root->build()->variants() ||
+      root->build()->variants()->size() != static_cast<uint32_t>(program->variant_count) ||
+      !tokenizer || !tokenizer->token_offsets() || !tokenizer->token_bytes() ||
       tokenizer->token_offsets()->size() != static_cast<uint32_t>(program->vocab_size) + 1)
     return nullptr;
   return root;
@@ -215,19 +226,14 @@ const char *ingot_status_string(ingot_status status) {
   return "unknown status";
 }
 
-ingot_session_options ingot_default_session_options(void) { return {0, 1, 1u << 20, 1}; }
+ingot_session_options ingot_default_session_options(void) { return {0, 1, 1u << 20, 1, nullptr}; }
 
 const char *ingot_missing_feature(const ingot_program *program) {
   const ingot::manifest::Manifest *manifest = program_manifest(program);
-  if (!manifest || !manifest->build()->features())
+  if (!manifest || best_variant(*manifest->build(), platform::has_feature) >= 0)
     return nullptr;
-  for (const flatbuffers::String *feature : *manifest->build()->features()) {
-    const char *name = feature->c_str();
-    name += *name == '+';
-    if (!platform::has_feature(name))
-      return name;
-  }
-  return nullptr;
+  const auto &variants = *manifest->build()->variants();
+  return missing_feature(*variants.Get(variants.size() - 1), platform::has_feature);
 }
 
 ingot_status ingot_session_create(const ingot_program *program,
@@ -242,7 +248,13 @@ ingot_status ingot_session_create(const ingot_program *program,
   const ingot::manifest::Manifest *manifest = program_manifest(program);
   if (!manifest)
     return INGOT_BAD_PROGRAM;
-  if (ingot_missing_feature(program))
+  const ingot::manifest::Build &build = *manifest->build();
+  const int32_t variant = options->isa ? named_variant(build, options->isa, platform::has_feature)
+                                       : best_variant(build, platform::has_feature);
+  if (variant < 0)
+    return options->isa ? INGOT_BAD_ARGUMENT : INGOT_UNSUPPORTED_CPU;
+  const ingot::manifest::Variant &chosen = *build.variants()->Get(static_cast<uint32_t>(variant));
+  if (missing_feature(chosen, platform::has_feature))
     return INGOT_UNSUPPORTED_CPU;
 
   const uint64_t text_bytes = ingot_tokenizer_scratch_bytes(options->max_text_bytes);
@@ -252,6 +264,8 @@ ingot_status ingot_session_create(const ingot_program *program,
     return INGOT_NO_MEMORY;
   auto *session = new (memory) ingot_session{};
   session->program = program;
+  session->variant = program->variants + variant;
+  session->isa = chosen.name()->c_str();
   session->manifest = manifest;
   session->tokenizer.tables = manifest->tokenizer();
   session->mapped_bytes = layout.end;
@@ -358,13 +372,14 @@ ingot_status ingot_eval(ingot_session *session, const int32_t *tokens, int32_t c
     return status;
   session->prefault.work();
   const ingot_program &program = *session->program;
+  const ingot_variant &variant = *session->variant;
   while (count) {
     if (ingot_interrupted(session))
       return INGOT_INTERRUPTED;
     const int32_t step = count < program.prefill_tokens ? count : program.prefill_tokens;
     Sequence &sequence = *session->selected;
     const bool one = step == 1;
-    run_step(session, one ? decode_step : prefill_step, one ? program.decode : program.prefill,
+    run_step(session, one ? decode_step : prefill_step, one ? variant.decode : variant.prefill,
              tokens, step, sequence.last_logits);
     sequence.current = sequence.last_logits;
     tokens += step;
@@ -387,7 +402,7 @@ ingot_status ingot_eval_all(ingot_session *session, const int32_t *tokens, int32
       return INGOT_INTERRUPTED;
     const int32_t left = count - first;
     const int32_t step = left < program.score_tokens ? left : program.score_tokens;
-    run_step(session, score_step, program.score, tokens + first, step, session->rows);
+    run_step(session, score_step, session->variant->score, tokens + first, step, session->rows);
     session->selected->current =
         session->rows + static_cast<int64_t>(step - 1) * program.logits_stride;
     if (callback(user, first, step, session->rows, program.logits_stride))
@@ -403,6 +418,7 @@ ingot_status ingot_eval_batch(ingot_session *session, const int32_t *sequences,
       (count && (!sequences || !tokens)))
     return INGOT_BAD_ARGUMENT;
   const ingot_program &program = *session->program;
+  const ingot_variant &variant = *session->variant;
   uint64_t taken[INGOT_MAX_SEQUENCES / 64] = {};
   for (int32_t i = 0; i < count; ++i) {
     if (sequences[i] < 0 || sequences[i] >= session->sequence_count)
@@ -445,7 +461,7 @@ ingot_status ingot_eval_batch(ingot_session *session, const int32_t *sequences,
                                nullptr};
     run_profiled(session->profile, session->pool,
                  batch < 0 ? decode_step : first_batch_step + batch,
-                 batch < 0 ? program.decode : program.batch[batch], context);
+                 batch < 0 ? variant.decode : variant.batch[batch], context);
     for (int32_t i = 0; i < step_count; ++i) {
       Sequence &sequence = session->sequences[sequences[first + i]];
       sequence.history[sequence.position++] = tokens[first + i];
@@ -503,6 +519,7 @@ int32_t ingot_context_length(const ingot_session *session) {
 }
 int32_t ingot_vocab_size(const ingot_session *session) { return session->program->vocab_size; }
 int32_t ingot_threads(const ingot_session *session) { return session->pool.threads; }
+const char *ingot_isa(const ingot_session *session) { return session->isa; }
 
 ingot_status ingot_truncate(ingot_session *session, int32_t position) {
   if (!session || position < 0 || position > session->selected->position)

@@ -48,6 +48,8 @@ const manifest::Manifest *program_manifest(const ingot_program *program);
 
 struct ingot_session {
   const ingot_program *program;
+  const ingot_variant *variant; ///< the steps that are run
+  const char *isa;              ///< what the manifest calls them
   const ingot::manifest::Manifest *manifest;
   ingot_tokenizer tokenizer;
   uint64_t mapped_bytes;

@@ -21,10 +21,10 @@
  * and from a signal handler. Steps run on the session's threads and on a stack of its own, so the
  * caller's stack may be small.
  *
- * Sequences: a session evaluates `sequences` texts side by side, each with a KV cache, a history and
- * logits of its own. Functions that speak of "the" position, history or logits mean those of the
- * selected sequence, which is sequence 0 until ingot_select. A step for several sequences reads the
- * weights once for all of them, so ingot_eval_batch is much faster than ingot_eval for each.
+ * Sequences: a session evaluates `sequences` texts side by side, each with a KV cache, a history
+ * and logits of its own. Functions that speak of "the" position, history or logits mean those of
+ * the selected sequence, which is sequence 0 until ingot_select. A step for several sequences reads
+ * the weights once for all of them, so ingot_eval_batch is much faster than ingot_eval for each.
  *
  * Results depend neither on the number of threads nor on what is evaluated beside a sequence. */
 #pragma once
@@ -70,18 +70,22 @@ typedef struct ingot_session_options {
   int32_t prefault;        /* not 0: threads map the weights ahead of the first step (default 1) */
   uint64_t max_text_bytes; /* longest text for ingot_tokenize; default 1 MiB */
   int32_t sequences;       /* texts evaluated side by side, 1 .. INGOT_MAX_SEQUENCES; default 1 */
+  /* Of a program with kernels for several machines, those to run: a machine's name ("x86-64-v3") or
+   * an instruction set ("avx2"). Null, the default: the best ones that the processor runs. */
+  const char *isa;
 } ingot_session_options;
 
 ingot_session_options ingot_default_session_options(void);
 
-/* Makes a session. `program` must outlive it. On failure *session is null. */
+/* Makes a session. `program` must outlive it. On failure *session is null. INGOT_UNSUPPORTED_CPU is
+ * found before any code runs that the processor might lack instructions for. */
 ingot_status ingot_session_create(const ingot_program *program,
                                   const ingot_session_options *options, ingot_session **session);
 /* Ends its threads and gives its memory back. Null is allowed. */
 void ingot_session_destroy(ingot_session *session);
 
-/* After INGOT_UNSUPPORTED_CPU: the first feature the processor lacks ("avx512vnni"), or null when
- * it has all that the program needs. */
+/* After INGOT_UNSUPPORTED_CPU: the first feature the processor lacks ("avx2") of those that the
+ * least demanding kernels of the program need, or null when it runs any. */
 const char *ingot_missing_feature(const ingot_program *program);
 
 /* --- Text ------------------------------------------------------------------------------------ */
@@ -133,6 +137,8 @@ const int32_t *ingot_history(const ingot_session *session);
 int32_t ingot_context_length(const ingot_session *session);
 int32_t ingot_vocab_size(const ingot_session *session);
 int32_t ingot_threads(const ingot_session *session);
+/* The machine that the kernels in use were compiled for ("x86-64-v3"). */
+const char *ingot_isa(const ingot_session *session);
 
 /* Forgets everything from `position` on (0 .. ingot_position); logits are gone until the next
  * evaluation. INGOT_BAD_ARGUMENT when the position is not in that range. */
@@ -155,10 +161,10 @@ int32_t ingot_selected(const ingot_session *session);
 /* How many there are. */
 int32_t ingot_sequences(const ingot_session *session);
 
-/* Evaluates tokens[i] after what sequence sequences[i] has evaluated, for i in [0, count): one token
- * for each of `count` different sequences, at any positions. Takes the fewest of the batch steps
- * that the program was compiled with (`ingot compile --batch`), a decode step each without any.
- * Each sequence gets its logits, as after ingot_eval. Does not change the selected sequence.
+/* Evaluates tokens[i] after what sequence sequences[i] has evaluated, for i in [0, count): one
+ * token for each of `count` different sequences, at any positions. Takes the fewest of the batch
+ * steps that the program was compiled with (`ingot compile --batch`), a decode step each without
+ * any. Each sequence gets its logits, as after ingot_eval. Does not change the selected sequence.
  * INGOT_BAD_ARGUMENT (an unknown sequence, or one named twice), INGOT_BAD_TOKEN and
  * INGOT_CONTEXT_FULL are found before anything is evaluated. */
 ingot_status ingot_eval_batch(ingot_session *session, const int32_t *sequences,
@@ -192,9 +198,9 @@ typedef struct ingot_sampling {
 
 ingot_sampling ingot_default_sampling(void);
 
-/* For all sequences. Each draws random numbers of its own, so what it samples does not depend on the
- * others; they start anew from the seed. INGOT_BAD_ARGUMENT when a value is out of the range above
- * or not finite. */
+/* For all sequences. Each draws random numbers of its own, so what it samples does not depend on
+ * the others; they start anew from the seed. INGOT_BAD_ARGUMENT when a value is out of the range
+ * above or not finite. */
 ingot_status ingot_set_sampling(ingot_session *session, const ingot_sampling *sampling);
 
 /* Samples from ingot_logits; does not evaluate the token. */

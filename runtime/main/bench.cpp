@@ -37,7 +37,12 @@ int first_token_ms(Command &command, double *milliseconds) {
   number.number(ingot_threads(command.session));
   threads[number.used] = 0;
   char option[] = "--bench-first-token", threads_option[] = "--threads";
-  char *arguments[] = {command.arguments[0], option, threads_option, threads, nullptr};
+  char isa_option[] = "--isa", isa[128];
+  Writer name(isa, sizeof isa - 1);
+  name.text(ingot_isa(command.session));
+  isa[name.used] = 0;
+  char *arguments[] = {command.arguments[0], option, threads_option, threads,
+                       isa_option,           isa,    nullptr};
   double times[max_reps];
   for (int32_t i = 0; i < command.options->reps; ++i) {
     uint64_t nanoseconds;
@@ -134,6 +139,8 @@ int run_bench(Command &command) {
         .number(ingot_threads(session))
         .text(", \"cpu\": ")
         .json_string(cpu)
+        .text(", \"isa\": ")
+        .json_string(ingot_isa(session))
         .text(", \"prompt_tokens\": ")
         .number(options.prompt_tokens)
         .text(", \"gen_tokens\": ")
@@ -172,6 +179,8 @@ int run_bench(Command &command) {
       .number(ingot_threads(session))
       .text("\nprocessor    ")
       .text(cpu)
+      .text("\nkernels      ")
+      .text(ingot_isa(session))
       .text("\n");
   return exit_ok;
 }

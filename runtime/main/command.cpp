@@ -1,7 +1,9 @@
 // What the modes share (command.h): error reports, the session, input.
 #include "runtime/main/command.h"
 
+#include "runtime/core/variants.h"
 #include "runtime/platform/host.h"
+#include "runtime/platform/platform.h"
 
 #include <string.h>
 
@@ -25,6 +27,40 @@ int fail(Command &command, const char *what, ingot_status status) {
                                            : nullptr);
 }
 
+void list_variants(Writer &out, const manifest::Build &build) {
+  for (uint32_t i = 0; i < build.variants()->size(); ++i)
+    out.text(i ? ", " : "")
+        .text(build.variants()->Get(i)->name()->c_str())
+        .text(" (")
+        .text(build.variants()->Get(i)->isa()->c_str())
+        .text(")");
+}
+
+int refuse_processor(Command &command) {
+  const manifest::Build &build = *program_manifest(command.program)->build();
+  char detail[512], help[512];
+  Writer said(detail, sizeof detail - 1), advice(help, sizeof help - 1);
+  const char *isa = command.options->isa;
+  const int32_t named = isa ? named_variant(build, isa, platform::has_feature) : -1;
+  if (isa && named < 0) {
+    said.text("this program has no kernels for '").bytes(isa, strnlen(isa, 64)).text("'");
+    advice.text("it has ");
+    list_variants(advice, build);
+  } else {
+    const auto index = named < 0 ? build.variants()->size() - 1 : static_cast<uint32_t>(named);
+    const manifest::Variant &variant = *build.variants()->Get(index);
+    said.text("this processor has no ")
+        .text(missing_feature(variant, platform::has_feature))
+        .text(!isa && index ? ", which even the kernels for " : ", which kernels for ")
+        .text(variant.name()->c_str())
+        .text(" need");
+    advice.text(isa ? "leave --isa out" : "compile the model for another --target");
+  }
+  detail[said.used] = 0;
+  help[advice.used] = 0;
+  return fail(command, isa ? "--isa" : nullptr, detail, help);
+}
+
 int open_session(Command &command, uint64_t max_text_bytes) {
   ingot_session_options options = ingot_default_session_options();
   options.threads = command.options->threads;
@@ -38,14 +74,10 @@ int open_session(Command &command, uint64_t max_text_bytes) {
     options.threads = 1;
     options.prefault = 0;
   }
+  options.isa = command.options->isa;
   const ingot_status status = ingot_session_create(command.program, &options, &command.session);
-  if (status == INGOT_UNSUPPORTED_CPU) {
-    char detail[160];
-    Writer text(detail, sizeof detail - 1);
-    text.text("this processor has no ").text(ingot_missing_feature(command.program));
-    detail[text.used] = 0;
-    return fail(command, nullptr, detail, "compile the model for another --target");
-  }
+  if (status == INGOT_UNSUPPORTED_CPU || (status == INGOT_BAD_ARGUMENT && options.isa))
+    return refuse_processor(command);
   return status ? fail(command, "cannot start", status) : exit_ok;
 }
 

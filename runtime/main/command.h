@@ -25,6 +25,11 @@ int fail(Command &command, const char *what, ingot_status status);
 /// Starts the session (max_text_bytes: the longest text to tokenize). Returns an exit code.
 int open_session(Command &command, uint64_t max_text_bytes);
 
+/// Says why none of the program's kernels, or not those of --isa, run. Returns exit_input.
+int refuse_processor(Command &command);
+/// "x86-64-v4-vnni (avx512-vnni), x86-64-v3 (avx2)"
+void list_variants(Writer &out, const manifest::Build &build);
+
 /// The bytes named by an option's value: the value itself, standard input for "-", or with
 /// `at_file` the file after '@'. Returns an exit code.
 int read_input(Command &command, const char *value, bool at_file, const char **text,

@@ -1,6 +1,9 @@
 // --info and --version: the manifest, for people and as JSON.
 #include "runtime/main/command.h"
 
+#include "runtime/core/variants.h"
+#include "runtime/platform/platform.h"
+
 namespace ingot::runtime {
 namespace {
 
@@ -67,12 +70,34 @@ void model_json(Writer &out, const manifest::Model &model) {
   object.end();
 }
 
-void build_json(Writer &out, const manifest::Build &build) {
+/// `in_use`: what a session would run here, -1 when nothing runs.
+void variants_json(Writer &out, const manifest::Build &build, int32_t in_use) {
+  out.text("[");
+  for (uint32_t i = 0; i < build.variants()->size(); ++i) {
+    const manifest::Variant &variant = *build.variants()->Get(i);
+    const char *missing = missing_feature(variant, platform::has_feature);
+    out.text(i ? ", " : "");
+    Object row(out);
+    row.string("name", variant.name());
+    row.string("isa", variant.isa());
+    json_strings(row.key("features"), variant.features());
+    if (missing)
+      row.key("missing_feature").json_string(missing);
+    else
+      row.key("missing_feature").text("null");
+    row.boolean("in_use", static_cast<int32_t>(i) == in_use);
+    row.end();
+  }
+  out.text("]");
+}
+
+void build_json(Writer &out, const manifest::Build &build, int32_t in_use) {
   Object object(out);
   object.string("ingot_version", build.ingot_version());
   object.string("target", build.target());
-  object.string("isa", build.isa());
-  json_strings(object.key("features"), build.features());
+  object.string("isa",
+                in_use < 0 ? nullptr : build.variants()->Get(static_cast<uint32_t>(in_use))->isa());
+  variants_json(object.key("variants"), build, in_use);
   object.string("activations", build.activations());
   object.string("kv_cache", build.kv_cache());
   object.string("quantize", build.quantize());
@@ -159,7 +184,22 @@ void mebibytes(Writer &out, uint64_t bytes) {
   out.fixed(static_cast<double>(bytes) / (1 << 20), 1).text(" MiB");
 }
 
-void print_text(Writer &out, const ingot_program &program, const manifest::Manifest &manifest) {
+/// "x86-64-v4-vnni (avx512-vnni: this processor has no avx512f), x86-64-v3 (avx2: in use)"
+void variants_text(Writer &out, const manifest::Build &build, int32_t in_use) {
+  for (uint32_t i = 0; i < build.variants()->size(); ++i) {
+    const manifest::Variant &variant = *build.variants()->Get(i);
+    const char *missing = missing_feature(variant, platform::has_feature);
+    out.text(i ? ", " : "").text(text_of(variant.name())).text(" (").text(text_of(variant.isa()));
+    if (missing)
+      out.text(": this processor has no ").text(missing);
+    else
+      out.text(static_cast<int32_t>(i) == in_use ? ": in use" : ": runs here, too");
+    out.text(")");
+  }
+}
+
+void print_text(Writer &out, const ingot_program &program, const manifest::Manifest &manifest,
+                int32_t in_use) {
   const manifest::Model &model = *manifest.model();
   const manifest::Build &build = *manifest.build();
   out.text("model      ")
@@ -195,9 +235,9 @@ void print_text(Writer &out, const ingot_program &program, const manifest::Manif
       .text(text_of(build.ingot_version()))
       .text(" for ")
       .text(text_of(build.target()))
-      .text(", ")
-      .text(text_of(build.isa()))
-      .text("\nmath       ")
+      .text("\nkernels    ");
+  variants_text(out, build, in_use);
+  out.text("\nmath       ")
       .text(text_of(build.activations()))
       .text(" activations, ")
       .text(text_of(build.kv_cache()))
@@ -226,6 +266,13 @@ int run_info(Command &command) {
   const manifest::Manifest *manifest = program_manifest(&program);
   if (!manifest)
     return fail(command, "cannot start", INGOT_BAD_PROGRAM);
+  const manifest::Build &build = *manifest->build();
+  const char *isa = command.options->isa;
+  const int32_t named = isa ? named_variant(build, isa, platform::has_feature) : -1;
+  if (isa && (named < 0 || missing_feature(*build.variants()->Get(static_cast<uint32_t>(named)),
+                                           platform::has_feature)))
+    return refuse_processor(command);
+  const int32_t in_use = isa ? named : best_variant(build, platform::has_feature);
   Writer &out = command.out;
   if (command.options->mode == Mode::version) {
     out.text(text_of(manifest->model()->name()))
@@ -235,12 +282,12 @@ int run_info(Command &command) {
     return exit_ok;
   }
   if (!command.options->json) {
-    print_text(out, program, *manifest);
+    print_text(out, program, *manifest, in_use);
     return exit_ok;
   }
   Object object(out);
   model_json(object.key("model"), *manifest->model());
-  build_json(object.key("build"), *manifest->build());
+  build_json(object.key("build"), build, in_use);
   object.key("chat");
   if (manifest->chat())
     chat_json(out, *manifest->chat());

@@ -48,6 +48,8 @@ other
   --info                what this program was made from
   --json                for --bench, --profile, --info, --perplexity, --tokenize
   --threads N           default: the physical cores that this process may use
+  --isa NAME            which of the program's kernels to run (--info lists them); default: the best
+                        ones that this processor runs
   --help, --version
 )";
 
@@ -82,6 +84,7 @@ constexpr Option table[] = {
     {"--system", Kind::text, Mode::chat, FIELD(system), 0, 0},
     {"--logits", Kind::text, Mode::chat, FIELD(logits), 0, 0},
     {"--trace", Kind::text, Mode::chat, FIELD(trace), 0, 0},
+    {"--isa", Kind::text, Mode::chat, FIELD(isa), 0, 0},
     {"--raw", Kind::flag, Mode::chat, FIELD(raw), 0, 0},
     {"--json", Kind::flag, Mode::chat, FIELD(json), 0, 0},
     {"--special", Kind::flag, Mode::chat, FIELD(special), 0, 0},

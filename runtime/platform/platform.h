@@ -48,8 +48,8 @@ void populate(const void *memory, uint64_t bytes);
 int32_t core_count();
 /// The processor's name with a terminating 0, "unknown" when there is none to be had.
 void processor_name(char *out, size_t capacity);
-/// False when the processor is known to lack the feature (LLVM's spelling: "avx512vnni"). True for
-/// features that this platform cannot ask about.
+/// True when processor and system have the feature (LLVM's spelling: "avx512vnni"): code that uses
+/// it runs. False for features that this platform does not know: rather no start than a crash.
 bool has_feature(const char *name);
 
 } // namespace ingot::platform

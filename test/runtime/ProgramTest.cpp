@@ -75,6 +75,48 @@ TEST_F(Program, HelpVersionInfo) {
   EXPECT_NE(run({"--info"}).out.find("1,234,567 parameters"), std::string::npos);
 }
 
+TEST_F(Program, VariantInUse) {
+  const Result json = run({"--info", "--json"});
+  for (const char *part : {"\"isa\": \"plain\"",
+                           "{\"name\": \"future\", \"isa\": \"flux\", \"features\": [\"flux2\"], "
+                           "\"missing_feature\": \"flux2\", \"in_use\": false}",
+                           "{\"name\": \"common\", \"isa\": \"plain\", \"features\": [\"sse2\"], "
+                           "\"missing_feature\": null, \"in_use\": true}"})
+    EXPECT_NE(json.out.find(part), std::string::npos) << part << "\n" << json.out;
+  EXPECT_NE(run({"--info", "--isa", "base"})
+                .out.find("kernels    future (flux: this processor has no flux2), "
+                          "common (plain: runs here, too), base (plain: in use)\n"),
+            std::string::npos);
+  EXPECT_EQ(run({"--raw", "-p", "x", "--temp", "0", "--isa", "base"}).out, "yz\n");
+  EXPECT_EQ(run({"--isa"}).code, 2);
+  for (std::vector<std::string> mode : {std::vector<std::string>{"-p", "x"}, {"--info"}}) {
+    mode.insert(mode.end(), {"--isa", "flux"});
+    const Result lacking = run(mode);
+    EXPECT_EQ(lacking.code, 1);
+    EXPECT_EQ(lacking.errors, "error: --isa: this processor has no flux2, which kernels for future "
+                              "need\nhelp: leave --isa out\n");
+    mode.back() = "sse";
+    const Result unknown = run(mode);
+    EXPECT_EQ(unknown.code, 1);
+    EXPECT_EQ(unknown.errors, "error: --isa: this program has no kernels for 'sse'\n"
+                              "help: it has future (flux), common (plain), base (plain)\n");
+  }
+}
+
+TEST_F(Program, NoVariantRuns) {
+  const Result result = run({"-p", "x"}, "", FAKE_PROGRAM_REFUSED);
+  EXPECT_EQ(result.code, 1);
+  EXPECT_EQ(result.errors,
+            "error: this processor has no flux1, which even the kernels for base need"
+            "\nhelp: compile the model for another --target\n");
+  const Result c = run({}, "", FAKE_C_PROGRAM_REFUSED);
+  EXPECT_EQ(c.code, 1);
+  EXPECT_EQ(c.errors, "this processor lacks instructions that the program uses");
+  const Result info = run({"--info", "--json"}, "", FAKE_PROGRAM_REFUSED); // runs no kernel
+  EXPECT_EQ(info.code, 0);
+  EXPECT_NE(info.out.find("\"isa\": null"), std::string::npos);
+}
+
 TEST_F(Program, FromC) {
   const Result result = run({}, "", FAKE_C_PROGRAM);
   EXPECT_EQ(result.code, 0) << result.errors;
@@ -286,6 +328,7 @@ TEST_F(Program, Bench) {
   EXPECT_GT(resident, 0);
   EXPECT_EQ(threads, 2);
   EXPECT_EQ(result.out.find("batch"), std::string::npos);
+  EXPECT_NE(result.out.find(", \"isa\": \"common\""), std::string::npos) << result.out;
   const std::vector<std::string> batch{"--bench", "--prompt-tokens", "9",  "--gen-tokens",
                                        "20",      "--depth",         "30", "--reps",
                                        "2",       "--batch",         "7"};

@@ -44,24 +44,26 @@ void recorded_batch(const ingot_step_context *context, int32_t thread, int32_t t
     ingot_interrupt(interrupt_after_step);
 }
 
+constexpr ingot_variant steps = {recorded<'d', false>,
+                                 recorded<'p', false>,
+                                 recorded<'s', true>,
+                                 {recorded_batch, recorded_batch}};
+const ingot_variant variants[fake::variant_count] = {steps, steps, steps};
 const ingot_program program = {INGOT_PROGRAM_ABI,
-                               0,
+                               fake::variant_count,
                                manifest,
                                sizeof manifest,
                                nullptr,
                                0,
                                fake::arena_bytes,
                                fake::cache_bytes(context_length),
-                               recorded<'d', false>,
-                               recorded<'p', false>,
-                               recorded<'s', true>,
+                               variants,
                                fake::prefill_tokens,
                                fake::score_tokens,
                                fake::vocab_size,
                                fake::logits_stride,
                                context_length,
                                2,
-                               {recorded_batch, recorded_batch},
                                {fake::batch_tokens[0], fake::batch_tokens[1]}};
 
 class Session : public testing::TestWithParam<int32_t> {
@@ -569,14 +571,12 @@ TEST(Create, RefusesWhatDoesNotFit) {
   EXPECT_EQ(create([](ingot_program &p) { p.abi = 99; }), INGOT_BAD_PROGRAM);
   EXPECT_EQ(create([](ingot_program &p) { p.manifest = nullptr; }), INGOT_BAD_PROGRAM);
   EXPECT_EQ(create([](ingot_program &p) { p.manifest_bytes = 4; }), INGOT_BAD_PROGRAM);
-  EXPECT_EQ(create([](ingot_program &p) { p.decode = nullptr; }), INGOT_BAD_PROGRAM);
   EXPECT_EQ(create([](ingot_program &p) { p.prefill_tokens = 0; }), INGOT_BAD_PROGRAM);
   EXPECT_EQ(create([](ingot_program &p) { p.vocab_size = 300; }), INGOT_BAD_PROGRAM);
   EXPECT_EQ(create([](ingot_program &p) { p.logits_stride = 10; }), INGOT_BAD_PROGRAM);
   EXPECT_EQ(create([](ingot_program &p) { p.context_length = -1; }), INGOT_BAD_PROGRAM);
   EXPECT_EQ(create([](ingot_program &p) { p.batch_steps = 5; }), INGOT_BAD_PROGRAM);
   EXPECT_EQ(create([](ingot_program &p) { p.batch_steps = -1; }), INGOT_BAD_PROGRAM);
-  EXPECT_EQ(create([](ingot_program &p) { p.batch[1] = nullptr; }), INGOT_BAD_PROGRAM);
   EXPECT_EQ(create([](ingot_program &p) { p.batch_tokens[0] = 1; }), INGOT_BAD_PROGRAM);
   EXPECT_EQ(create([](ingot_program &p) { p.batch_tokens[1] = 2; }), INGOT_BAD_PROGRAM);
   EXPECT_EQ(create([](ingot_program &p) { p.batch_tokens[1] = 65; }), INGOT_BAD_PROGRAM);

@@ -15,6 +15,8 @@ constexpr int32_t im_start = 256, im_end = 257, endoftext = 258, vocab_size = 25
 constexpr int32_t logits_stride = 272, prefill_tokens = 8, score_tokens = 4;
 constexpr int32_t batch_tokens[] = {2, 4};
 constexpr uint64_t arena_bytes = 64;
+// "future" (isa "flux") needs what no processor has; "common" and "base" (isa "plain") run.
+constexpr int32_t variant_count = 3;
 constexpr int32_t cache_block = 4; // positions
 constexpr uint64_t cache_bytes(int32_t context) {
   return static_cast<uint64_t>(context + cache_block) / cache_block * cache_block * 8;

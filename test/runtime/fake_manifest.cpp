@@ -3,13 +3,14 @@
 #include "fake.h"
 #include "runtime/manifest_generated.h"
 
+#include <array>
 #include <cstdio>
 #include <string>
 #include <vector>
 
 using namespace ingot::manifest;
 
-int main() {
+int main(int argc, char **argv) {
   flatbuffers::FlatBufferBuilder builder;
   std::vector<uint32_t> offsets{0};
   std::vector<uint8_t> bytes, kinds;
@@ -38,9 +39,17 @@ int main() {
                             &merge_ranks, &merge_results, &special, &class_index, &class_blocks);
   auto model = CreateModelDirect(builder, "llama", "Fake \"model\"", 1234567, 2, 64, 128, 4, 2, 16,
                                  fake::vocab_size, 96, 2048, 100000.0, 1e-5);
-  std::vector<flatbuffers::Offset<flatbuffers::String>> features{builder.CreateString("sse2")};
-  auto build = CreateBuildDirect(builder, "0.0.0-test", "x86-64", "sse2", &features, "f32", "f32",
-                                 "", "fake.gguf", "00ff");
+  // With an argument, every variant needs that feature.
+  const char *floor = argc > 1 ? argv[1] : "sse2", *best = argc > 1 ? argv[1] : "flux2";
+  std::vector<flatbuffers::Offset<Variant>> variants;
+  for (auto [name, isa, feature] :
+       {std::array{"future", "flux", best}, std::array{"common", "plain", floor},
+        std::array{"base", "plain", floor}}) {
+    std::vector<flatbuffers::Offset<flatbuffers::String>> features{builder.CreateString(feature)};
+    variants.push_back(CreateVariantDirect(builder, name, isa, &features));
+  }
+  auto build = CreateBuildDirect(builder, "0.0.0-test", "future+common+base", &variants, "f32",
+                                 "f32", "", "fake.gguf", "00ff");
   auto chat = CreateChatDirect(builder, "<|im_start|>system\n", "<|im_end|>\n", "",
                                "<|im_start|>user\n", "<|im_end|>\n", "<|im_start|>assistant\n",
                                "<|im_end|>\n", "<|im_start|>assistant\n", true, true);

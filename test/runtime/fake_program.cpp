@@ -1,14 +1,10 @@
 // A compiled program without a compiler: the fake model (fake.h) linked with the runtime's main.
 #include "fake.h"
 
-#ifndef FAKE_CONTEXT
-#define FAKE_CONTEXT 96
-#endif
-
 namespace {
 
 alignas(8) const uint8_t manifest[] = {
-#include "fake_manifest.inc"
+#include FAKE_MANIFEST
 };
 alignas(4096) const uint8_t weights[3 * 4096 + 5] = {1};
 
@@ -19,25 +15,29 @@ void all(const ingot_step_context *context, int32_t thread, int32_t threads) {
   fake::step(context, thread, threads, true);
 }
 
+// The steps of a variant that must not run.
+void never(const ingot_step_context *, int32_t, int32_t) { __builtin_trap(); }
+
+constexpr ingot_variant works = {last, last, all, {fake::batch_step, fake::batch_step}};
+const ingot_variant variants[fake::variant_count] = {
+    {never, never, never, {never, never}}, works, works};
+
 } // namespace
 
 extern "C" const ingot_program ingot_main_program = {
     INGOT_PROGRAM_ABI,
-    0,
+    fake::variant_count,
     manifest,
     sizeof manifest,
     weights,
     sizeof weights,
     fake::arena_bytes,
     fake::cache_bytes(FAKE_CONTEXT),
-    last,
-    last,
-    all,
+    variants,
     fake::prefill_tokens,
     fake::score_tokens,
     fake::vocab_size,
     fake::logits_stride,
     FAKE_CONTEXT,
     2,
-    {fake::batch_step, fake::batch_step},
     {fake::batch_tokens[0], fake::batch_tokens[1]}};

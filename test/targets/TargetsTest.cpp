@@ -1,6 +1,8 @@
 // The registry and what x86-64 targets answer to the passes.
 #include "codegen/halide/Kernel.h"
+#include "runtime/platform/x86/features.h"
 #include "support/Error.h"
+#include "targets/ComposedTarget.h"
 #include "targets/Target.h"
 
 #include "gtest/gtest.h"
@@ -39,7 +41,7 @@ TEST(Targets, EveryListedNameIsATarget) {
     ASSERT_TRUE(bool(target)) << llvm::toString(target.takeError());
     EXPECT_EQ((*target)->runsHere(), name.runs_here) << name.name;
   }
-  for (const char *expected : {"x86-64-v3", "x86-64-v4", "znver4"})
+  for (const char *expected : {"x86-64-v3", "x86-64-v4", "x86-64-v4-vnni", "znver4"})
     EXPECT_TRUE(names.count(expected)) << expected;
 }
 
@@ -130,6 +132,113 @@ TEST(Targets, TilesDivideThePaddingAndBoundTheStack) {
         }
       }
       EXPECT_EQ(target->prefillTokens() % kTokenPadding, 0);
+    }
+}
+
+//===--- Several in one program ------------------------------------------------------===//
+
+std::vector<std::string> variantsOf(llvm::StringRef name) {
+  std::vector<std::string> names;
+  const auto target = llvm::cantFail(makeTarget(name));
+  for (const Target *variant : target->variants())
+    names.push_back(variant->machine().name);
+  return names;
+}
+
+std::string errorOf(llvm::StringRef name) {
+  auto target = makeTarget(name);
+  return target ? "" : llvm::toString(target.takeError());
+}
+
+TEST(Composed, VariantsAreBestFirst) {
+  using Names = std::vector<std::string>;
+  EXPECT_EQ(variantsOf("znver3"), Names{"znver3"});
+  EXPECT_EQ(variantsOf("x86-64-v3+v4"), (Names{"x86-64-v4-vnni", "x86-64-v3"}));
+  EXPECT_EQ(variantsOf("v4+v3"), (Names{"x86-64-v4-vnni", "x86-64-v3"}));
+  EXPECT_EQ(variantsOf("x86-64-v3+x86-64-v4"), (Names{"x86-64-v4", "x86-64-v3"}));
+  EXPECT_EQ(variantsOf("x86-64-v3+znver4+znver3"), (Names{"znver4", "znver3", "x86-64-v3"}));
+}
+
+TEST(Composed, TheFloorAnswersForTheWhole) {
+  const auto composed = llvm::cantFail(makeTarget("znver4+x86-64-v3"));
+  const auto floor = llvm::cantFail(makeTarget("x86-64-v3"));
+  EXPECT_EQ(composed->machine().name, "znver4+x86-64-v3");
+  EXPECT_EQ(composed->machine().features, floor->machine().features);
+  EXPECT_EQ(composed->runsHere(), floor->runsHere());
+  EXPECT_EQ(composed->prefillTokens(), floor->prefillTokens());
+  EXPECT_EQ(composed->weightsReserve(), floor->weightsReserve());
+}
+
+TEST(Composed, UnknownAndRepeatedPartsAreErrors) {
+  EXPECT_EQ(errorOf("x86-64-v3+v9"), "--target: x86-64-v3+v9: unknown part 'v9'");
+  EXPECT_EQ(errorOf("x86-64-v3+"), "--target: x86-64-v3+: unknown part ''");
+  EXPECT_EQ(errorOf("x86-64-v3+v3"), "--target: x86-64-v3+v3: x86-64-v3 is there twice");
+  EXPECT_EQ(errorOf("pdp11+v3"), "--target: unknown target 'pdp11+v3'");
+  llvm::handleAllErrors(makeTarget("x86-64-v3+v9").takeError(), [](const InputError &error) {
+    EXPECT_NE(error.help.find("x86-64-v4-vnni"), std::string::npos) << error.help;
+  });
+}
+
+/// A target that packs as it is told.
+class Packer final : public Target {
+public:
+  Packer(const char *name, int32_t k_inner, int32_t prefill = 192)
+      : k_inner(k_inner), prefill(prefill) {
+    description.name = name;
+  }
+  const Machine &machine() const override { return description; }
+  Encoding legalEncoding(const Encoding &stored) const override {
+    Encoding legal = stored;
+    legal.bits = k_inner == 8 ? 8 : stored.bits;
+    return legal;
+  }
+  PackedLayout packedLayout(const Encoding &) const override { return {16, k_inner}; }
+  Tile tile(const KernelSpec &) const override { return {}; }
+  int32_t prefillTokens() const override { return prefill; }
+  std::string halideTarget() const override { return ""; }
+  void schedule(ScheduleRequest &) const override {}
+  uint64_t weightsReserve() const override { return 0; }
+  llvm::Error link(const LinkInputs &) const override { return llvm::Error::success(); }
+  bool runsHere() const override { return k_inner == 4; }
+
+private:
+  Machine description;
+  int32_t k_inner, prefill;
+};
+
+llvm::Expected<std::unique_ptr<Target>> composed(std::vector<Packer> packers) {
+  std::vector<std::unique_ptr<Target>> parts;
+  for (const Packer &packer : packers)
+    parts.push_back(std::make_unique<Packer>(packer));
+  return composeTargets("both", std::move(parts));
+}
+
+TEST(Composed, WeightsArePackedOnce) {
+  const Encoding encoding = integers(CodeKind::u, 4, 32, half, half);
+  auto same = llvm::cantFail(composed({{"new", 4}, {"old", 4}}));
+  EXPECT_EQ(llvm::cantFail(commonPackedLayout(*same, encoding)).k_inner, 4);
+  EXPECT_TRUE(llvm::cantFail(commonLegalEncoding(*same, encoding)) == encoding);
+  auto other = llvm::cantFail(composed({{"new", 4}, {"newish", 4}, {"old", 2}}));
+  EXPECT_EQ(llvm::toString(commonPackedLayout(*other, encoding).takeError()),
+            "new and old pack weights of u4, g32, f16+f16 differently, so they cannot share a "
+            "program");
+  EXPECT_TRUE(other->runsHere());
+  auto wider = llvm::cantFail(composed({{"new", 8}, {"old", 2}}));
+  EXPECT_EQ(llvm::toString(commonLegalEncoding(*wider, encoding).takeError()),
+            "new and old read weights of u4, g32, f16+f16 differently, so they cannot share a "
+            "program");
+  EXPECT_FALSE(wider->runsHere());
+  EXPECT_EQ(llvm::toString(composed({{"new", 4}, {"old", 4, 96}}).takeError()),
+            "--target: both: new and old cannot share steps and weights");
+}
+
+/// A program refuses to start where the runtime does not know a feature that its code uses.
+TEST(Targets, TheRuntimeKnowsEveryFeature) {
+  for (const auto &target : allTargets())
+    for (const std::string &feature : target->machine().features) {
+      bool known = false;
+      platform::x86::has_feature({}, feature.c_str(), &known);
+      EXPECT_TRUE(known) << feature;
     }
 }
 

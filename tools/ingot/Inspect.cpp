@@ -112,9 +112,24 @@ llvm::Expected<Program> readProgram(const llvm::object::ObjectFile &object, llvm
       return inputError(path, "section .ingot.manifest", "is damaged");
     program.manifest = manifest::GetManifest(bytes->data());
   }
-  if (!program.manifest || !program.manifest->model() || !program.manifest->build())
+  if (!program.manifest || !program.manifest->model() || !program.manifest->build() ||
+      !program.manifest->build()->variants())
     return inputError(path, "", "is an ELF file, but not a program made by ingot");
   return program;
+}
+
+json::Array variantsToJson(const manifest::Build &build) {
+  json::Array variants;
+  for (const auto *variant : *build.variants()) {
+    json::Array features;
+    if (variant->features())
+      for (const auto *feature : *variant->features())
+        features.push_back(orEmpty(feature));
+    variants.push_back(json::Object{{"name", orEmpty(variant->name())},
+                                    {"isa", orEmpty(variant->isa())},
+                                    {"features", std::move(features)}});
+  }
+  return variants;
 }
 
 json::Object toJson(const Program &program, const InspectOptions &options) {
@@ -152,7 +167,7 @@ json::Object toJson(const Program &program, const InspectOptions &options) {
                       {"name", orEmpty(m.model()->name())},
                       {"architecture", orEmpty(m.model()->architecture())},
                       {"target", orEmpty(m.build()->target())},
-                      {"isa", orEmpty(m.build()->isa())},
+                      {"variants", variantsToJson(*m.build())},
                       {"source_file", orEmpty(m.build()->source_file())},
                       {"source_hash", orEmpty(m.build()->source_hash())},
                       {"context_length", m.model()->context_length()},
@@ -168,9 +183,13 @@ void printProgram(const Program &program, const InspectOptions &options) {
   llvm::outs() << options.file << ": program, " << orEmpty(m.model()->name()) << " from "
                << orEmpty(m.build()->source_file()) << "\n"
                << "compiled by ingot " << orEmpty(m.build()->ingot_version()) << " for "
-               << orEmpty(m.build()->target()) << " (" << orEmpty(m.build()->isa()) << "), context "
-               << m.model()->context_length() << ", " << orEmpty(m.build()->activations())
-               << " activations, " << orEmpty(m.build()->kv_cache()) << " KV cache\n\nSections\n";
+               << orEmpty(m.build()->target()) << ", context " << m.model()->context_length()
+               << ", " << orEmpty(m.build()->activations()) << " activations, "
+               << orEmpty(m.build()->kv_cache()) << " KV cache\nkernels for ";
+  llvm::interleaveComma(*m.build()->variants(), llvm::outs(), [](const auto *variant) {
+    llvm::outs() << orEmpty(variant->name()) << " (" << orEmpty(variant->isa()) << ")";
+  });
+  llvm::outs() << "\n\nSections\n";
   for (const auto &[name, bytes] : program.sections)
     llvm::outs() << "  " << llvm::left_justify(name, 24) << llvm::right_justify(grouped(bytes), 14)
                  << "\n";

@@ -1,4 +1,4 @@
-// Linux: which cores this process may use, what the processor is called and what it can do.
+// Linux: which cores this process may use, what the processor is called.
 #include "runtime/platform/platform.h"
 
 #include <fcntl.h>
@@ -118,35 +118,6 @@ void processor_name(char *out, size_t capacity) {
     length = capacity - 1;
   memcpy(out, name, length);
   out[length] = 0;
-}
-
-bool has_feature(const char *name) {
-#if defined(__x86_64__)
-  // Only what changes which instructions the kernels use; the system must also save the registers,
-  // which __builtin_cpu_supports checks.
-  __builtin_cpu_init();
-#define INGOT_FEATURE(spelling)                                                                    \
-  if (!strcmp(name, spelling))                                                                     \
-  return __builtin_cpu_supports(spelling)
-  INGOT_FEATURE("avx");
-  INGOT_FEATURE("avx2");
-  INGOT_FEATURE("fma");
-  INGOT_FEATURE("f16c");
-  INGOT_FEATURE("bmi");
-  INGOT_FEATURE("bmi2");
-  INGOT_FEATURE("avx512f");
-  INGOT_FEATURE("avx512bw");
-  INGOT_FEATURE("avx512cd");
-  INGOT_FEATURE("avx512dq");
-  INGOT_FEATURE("avx512vl");
-  INGOT_FEATURE("avx512vnni");
-  INGOT_FEATURE("avx512bf16");
-  INGOT_FEATURE("avx512vbmi");
-  INGOT_FEATURE("avx512vbmi2");
-  INGOT_FEATURE("avxvnni");
-#undef INGOT_FEATURE
-#endif
-  return true;
 }
 
 } // namespace ingot::platform

@@ -16,8 +16,8 @@ using Kind = KernelOp::Kind;
 
 namespace {
 
-const char *const machines[] = {"x86-64-v3",      "znver3",         "x86-64-v4", "cascadelake",
-                                "icelake-server", "sapphirerapids", "znver4"};
+const char *const machines[] = {"x86-64-v3",   "znver3",         "x86-64-v4",      "x86-64-v4-vnni",
+                                "cascadelake", "icelake-server", "sapphirerapids", "znver4"};
 const Encoding u4 = integers(CodeKind::u, 4, 32, CodeKind::f16, true);
 const Encoding i8 = integers(CodeKind::i, 8, 32, CodeKind::f16, false);
 
@@ -268,6 +268,17 @@ TEST(Interface, Costs) {
   const KernelCost attention = kernelCost(attentionSpec(*target, 192, 64), 3, 5);
   EXPECT_EQ(attention.macs, 2 * (6 + 7 + 8) * 9 * 64);
   EXPECT_EQ(attention.cache_bytes, 2 * 8 * 3 * 64 * 2);
+}
+
+/// Programs check the features that a machine lists, not those that LLVM knows of its processor:
+/// Sapphire Rapids has AVX512-FP16, whose conversions would suit scales; Zen 5 has all but that.
+TEST(Code, UsesOnlyListedFeatures) {
+  const auto target = targetNamed("sapphirerapids");
+  for (const KernelSpec &spec : someKernels(*target)) {
+    const std::string text = assembly(spec, *target);
+    for (const char *half : {"vcvtph2psx", "vcvtsh2ss", "vmovsh", "vmovw"})
+      EXPECT_EQ(count(text, half), 0) << spec.name;
+  }
 }
 
 } // namespace

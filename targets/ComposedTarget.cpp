@@ -1,0 +1,94 @@
+// What is asked of the whole program is answered by the floor, the last part: everything else
+// either agrees with it (checked here and in common...) or is asked of the variants.
+#include "targets/ComposedTarget.h"
+
+#include "support/Error.h"
+
+#include "llvm/ADT/STLExtras.h"
+
+namespace ingot {
+namespace {
+
+class ComposedTarget final : public Target {
+public:
+  ComposedTarget(llvm::StringRef name, std::vector<std::unique_ptr<Target>> parts)
+      : parts(std::move(parts)), floor(*this->parts.back()), description(floor.machine()) {
+    description.name = name.str();
+  }
+
+  const Machine &machine() const override { return description; }
+  Encoding legalEncoding(const Encoding &stored) const override {
+    return floor.legalEncoding(stored);
+  }
+  PackedLayout packedLayout(const Encoding &encoding) const override {
+    return floor.packedLayout(encoding);
+  }
+  Tile tile(const KernelSpec &spec) const override { return floor.tile(spec); }
+  int32_t prefillTokens() const override { return floor.prefillTokens(); }
+  std::string halideTarget() const override { return floor.halideTarget(); }
+  void schedule(ScheduleRequest &request) const override { floor.schedule(request); }
+  uint64_t weightsReserve() const override { return floor.weightsReserve(); }
+  llvm::Error link(const LinkInputs &inputs) const override { return floor.link(inputs); }
+  bool runsHere() const override {
+    return llvm::any_of(parts, [](const auto &part) { return part->runsHere(); });
+  }
+  std::vector<const Target *> variants() const override {
+    std::vector<const Target *> all;
+    for (const auto &part : parts)
+      all.push_back(part.get());
+    return all;
+  }
+
+private:
+  std::vector<std::unique_ptr<Target>> parts;
+  const Target &floor;
+  Machine description;
+};
+
+/// The answer of all variants, or who disagrees about `encoding`.
+template <typename Answer>
+llvm::Expected<Answer> common(const Target &target, const Encoding &encoding, llvm::StringRef what,
+                              llvm::function_ref<Answer(const Target &)> ask) {
+  const std::vector<const Target *> variants = target.variants();
+  const Answer floor = ask(*variants.back());
+  for (const Target *variant : variants)
+    if (!(ask(*variant) == floor))
+      return inputError("", "",
+                        variant->machine().name + " and " + variants.back()->machine().name + " " +
+                            what + " weights of " + encoding.str() +
+                            " differently, so they cannot share a program");
+  return floor;
+}
+
+} // namespace
+
+llvm::Expected<std::unique_ptr<Target>> composeTargets(llvm::StringRef name,
+                                                       std::vector<std::unique_ptr<Target>> parts) {
+  const Target &floor = *parts.back();
+  for (size_t i = 0; i < parts.size(); ++i) {
+    const Machine &machine = parts[i]->machine();
+    for (size_t j = 0; j < i; ++j)
+      if (machine.name == parts[j]->machine().name)
+        return inputError("--target", name, machine.name + " is there twice");
+    if (machine.triple != floor.machine().triple ||
+        parts[i]->prefillTokens() != floor.prefillTokens() ||
+        parts[i]->weightsReserve() != floor.weightsReserve())
+      return inputError("--target", name,
+                        machine.name + " and " + floor.machine().name +
+                            " cannot share steps and weights");
+  }
+  return std::make_unique<ComposedTarget>(name, std::move(parts));
+}
+
+llvm::Expected<Encoding> commonLegalEncoding(const Target &target, const Encoding &stored) {
+  return common<Encoding>(target, stored, "read",
+                          [&](const Target &variant) { return variant.legalEncoding(stored); });
+}
+
+llvm::Expected<PackedLayout> commonPackedLayout(const Target &target, const Encoding &encoding) {
+  return common<PackedLayout>(target, encoding, "pack", [&](const Target &variant) {
+    return variant.packedLayout(encoding);
+  });
+}
+
+} // namespace ingot
