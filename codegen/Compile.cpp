@@ -47,6 +47,8 @@ public:
     target = std::move(*made);
     if (llvm::Error error = checkWritable(options.output))
       return error;
+    if (llvm::Error error = checkTuning())
+      return error;
 
     progress.stage("reading " + options.model);
     ImportOptions import{options.context, CompileOptions::default_context, options.kv_cache};
@@ -69,6 +71,8 @@ public:
       return made_scratch.takeError();
     ScratchFolder scratch = std::move(*made_scratch);
     const std::string result = scratch.file("result");
+    if (llvm::Error error = chooseTiles(scratch))
+      return error;
     if (options.emit == Emit::mlir) {
       // Split as the tools of MLIR split files.
       std::string all;
@@ -117,6 +121,42 @@ public:
   }
 
 private:
+  llvm::Error checkTuning() {
+    tune = options.tune;
+    if (!tune.measure)
+      return llvm::Error::success();
+    if (!target->runsHere())
+      return inputError("", "--tune",
+                        "programs for " + target->machine().name + " do not run on this machine",
+                        "tune on one where they do and bring the file here: --tune-file FILE");
+    if (tune.file.empty() && !options.cache_folder.empty() &&
+        !llvm::sys::fs::create_directories(options.cache_folder))
+      tune.file = TuneOptions::defaultFile(options.cache_folder, *target);
+    else if (!tune.file.empty())
+      if (llvm::Error error = checkWritable(tune.file))
+        return error;
+    return tune.report.empty() ? llvm::Error::success() : checkWritable(tune.report);
+  }
+
+  /// Measured tiles for each variant; those that do not run here take what the file has for them.
+  llvm::Error chooseTiles(ScratchFolder &scratch) {
+    const auto here =
+        llvm::count_if(variants, [](const Variant &v) { return v.target->runsHere(); });
+    for (Variant &variant : variants) {
+      TuneOptions own = tune;
+      own.measure &= variant.target->runsHere();
+      own.seconds /= double(std::max<int64_t>(here, 1));
+      if (!own.report.empty())
+        own.report += variant.suffix;
+      if (tune.measure && !own.measure && !llvm::sys::fs::exists(own.file))
+        continue;
+      if (llvm::Error error = tuneKernels(*variant.module, *variant.target, own,
+                                          KernelCache(options.cache_folder), scratch, progress))
+        return error;
+    }
+    return llvm::Error::success();
+  }
+
   static std::string text(ModuleOp module) {
     std::string out;
     llvm::raw_string_ostream stream(out);
@@ -214,18 +254,11 @@ private:
     for (size_t i = 0; i < specs.size(); ++i)
       pool.async([&, i] {
         const auto &[spec, machine] = specs[i];
-        // The symbol is part of the object, so it is part of the key.
-        const std::string key = spec.name + "\n" + kernelKey(spec, *machine);
-        std::optional<std::string> object = cache.get(key);
+        auto object = compileKernelCached(spec, *machine, cache);
         if (!object) {
-          auto compiled = compileKernel(spec, *machine);
-          if (!compiled) {
-            std::lock_guard lock(mutex);
-            failure = llvm::joinErrors(std::move(failure), compiled.takeError());
-            return;
-          }
-          object = std::move(*compiled);
-          cache.put(key, *object);
+          std::lock_guard lock(mutex);
+          failure = llvm::joinErrors(std::move(failure), object.takeError());
+          return;
         }
         std::lock_guard lock(mutex);
         files[i] = scratch.file(spec.name + ".o");
@@ -308,6 +341,7 @@ private:
   std::vector<Variant> variants;
   std::string manifest;
   std::optional<PieceHash> source_hash;
+  TuneOptions tune;
   LinkInputs link;
   Progress progress;
 };

@@ -1,6 +1,7 @@
 // From a model file to a program: the compiler's main line.
 #pragma once
 
+#include "codegen/tune/Tune.h"
 #include "passes/Passes.h"
 
 #include "llvm/Support/Error.h"
@@ -14,13 +15,14 @@ enum class Emit { exe, object, llvm, mlir };
 struct CompileOptions {
   std::string model, output;
   LoweringOptions lowering;
-  int64_t context = 0;   ///< tokens; 0: the model's own, at most default_context
+  int64_t context = 0;             ///< tokens; 0: the model's own, at most default_context
   CodeKind kv_cache = CodeKind::i; ///< elements: i (16 bits), f16 or f32
   Emit emit = Emit::exe;
   std::string dump_after;     ///< print the IR after this pass (or "import") to standard output
   std::string cache_folder;   ///< of compiled kernels; empty: none
   std::string runtime_folder; ///< what programs are linked with
-  bool verify = false;        ///< compare the program with the interpreter before publishing it
+  TuneOptions tune;
+  bool verify = false; ///< compare the program with the interpreter before publishing it
   int64_t verify_tokens = 64;
   bool verbose = false;
 

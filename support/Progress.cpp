@@ -44,6 +44,18 @@ void Progress::advance(uint64_t units) {
   draw(done == total);
 }
 
+void Progress::note(llvm::StringRef text) {
+  if (verbose)
+    warn(text);
+}
+
+void Progress::warn(llvm::StringRef text) {
+  std::lock_guard lock(mutex);
+  llvm::errs() << (terminal ? "\r\033[K" : "") << text << "\n";
+  if (!name.empty())
+    draw(true);
+}
+
 void Progress::draw(bool force) {
   if (!terminal || (!force && now() - drawn < 0.05))
     return;

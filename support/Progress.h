@@ -17,6 +17,9 @@ public:
   /// Starts a stage of `total` units of work (0: unknown).
   void stage(llvm::StringRef name, uint64_t total = 0);
   void advance(uint64_t units = 1);
+  /// Leaves a line above the bar: with `verbose`, or always.
+  void note(llvm::StringRef text);
+  void warn(llvm::StringRef text);
 
 private:
   void finishStage();

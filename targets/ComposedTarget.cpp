@@ -23,12 +23,21 @@ public:
   PackedLayout packedLayout(const Encoding &encoding) const override {
     return floor.packedLayout(encoding);
   }
-  Tile tile(const KernelSpec &spec) const override { return floor.tile(spec); }
+  std::vector<Tile> tileCandidates(const KernelSpec &spec) const override {
+    return floor.tileCandidates(spec);
+  }
+  double estimate(const KernelSpec &spec, int64_t tokens, int64_t position) const override {
+    return floor.estimate(spec, tokens, position);
+  }
   int32_t prefillTokens() const override { return floor.prefillTokens(); }
   std::string halideTarget() const override { return floor.halideTarget(); }
   void schedule(ScheduleRequest &request) const override { floor.schedule(request); }
   uint64_t weightsReserve() const override { return floor.weightsReserve(); }
   llvm::Error link(const LinkInputs &inputs) const override { return floor.link(inputs); }
+  llvm::Error linkLoadable(const std::vector<std::string> &objects,
+                           const std::string &output) const override {
+    return floor.linkLoadable(objects, output);
+  }
   bool runsHere() const override {
     return llvm::any_of(parts, [](const auto &part) { return part->runsHere(); });
   }

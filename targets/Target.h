@@ -15,6 +15,17 @@ namespace ingot {
 
 struct ScheduleRequest; // codegen/halide/Schedule.h: the Funcs of a kernel with their roles
 
+/// What one core does at its best, a cycle, of vectors of Machine::vector_bits.
+struct Rates {
+  double issue = 4;        ///< instructions (fused with a load where they have one)
+  double multiplies = 1;   ///< integer dot products and fused float multiply-adds
+  double operations = 2;   ///< vector arithmetic of any kind, multiplies included
+  double loads = 2;        ///< vectors, or scalars broadcast to vectors
+  double stores = 1;       ///< vectors
+  double gigahertz = 3;    ///< under such load
+  double memory_gbps = 12; ///< read by one core
+};
+
 /// The machine as data.
 struct Machine {
   std::string name;                  ///< "x86-64-v4", "host (znver4)", "x86-64-v3+v4"
@@ -27,6 +38,7 @@ struct Machine {
   int32_t dot_width = 0;      ///< i8 products summed into one lane by the widest dot instruction
   bool dot_saturates = false; ///< pairs of products saturate in i16 (needs codes of <= 4 bits)
   int64_t l1_bytes = 32 << 10, l2_bytes = 512 << 10, l3_bytes = 0;
+  Rates rates;
 };
 
 /// How a program for this target is linked.
@@ -50,8 +62,15 @@ public:
   virtual Encoding legalEncoding(const Encoding &stored) const = 0;
   /// The packed layout for a legal encoding.
   virtual PackedLayout packedLayout(const Encoding &encoding) const = 0;
-  /// The tile for a kernel; spec.tile is ignored.
-  virtual Tile tile(const KernelSpec &spec) const = 0;
+  /// The tiles that `schedule` honours for a kernel, at least one; spec.tile is ignored. All of
+  /// them give the same bits: a tile says which sums run side by side, never the order within one.
+  virtual std::vector<Tile> tileCandidates(const KernelSpec &spec) const = 0;
+  /// What the machine model says of a kernel with spec.tile: nanoseconds on one core for `tokens`
+  /// tokens behind `position` others, all slices.
+  virtual double estimate(const KernelSpec &spec, int64_t tokens, int64_t position) const = 0;
+  /// The candidate of the lowest estimate, at typicalPosition(spec) and with full and partly full
+  /// steps.
+  Tile tile(const KernelSpec &spec) const;
   /// Most tokens that one prefill step should take.
   virtual int32_t prefillTokens() const = 0;
 
@@ -65,6 +84,9 @@ public:
   virtual uint64_t weightsReserve() const = 0;
   /// Links the program: completes `inputs.weights` in place and gives it the name `inputs.output`.
   virtual llvm::Error link(const LinkInputs &inputs) const = 0;
+  /// Links objects of kernels so that this process can load them (`output`: a path).
+  virtual llvm::Error linkLoadable(const std::vector<std::string> &objects,
+                                   const std::string &output) const = 0;
   /// True when programs for this target run on this machine.
   virtual bool runsHere() const = 0;
 

@@ -8,6 +8,8 @@
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
 
+#include <optional>
+
 using namespace ingot;
 
 namespace {
@@ -48,6 +50,25 @@ llvm::Expected<std::unique_ptr<Target>> compose(const Family &family, llvm::Stri
 }
 
 } // namespace
+
+Tile Target::tile(const KernelSpec &spec) const {
+  // Steps of many tokens are full, but for a prompt's last, which has any number.
+  std::vector<int64_t> tokens{spec.max_tokens};
+  if (spec.max_tokens > kTokenPadding)
+    tokens.insert(tokens.end(), {spec.max_tokens / 2 + 1, spec.max_tokens / 4 + 1});
+  KernelSpec tiled = spec;
+  std::optional<double> least;
+  Tile best;
+  for (const Tile &tile : tileCandidates(spec)) {
+    tiled.tile = tile;
+    double time = 0;
+    for (int64_t count : tokens)
+      time += estimate(tiled, count, typicalPosition(spec));
+    if (!least || time < *least)
+      least = time, best = tile;
+  }
+  return best;
+}
 
 std::vector<TargetName> ingot::targetNames() {
   std::vector<TargetName> names;

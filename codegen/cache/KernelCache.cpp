@@ -1,5 +1,6 @@
 #include "codegen/cache/KernelCache.h"
 
+#include "codegen/halide/Kernel.h"
 #include "support/Hash.h"
 
 #include "llvm/ADT/SmallString.h"
@@ -52,6 +53,18 @@ void KernelCache::put(llvm::StringRef key, llvm::StringRef object) const {
   const bool failed = stream.has_error();
   stream.clear_error();
   llvm::consumeError(failed ? temporary->discard() : temporary->keep(path(key)));
+}
+
+llvm::Expected<std::string> compileKernelCached(const KernelSpec &spec, const Target &target,
+                                                const KernelCache &cache) {
+  // The symbol is part of the object, so it is part of the key.
+  const std::string key = spec.name + "\n" + kernelKey(spec, target);
+  if (std::optional<std::string> object = cache.get(key))
+    return std::move(*object);
+  llvm::Expected<std::string> object = compileKernel(spec, target);
+  if (object)
+    cache.put(key, *object);
+  return object;
 }
 
 } // namespace ingot

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "llvm/ADT/StringRef.h"
+#include "llvm/Support/Error.h"
 
 #include <optional>
 #include <string>
@@ -25,5 +26,12 @@ private:
   std::string path(llvm::StringRef key) const;
   std::string folder;
 };
+
+struct KernelSpec;
+class Target;
+
+/// The object of a kernel: from the cache, or compiled and put there.
+llvm::Expected<std::string> compileKernelCached(const KernelSpec &spec, const Target &target,
+                                                const KernelCache &cache);
 
 } // namespace ingot

@@ -19,6 +19,9 @@ class Target;
 
 /// A text that determines the code: hashed for the kernel cache and printed by -v.
 std::string kernelKey(const KernelSpec &spec, const Target &target);
+/// The part of it that does not depend on how kernels are made: what this one computes, for which
+/// instructions, with which tile.
+std::string kernelText(const KernelSpec &spec, const Target &target);
 
 /// Compiles to a relocatable object that defines `spec.name`. Thread-safe.
 llvm::Expected<std::string> compileKernel(const KernelSpec &spec, const Target &target);

@@ -13,8 +13,16 @@ std::string ingot::kernelKey(const KernelSpec &spec, const Target &target) {
   std::string text;
   llvm::raw_string_ostream os(text);
   os << "halide " << HALIDE_VERSION_MAJOR << '.' << HALIDE_VERSION_MINOR << '.'
-     << HALIDE_VERSION_PATCH << " sources " INGOT_KERNEL_SOURCES " target " << target.halideTarget()
-     << " isa " << target.machine().isa << " cpu " << target.machine().cpu << '\n';
+     << HALIDE_VERSION_PATCH << " sources " INGOT_KERNEL_SOURCES "\n"
+     << kernelText(spec, target);
+  return text;
+}
+
+std::string ingot::kernelText(const KernelSpec &spec, const Target &target) {
+  std::string text;
+  llvm::raw_string_ostream os(text);
+  os << "target " << target.halideTarget() << " isa " << target.machine().isa << " cpu "
+     << target.machine().cpu << '\n';
   for (const std::string &feature : target.machine().features)
     os << feature << ' ';
   os << "\nmax_tokens " << spec.max_tokens << " context " << spec.context << " kv " << int(spec.kv)

@@ -1,6 +1,8 @@
 // What callers of kernels need to know without compiling them: arguments, buffer sizes, costs.
 #include "dialects/kernel/KernelSpec.h"
 
+#include <algorithm>
+
 using namespace ingot;
 
 namespace {
@@ -180,4 +182,8 @@ KernelCost ingot::kernelCost(const KernelSpec &spec, int64_t tokens, int64_t pos
   for (int32_t value : spec.outputs)
     addActivations(value);
   return cost;
+}
+
+int64_t ingot::typicalPosition(const KernelSpec &spec) {
+  return std::clamp<int64_t>((int64_t(spec.context) - spec.max_tokens) / 2, 0, 256);
 }

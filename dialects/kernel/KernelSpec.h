@@ -155,5 +155,8 @@ struct KernelCost {
   int64_t macs = 0, weight_bytes = 0, cache_bytes = 0, activation_bytes = 0;
 };
 KernelCost kernelCost(const KernelSpec &spec, int64_t tokens, int64_t position);
+/// How many tokens lie before a step when kernels are compared: some hundred, as in a short
+/// conversation, where the context has room for them.
+int64_t typicalPosition(const KernelSpec &spec);
 
 } // namespace ingot

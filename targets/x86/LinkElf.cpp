@@ -170,6 +170,21 @@ llvm::Error wrapWeights(const std::string &weights, uint64_t bytes, const std::s
   return error ? cannotWrite(linked, error) : llvm::Error::success();
 }
 
+llvm::Error runLinker(const std::vector<std::string> &arguments, const std::string &output) {
+  std::vector<const char *> raw;
+  for (const std::string &argument : arguments)
+    raw.push_back(argument.c_str());
+  static std::mutex one_link; // the linker keeps global state
+  std::lock_guard lock(one_link);
+  std::string said, errors;
+  llvm::raw_string_ostream output_stream(said), error_stream(errors);
+  const lld::Result result =
+      lld::lldMain(raw, output_stream, error_stream, {{lld::Gnu, &lld::elf::link}});
+  if (result.retCode)
+    return inputError(output, "link", llvm::StringRef(errors + said).trim());
+  return llvm::Error::success();
+}
+
 } // namespace
 
 llvm::Error linkElf(const LinkInputs &inputs) {
@@ -199,18 +214,16 @@ llvm::Error linkElf(const LinkInputs &inputs) {
     add({"--end-group"});
     runtime("crtn.o");
   }
-  std::vector<const char *> raw;
-  for (const std::string &argument : arguments)
-    raw.push_back(argument.c_str());
-  static std::mutex one_link; // the linker keeps global state
-  std::lock_guard lock(one_link);
-  std::string output, errors;
-  llvm::raw_string_ostream output_stream(output), error_stream(errors);
-  const lld::Result result =
-      lld::lldMain(raw, output_stream, error_stream, {{lld::Gnu, &lld::elf::link}});
-  if (result.retCode)
-    return inputError(inputs.output, "link", llvm::StringRef(errors + output).trim());
+  if (llvm::Error error = runLinker(arguments, inputs.output))
+    return error;
   return wrapWeights(inputs.weights, inputs.weight_bytes, inputs.output);
+}
+
+llvm::Error linkShared(const std::vector<std::string> &objects, const std::string &output) {
+  std::vector<std::string> arguments{
+      "ld.lld", "-m", "elf_x86_64", "-shared", "--build-id=none", "--strip-debug", "-o", output};
+  arguments.insert(arguments.end(), objects.begin(), objects.end());
+  return runLinker(arguments, output);
 }
 
 } // namespace ingot::x86

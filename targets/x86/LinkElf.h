@@ -12,4 +12,7 @@ constexpr uint64_t weights_reserve = 4096;
 /// Errors: what the linker said, or what the system said of `inputs.weights`.
 llvm::Error linkElf(const LinkInputs &inputs);
 
+/// A shared object of `objects`, for dlopen.
+llvm::Error linkShared(const std::vector<std::string> &objects, const std::string &output);
+
 } // namespace ingot::x86

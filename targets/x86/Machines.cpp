@@ -25,23 +25,32 @@ namespace {
 #define HALIDE_AVX512 HALIDE_AVX2 "-avx512-avx512_skylake"
 #define HALIDE_VNNI HALIDE_AVX512 "-avx512_cannonlake-avx512_zen4"
 
+// Rates, of 512-bit vectors where vector_bits is 512: issue width, and ports from Agner Fog's
+// microarchitecture manual and uops.info (VPMADDUBSW and VPMADDWD or VPDPBUSD, VFMADD, VPADDD,
+// VMOVDQU). Zen 4 runs 512 bits in two halves; Cascade Lake and later have the second multiplier on
+// port 5; Haswell multiplies integers on port 0 only. Clocks under vector load and the bandwidth of
+// one core are those of typical servers: only their ratio matters, and only where weights stream.
+constexpr Rates zen4{6, 1, 2, 1, 0.5, 3.6, 20}, sapphire_rapids{6, 2, 2, 2, 1, 2.8, 12},
+    ice_lake{5, 2, 2, 2, 1, 2.7, 12}, skylake{4, 2, 2, 2, 1, 2.5, 12}, zen3{6, 2, 4, 2, 1, 3.3, 20},
+    haswell{4, 1, 3, 2, 1, 3.0, 12};
+
 constexpr X86Machine machines[] = {
     {"znver4", "AMD Zen 4", "avx512-vnni", "znver4", HALIDE_VNNI, ICELAKE ",avx512bf16,sse4a", 512,
-     32, 4, false, 32, 1024, 32768},
+     32, 4, false, 32, 1024, 32768, zen4},
     {"sapphirerapids", "Intel Sapphire Rapids", "avx512-vnni", "sapphirerapids", HALIDE_VNNI,
-     ICELAKE ",avx512bf16,avxvnni", 512, 32, 4, false, 48, 2048, 32768},
+     ICELAKE ",avx512bf16,avxvnni", 512, 32, 4, false, 48, 2048, 32768, sapphire_rapids},
     {"icelake-server", "Intel Ice Lake", "avx512-vnni", "icelake-server", HALIDE_VNNI, ICELAKE, 512,
-     32, 4, false, 48, 1280, 32768},
+     32, 4, false, 48, 1280, 32768, ice_lake},
     {"cascadelake", "Intel Cascade Lake", "avx512-vnni", "cascadelake", HALIDE_VNNI, VNNI, 512, 32,
-     4, false, 32, 1024, 32768},
+     4, false, 32, 1024, 32768, skylake},
     {"x86-64-v4-vnni", "any processor with AVX-512 (F, BW, CD, DQ, VL) and VNNI", "avx512-vnni",
-     "icelake-server", HALIDE_VNNI, VNNI, 512, 32, 4, false, 32, 1024, 16384},
+     "icelake-server", HALIDE_VNNI, VNNI, 512, 32, 4, false, 32, 1024, 16384, ice_lake},
     {"x86-64-v4", "any processor with AVX-512 (F, BW, CD, DQ, VL)", "avx512", "skylake-avx512",
-     HALIDE_AVX512, AVX512, 512, 32, 2, true, 32, 1024, 16384},
+     HALIDE_AVX512, AVX512, 512, 32, 2, true, 32, 1024, 16384, skylake},
     {"znver3", "AMD Zen 3", "avx2", "znver3", HALIDE_AVX2, AVX2 ",sse4a,vaes,vpclmulqdq", 256, 16,
-     2, true, 32, 512, 32768},
+     2, true, 32, 512, 32768, zen3},
     {"x86-64-v3", "any processor with AVX2, FMA and F16C", "avx2", "haswell", HALIDE_AVX2, AVX2,
-     256, 16, 2, true, 32, 256, 8192},
+     256, 16, 2, true, 32, 256, 8192, haswell},
 };
 
 /// Short names of levels in composed targets. The psABI's v4 has no VNNI, but kernels for it

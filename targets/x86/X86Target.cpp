@@ -2,6 +2,7 @@
 #include "targets/x86/X86Target.h"
 
 #include "support/Error.h"
+#include "targets/x86/CostModel.h"
 #include "targets/x86/LinkElf.h"
 
 #include "llvm/ADT/StringExtras.h"
@@ -22,6 +23,7 @@ X86Target::X86Target(const X86Machine &row, llvm::StringRef name) : row(row) {
   description.l1_bytes = int64_t(row.l1_kib) << 10;
   description.l2_bytes = int64_t(row.l2_kib) << 10;
   description.l3_bytes = int64_t(row.l3_kib) << 10;
+  description.rates = row.rates;
 }
 
 /// Integer codes keep their bits; scales become one float per group: f16 where the stored ones are
@@ -55,30 +57,12 @@ PackedLayout X86Target::packedLayout(const Encoding &encoding) const {
   return layout;
 }
 
-Tile X86Target::tile(const KernelSpec &spec) const {
-  Tile tile;
-  if (spec.max_tokens == 1)
-    return tile;
-  const bool wide = row.vector_registers == 32;
-  tile.token_tile = wide ? 6 : 2;
-  for (const KernelOp &op : spec.ops) {
-    if (op.kind == KernelOp::Kind::linear) {
-      // A token of a block of 16 rows has one register of dot products and one of sums (two and two
-      // with 256 bits, of which the sums may wait in memory). Measured on Zen 4 and Zen 3.
-      tile.token_tile = wide ? 8 : 4;
-    } else if (op.kind == KernelOp::Kind::attention) {
-      tile.key_tile = 16;
-      // Scores and weights of a tile live on the stack: at most 1 MiB of it.
-      tile.token_tile = 1;
-      for (int32_t tokens : {2, 3, 4, 6})
-        if (tokens <= (wide ? 6 : 4) && int64_t(tokens) * spec.context * 2 * 4 <= 1 << 20)
-          tile.token_tile = tokens;
-    }
-  }
-  // A step of few tokens wastes no part of a tile; several tiles are equally full.
-  const int32_t tiles = (spec.max_tokens + tile.token_tile - 1) / tile.token_tile;
-  tile.token_tile = (spec.max_tokens + tiles - 1) / tiles;
-  return tile;
+std::vector<Tile> X86Target::tileCandidates(const KernelSpec &spec) const {
+  return x86::tileCandidates(spec);
+}
+
+double X86Target::estimate(const KernelSpec &spec, int64_t tokens, int64_t position) const {
+  return x86::estimate(description, spec, tokens, position);
 }
 
 std::string X86Target::halideTarget() const {
@@ -89,6 +73,11 @@ std::string X86Target::halideTarget() const {
 uint64_t X86Target::weightsReserve() const { return x86::weights_reserve; }
 
 llvm::Error X86Target::link(const LinkInputs &inputs) const { return x86::linkElf(inputs); }
+
+llvm::Error X86Target::linkLoadable(const std::vector<std::string> &objects,
+                                    const std::string &output) const {
+  return x86::linkShared(objects, output);
+}
 
 llvm::Expected<std::unique_ptr<Target>> ingot::makeX86Target(llvm::StringRef name) {
   if (name == "host") {

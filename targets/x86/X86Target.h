@@ -18,6 +18,7 @@ struct X86Machine {
   int32_t dot_width;
   bool dot_saturates;
   int32_t l1_kib, l2_kib, l3_kib;
+  Rates rates;
 };
 
 /// Best first: the host is the first one whose features it has.
@@ -32,12 +33,15 @@ public:
   const Machine &machine() const override { return description; }
   Encoding legalEncoding(const Encoding &stored) const override;
   PackedLayout packedLayout(const Encoding &encoding) const override;
-  Tile tile(const KernelSpec &spec) const override;
+  std::vector<Tile> tileCandidates(const KernelSpec &spec) const override;
+  double estimate(const KernelSpec &spec, int64_t tokens, int64_t position) const override;
   int32_t prefillTokens() const override { return 192; }
   std::string halideTarget() const override;
   void schedule(ScheduleRequest &request) const override;
   uint64_t weightsReserve() const override;
   llvm::Error link(const LinkInputs &inputs) const override;
+  llvm::Error linkLoadable(const std::vector<std::string> &objects,
+                           const std::string &output) const override;
   bool runsHere() const override;
 
 private:

@@ -193,7 +193,11 @@ public:
     return legal;
   }
   PackedLayout packedLayout(const Encoding &) const override { return {16, k_inner}; }
-  Tile tile(const KernelSpec &) const override { return {}; }
+  std::vector<Tile> tileCandidates(const KernelSpec &) const override { return {Tile()}; }
+  double estimate(const KernelSpec &, int64_t, int64_t) const override { return 1; }
+  llvm::Error linkLoadable(const std::vector<std::string> &, const std::string &) const override {
+    return llvm::Error::success();
+  }
   int32_t prefillTokens() const override { return prefill; }
   std::string halideTarget() const override { return ""; }
   void schedule(ScheduleRequest &) const override {}

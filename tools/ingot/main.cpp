@@ -75,6 +75,21 @@ int main(int argc, char **argv) {
       ->capture_default_str();
   compile_command->add_option("--dump-after", compile.dump_after,
                               "Print the IR after a pass (`import` for the model as read)");
+  std::string tune;
+  CLI::Option *tune_option =
+      compile_command
+          ->add_flag("--tune{" + std::to_string(int(compile.tune.seconds)) + "}", tune,
+                     "Measure tiles of kernels on this machine, for at most SECONDS (--tune=120; "
+                     "60); measured ones are kept")
+          ->check(CLI::PositiveNumber);
+  CLI::Option *tune_time =
+      compile_command->add_option("--tune-time", compile.tune.seconds, "The same SECONDS")
+          ->check(CLI::PositiveNumber)
+          ->needs(tune_option);
+  compile_command->add_option("--tune-file", compile.tune.file,
+                              "Measured tiles: used, and with --tune completed");
+  compile_command->add_option("--tune-report", compile.tune.report, "What --tune measured, as JSON")
+      ->needs(tune_option);
   compile_command->add_flag("--verify", compile.verify,
                             "Compare the program with the reference interpreter first");
   compile_command->add_option("--verify-tokens", compile.verify_tokens, "Tokens to compare")
@@ -132,6 +147,9 @@ int main(int argc, char **argv) {
                                       : Emit::mlir;
     if (no_cache)
       compile.cache_folder.clear();
+    compile.tune.measure = bool(*tune_option);
+    if (*tune_option && !*tune_time)
+      compile.tune.seconds = std::stod(tune);
     if (llvm::Error error = compileModel(compile))
       return reportError(std::move(error));
     return 0;

@@ -1,0 +1,313 @@
+// The cost model: instructions of the innermost loops that the schedules make (Schedules*.cpp),
+// counted by the resource they need, against what the machine does a cycle.
+//
+// It is made to rank tiles, so what all tiles of a kernel share is counted roughly, and what
+// differs with care: how often codes are loaded, what does not fit the registers, tokens computed
+// in vain.
+#include "targets/x86/CostModel.h"
+
+#include <algorithm>
+#include <cmath>
+
+using namespace ingot;
+
+namespace {
+
+/// Instructions and memory accesses of a piece of code.
+struct Work {
+  double multiplies = 0; ///< dot products, fused multiply-adds
+  double others = 0;     ///< other vector arithmetic
+  double loads = 0, stores = 0;
+  double operands = 0; ///< loads that arithmetic does itself
+  double scalars = 0;  ///< loop control, addresses
+  double stalls = 0;   ///< cycles that nothing hides
+
+  Work &operator+=(const Work &b) {
+    multiplies += b.multiplies, others += b.others;
+    loads += b.loads, stores += b.stores, operands += b.operands, scalars += b.scalars;
+    stalls += b.stalls;
+    return *this;
+  }
+  friend Work operator*(double times, const Work &w) {
+    return {times * w.multiplies, times * w.others,  times * w.loads, times * w.stores,
+            times * w.operands,   times * w.scalars, times * w.stalls};
+  }
+};
+
+/// The scarcest resource decides; the others do not hide behind it completely.
+double cycles(const Rates &rates, const Work &w) {
+  constexpr double unhidden = 0.3;
+  const double each[] = {w.multiplies / rates.multiplies,
+                         (w.multiplies + w.others) / rates.operations, w.loads / rates.loads,
+                         w.stores / rates.stores,
+                         (w.multiplies + w.others + w.loads + w.stores + w.scalars) / rates.issue};
+  double sum = 0;
+  for (double one : each)
+    sum += one;
+  const double most = *std::max_element(std::begin(each), std::end(each));
+  return most + unhidden * (sum - most) + w.stalls;
+}
+
+const KernelOp *findOp(const KernelSpec &spec, KernelOp::Kind kind) {
+  for (const KernelOp &op : spec.ops)
+    if (op.kind == kind)
+      return &op;
+  return nullptr;
+}
+
+/// Vector registers of 16 lanes of 32 bits.
+double registersOf16(const Machine &machine) { return 512.0 / machine.vector_bits; }
+
+/// The register tile of a linear layer: `tokens` x `blocks` of 16 rows.
+struct LinearTile {
+  enum class Form : uint8_t { quads, saturating_pairs, widened_pairs, floats } form;
+  double tokens, blocks, wide; ///< wide: registers of 16 lanes
+  double codes;                ///< registers of codes of a step
+  double dots;                 ///< registers of sums of products, in the loop over steps
+  double sums;                 ///< registers of sums of floats, beside them
+  int32_t steps;               ///< of an activation group
+  int32_t elements;            ///< of an activation group
+  bool straight;               ///< the steps of a group are one straight run of code
+  bool few;                    ///< weights pass once, group by group, by all tiles of tokens
+  bool mins = false, packed = false;
+
+  LinearTile(const Machine &machine, const KernelSpec &spec, const KernelOp &op) {
+    const KernelValue &matrix = spec.values[op.operands[1]];
+    const bool one = spec.max_tokens == 1;
+    tokens = one ? 1 : spec.tile.token_tile;
+    blocks = spec.tile.row_blocks;
+    wide = registersOf16(machine);
+    packed = matrix.layout.code_bits == 4;
+    mins = !matrix.encoding.isFloat() && !matrix.encoding.symmetric();
+    elements = op.act_group ? op.act_group : 32;
+    if (spec.values[op.operands[0]].kind == KernelValue::Kind::rows)
+      form = Form::floats;
+    else if (!machine.dot_saturates)
+      form = Form::quads;
+    else
+      form = packed ? Form::saturating_pairs : Form::widened_pairs;
+    // Elements of a row that one step takes from a register of 16 rows' codes.
+    const int32_t step = form == Form::floats ? 1 : form == Form::widened_pairs ? 2 : 4;
+    steps = std::max(elements / step, 1);
+    straight = form == Form::quads;
+    few = spec.max_tokens <= 8 && form != Form::floats;
+    codes = wide * blocks;
+    sums = wide * blocks * tokens;
+    dots = form == Form::floats ? 0 : sums;
+  }
+
+  /// What the loop over steps keeps at once: sums, codes, a broadcast activation, the product where
+  /// it is added by an instruction of its own, and one that the compiler needs to move things.
+  double registers() const {
+    const bool product = form == Form::saturating_pairs || form == Form::widened_pairs;
+    return dots + sums + codes + 1 + product + 1;
+  }
+
+  /// One activation group, all steps. `sums_wait`: other tiles come before the next group.
+  Work group(const Machine &machine, bool sums_wait) const {
+    const double tile = sums, over = std::max(registers() - machine.vector_registers, 0.0);
+    Work step, result;
+    step.multiplies = tile;
+    step.others = form == Form::saturating_pairs || form == Form::widened_pairs ? tile : 0;
+    step.loads = codes + tokens;
+    double kept = 0; // sums that are in memory between groups
+    if (over > 0 && straight) {
+      // The compiler then orders the code token by token, and codes go through memory.
+      step.stores = codes;
+      step.loads = tokens;
+      step.operands = tokens * codes;
+      step.stalls = 0.1 * step.operands; // for what was stored only just now
+      kept = std::max(0.0, tile - (machine.vector_registers - dots / tokens - codes - 2));
+    } else if (over > 0 && form == Form::floats) {
+      // Its only sums are those of the loop: the compiler then leaves all of them in memory.
+      step.operands += tile;
+      step.stores += tile;
+      step.stalls = 0.5 * tile; // each waits for the store of the step before
+    } else if (over > 0) {
+      kept = std::min(over, tile);
+      step.loads += over - kept;
+      step.stores += over - kept;
+    }
+    if (sums_wait)
+      kept = tile;
+    result = steps * step;
+    result.scalars = 4 + (straight ? 0 : 3.0 * steps / (form == Form::floats ? 1 : 2));
+    if (form == Form::floats)
+      return result;
+    // Converted, scaled and added; sums of pairs are widened before.
+    const double terms = mins ? 2 : 1;
+    result.multiplies += tile * (1 + terms) + (form == Form::saturating_pairs ? tile : 0);
+    result.others += tile * (form == Form::saturating_pairs ? 2 : 1);
+    result.loads += codes * terms + tokens * terms;
+    result.operands += kept;
+    result.stores += kept;
+    return result;
+  }
+
+  /// Codes and scales of a group of one block of rows, unpacked to memory.
+  Work unpack() const {
+    const double vectors = elements * wide / 4; // of 16 x 4 codes of a byte
+    Work result;
+    if (form == Form::floats) {
+      result.others = elements * wide * 3;
+      result.multiplies = elements * wide;
+      result.stores = elements * wide;
+    } else if (packed) {
+      result.others = vectors * 1.5;
+      result.stores = vectors;
+    } else if (form == Form::widened_pairs) {
+      result.others = vectors * 2;
+      result.stores = vectors * 2;
+    }
+    result.loads = vectors * (packed ? 0.5 : 1) + wide * (mins ? 2 : 1);
+    result.others += wide * (mins ? 2 : 1);
+    result.stores += wide * (mins ? 2 : 1);
+    return result;
+  }
+};
+
+double linearNanoseconds(const Machine &machine, const KernelSpec &spec, const KernelOp &op,
+                         int64_t tokens) {
+  const LinearTile tile(machine, spec, op);
+  const KernelValue &matrix = spec.values[op.operands[1]];
+  const double groups = double(matrix.width) / tile.elements;
+  const double blocks = std::ceil(double(matrix.height) / matrix.layout.rows / tile.blocks);
+  const double tiles =
+      std::ceil(double(tile.few ? int64_t(spec.max_tokens) : tokens) / tile.tokens);
+  double block = tiles * groups * cycles(machine.rates, tile.group(machine, tile.few && tiles > 1));
+  // Floats are decoded for each tile anew, group by group.
+  const double unpacked_times = tile.form == LinearTile::Form::floats ? tiles : 1;
+  block += unpacked_times * tile.blocks * groups * cycles(machine.rates, tile.unpack());
+  // Codes of a block that the first-level cache does not hold with the activations of a tile.
+  const double unpacked = tile.blocks * double(matrix.width) * 16 *
+                          (tile.form == LinearTile::Form::floats          ? 4
+                           : tile.form == LinearTile::Form::widened_pairs ? 2
+                                                                          : 1);
+  const double spill = tile.few || tile.form == LinearTile::Form::floats
+                           ? 0
+                           : std::max(0.0, unpacked - 0.75 * double(machine.l1_bytes));
+  block += tiles * spill / 64; // a line a cycle from the second level
+  // The end of the loop over groups is mispredicted, results are stored, the next tile begins.
+  block += (tile.few ? 1 : tiles) * 40;
+  const double compute = blocks * block / machine.rates.gigahertz;
+  const double memory =
+      double(kernelCost(spec, tokens, 0).weight_bytes) / machine.rates.memory_gbps;
+  return std::max(compute, memory) + 0.3 * std::min(compute, memory);
+}
+
+/// Attention of many tokens: a tile of them shares every load of keys and values.
+double attentionNanoseconds(const Machine &machine, const KernelSpec &spec, const KernelOp &op,
+                            int64_t tokens, int64_t position) {
+  const bool integers = spec.kv == CodeKind::i, one = spec.max_tokens == 1;
+  const double wide = registersOf16(machine), registers = machine.vector_registers;
+  const double tile = one ? std::max(op.heads / std::max(op.kv_heads, 1), 1) : spec.tile.token_tile;
+  const double columns = op.head_dim / 16.0;
+
+  // Scores of 16 keys: a pair of columns at a time, or one.
+  Work pair;
+  const double product = integers ? 1 : 0;
+  pair.multiplies = wide * tile;
+  pair.others = integers ? wide * tile : wide; // floats: the key is converted
+  pair.loads = wide + tile;
+  pair.scalars = 2;
+  const double over = std::max(0.0, wide * tile + wide + 2 + product - registers);
+  pair.loads += over;
+  pair.stores += over;
+  Work keys = (integers ? op.head_dim / 2.0 : op.head_dim) * pair;
+  // Scaled, masked, maximum, exponential, sum.
+  Work softmax;
+  softmax.multiplies = wide * tile * 8;
+  softmax.others = wide * tile * (integers ? 20 : 14);
+  softmax.loads = wide * tile * (integers ? 6 : 4);
+  softmax.stores = wide * tile * (integers ? 3 : 2);
+  keys += softmax;
+
+  // Values of 16 keys: columns side by side as far as registers go.
+  double together = columns;
+  if (integers) {
+    together = 1;
+    while (together * 2 <= columns && 2 * together * wide * tile <= registers * 3 / 4)
+      together *= 2;
+  }
+  Work value;
+  value.multiplies = wide * together * tile;
+  value.others = integers ? wide * together * tile : wide * together;
+  value.loads = wide * together + tile;
+  value.scalars = 2;
+  const double value_over =
+      std::max(0.0, wide * together * tile + wide * together + 2 + product - registers);
+  value.loads += value_over;
+  value.stores += value_over;
+  keys += ((integers ? 8 : 16) * columns / together) * value;
+
+  // Scores and weights that the first-level cache does not hold, written and read some times.
+  const double kept = tile * double(position + tokens) * 8;
+  double block = cycles(machine.rates, keys);
+  if (kept > 0.75 * double(machine.l1_bytes))
+    block += 4 * tile * 16 * 8 / 64.0;
+
+  // A tile of tokens attends to the keys of its last.
+  const double tiles = one ? 1 : std::ceil(double(tokens) / tile);
+  double blocks = 0;
+  for (double i = 0; i < tiles; ++i)
+    blocks += std::ceil((double(position) + std::min((i + 1) * tile, double(tokens))) / 16);
+  const double heads = one ? op.heads / tile : op.heads;
+  const double compute =
+      heads * (blocks * block + tiles * (100 + 20 * tile)) / machine.rates.gigahertz;
+  const double memory =
+      double(kernelCost(spec, tokens, position).cache_bytes) / machine.rates.memory_gbps;
+  return std::max(compute, memory);
+}
+
+} // namespace
+
+std::vector<Tile> x86::tileCandidates(const KernelSpec &spec) {
+  const KernelOp *linear = findOp(spec, KernelOp::Kind::linear),
+                 *attention = findOp(spec, KernelOp::Kind::attention);
+  std::vector<Tile> tiles;
+  if (spec.max_tokens == 1 || (!linear && !attention))
+    return {Tile()};
+  const int64_t padded = paddedTokens(spec.max_tokens);
+  for (int32_t tokens = 1; tokens <= std::min(kTokenPadding, spec.max_tokens); ++tokens) {
+    // A tile that reaches beyond the last token stays within the padding of the buffers.
+    const bool whole = kTokenPadding % tokens == 0;
+    const bool fits = (spec.max_tokens + tokens - 1) / tokens * tokens <= padded;
+    Tile tile;
+    tile.token_tile = tokens;
+    if (attention) {
+      // Its tokens are divided among threads by kTokenPadding. Scores and weights of a tile live
+      // on the stack: at most 1 MiB of it.
+      tile.key_tile = 16;
+      if (whole && (tokens == 1 || int64_t(tokens) * spec.context * 2 * 4 <= 1 << 20))
+        tiles.push_back(tile);
+    } else if (whole || (spec.max_tokens < kTokenPadding && fits)) {
+      tiles.push_back(tile);
+    }
+  }
+  return tiles;
+}
+
+int32_t x86::registersInLoop(const Machine &machine, const KernelSpec &spec) {
+  if (const KernelOp *linear = findOp(spec, KernelOp::Kind::linear)) {
+    const LinearTile tile(machine, spec, *linear);
+    const bool waits = tile.dots > 0 && !tile.straight; // sums of groups, in memory
+    return int32_t(std::ceil(tile.registers() - (waits ? tile.sums : 0)));
+  }
+  if (findOp(spec, KernelOp::Kind::attention) && spec.max_tokens > 1)
+    return int32_t(registersOf16(machine) * (spec.tile.token_tile + 1)) +
+           (spec.kv == CodeKind::i ? 3 : 2);
+  return 0;
+}
+
+double x86::estimate(const Machine &machine, const KernelSpec &spec, int64_t tokens,
+                     int64_t position) {
+  double nanoseconds = 0;
+  for (const KernelOp &op : spec.ops)
+    if (op.kind == KernelOp::Kind::linear)
+      nanoseconds += linearNanoseconds(machine, spec, op, tokens);
+    else if (op.kind == KernelOp::Kind::attention)
+      nanoseconds += attentionNanoseconds(machine, spec, op, tokens, position);
+  // What works on rows streams through them; it has one tile.
+  const KernelCost cost = kernelCost(spec, tokens, position);
+  return nanoseconds + double(cost.activation_bytes) / 16 / machine.rates.gigahertz + 20;
+}
