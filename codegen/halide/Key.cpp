@@ -10,13 +10,15 @@ using namespace ingot;
 
 /// Bumped whenever a builder or schedule changes the code of an unchanged spec.
 static constexpr int kScheduleVersion = 5;
+/// Bumped whenever the same code becomes an object of another form (sections, symbols).
+static constexpr int kObjectVersion = 2;
 
 std::string ingot::kernelKey(const KernelSpec &spec, const Target &target) {
   std::string text;
   llvm::raw_string_ostream os(text);
   os << "halide " << HALIDE_VERSION_MAJOR << '.' << HALIDE_VERSION_MINOR << '.'
-     << HALIDE_VERSION_PATCH << " schedule " << kScheduleVersion << " target "
-     << target.halideTarget() << " isa " << target.machine().isa << '\n';
+     << HALIDE_VERSION_PATCH << " schedule " << kScheduleVersion << " object " << kObjectVersion
+     << " target " << target.halideTarget() << " isa " << target.machine().isa << '\n';
   for (const std::string &feature : target.machine().features)
     os << feature << ' ';
   os << "\nmax_tokens " << spec.max_tokens << " context " << spec.context << " kv " << int(spec.kv)

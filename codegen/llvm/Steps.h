@@ -16,6 +16,9 @@ struct ProgramConstants {
   int32_t vocab_size = 0, context_length = 0;
 };
 
+/// Floats from one row of logits to the next: rows are padded as all rows are (KernelSpec.h).
+constexpr int64_t logitsStride(int64_t vocab_size) { return (vocab_size + 15) / 16 * 16; }
+
 /// Lowers a planned module (@decode, @prefill, @score, @decodeN) to LLVM dialect: a function
 /// `ingot_STEP` for each and the global `ingot_main_program`.
 llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>> lowerSteps(mlir::ModuleOp planned,

@@ -48,8 +48,15 @@ int main() {
       CreateWeightDirect(builder, "blk.0.w", "Q4_1", "u4, g32, f16+f16", 64, 64, 0, 2560)};
   const std::vector<CachePart> parts{{0, 0, 1, 8, fake::cache_block}};
   std::vector<flatbuffers::Offset<Cache>> caches{CreateCacheDirect(builder, "kv.0", 0, 0, &parts)};
+  auto memory = CreateMemory(builder, fake::arena_bytes, fake::cache_bytes(96),
+                             fake::prefill_tokens, fake::score_tokens, fake::logits_stride);
+  const std::vector<Launch> launches{{0, 0, false}, {-1, 0, false}, {0, 0, false}};
+  const std::vector<Buffer> buffers{{0, fake::arena_bytes, 0, 2}};
+  std::vector<flatbuffers::Offset<Step>> steps{
+      CreateStepDirect(builder, "prefill", fake::prefill_tokens, &launches, &buffers)};
+  std::vector<flatbuffers::Offset<Kernel>> kernels{CreateKernelDirect(builder, "chain")};
   auto manifest = CreateManifestDirect(builder, model, build, chat, nullptr, tokenizer, &weights,
-                                       nullptr, &caches);
+                                       memory, &caches, &kernels, &steps);
   FinishManifestBuffer(builder, manifest);
   for (size_t i = 0; i < builder.GetSize(); ++i)
     std::printf("%u,%s", builder.GetBufferPointer()[i], i % 20 == 19 ? "\n" : "");
