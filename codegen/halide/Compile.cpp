@@ -5,6 +5,7 @@
 // calls to the stack (their sizes are constants), and only the kernel itself is left.
 #include "codegen/halide/Builder.h"
 #include "codegen/halide/Kernel.h"
+#include "codegen/link/Sections.h"
 #include "support/Error.h"
 #include "targets/Target.h"
 
@@ -221,6 +222,11 @@ llvm::Expected<std::string> compile(const KernelSpec &spec, const Target &target
     for (const char *attribute : {"target-cpu", "target-features", "tune-cpu"})
       function.removeFnAttr(attribute);
     function.addFnAttr("tune-cpu", machine.cpu);
+    // Nothing unwinds through kernels: tables for it would be a tenth of a program's code.
+    function.removeFnAttr(llvm::Attribute::UWTable);
+    function.setDoesNotThrow();
+    if (!function.isDeclaration())
+      function.setSection(kKernelsSection);
     if (function.isDeclaration() && function.getName().starts_with("halide_") &&
         !function.use_empty())
       return kernelError(spec, "needs " + function.getName() + " at run time");

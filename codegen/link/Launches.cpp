@@ -33,6 +33,27 @@ manifest::Terms termsOf(const KernelSpec &spec, int64_t KernelCost::*count) {
   return {fixed, at(1, 0) - fixed - per_key, per_position, per_key};
 }
 
+/// The places of a step's intermediate results, which live from the first launch that writes them
+/// to the last one that reads them.
+std::vector<manifest::Buffer> buffersOf(func::FuncOp step) {
+  DenseMap<Operation *, uint32_t> number;
+  for (Operation &op : step.getBody().front())
+    if (isa<kernel::BarrierOp, kernel::LaunchOp>(op))
+      number.try_emplace(&op, number.size());
+  std::vector<manifest::Buffer> buffers;
+  for (auto launch : step.getOps<kernel::LaunchOp>())
+    for (OpResult result : launch.getResults()) {
+      const int64_t offset = (*launch.getOffsets())[result.getResultNumber()];
+      if (offset < 0) // the step's own result: logits
+        continue;
+      uint32_t last = number[launch];
+      for (Operation *user : result.getUsers())
+        last = std::max(last, number.lookup(user));
+      buffers.emplace_back(offset, kernel::partOffsets(result).back(), number[launch], last);
+    }
+  return buffers;
+}
+
 } // namespace
 
 CostTerms costTerms(const KernelSpec &spec) {
@@ -110,7 +131,11 @@ llvm::Expected<LaunchTables> buildLaunches(flatbuffers::FlatBufferBuilder &buffe
       launches.emplace_back(launch ? number.lookup(launch.getCallee()) : int16_t{-1},
                             layers[launches.size()], launch && launch.getPerSequence());
     }
-    steps.push_back(manifest::CreateStepDirect(buffer, step.getSymName().str().c_str(), &launches));
+    const std::vector<manifest::Buffer> buffers = buffersOf(step);
+    auto tokens = step->getAttrOfType<IntegerAttr>("max_tokens");
+    steps.push_back(manifest::CreateStepDirect(buffer, step.getSymName().str().c_str(),
+                                               tokens ? static_cast<int32_t>(tokens.getInt()) : 1,
+                                               &launches, &buffers));
   }
   return LaunchTables{buffer.CreateVector(kernels), buffer.CreateVector(steps)};
 }

@@ -1,6 +1,7 @@
 #include "codegen/link/Manifest.h"
 
 #include "codegen/link/Launches.h"
+#include "codegen/llvm/Steps.h"
 #include "dialects/kernel/Spec.h"
 #include "frontend/chat/Chat.h"
 #include "frontend/tokenizer/Tokenizer.h"
@@ -27,7 +28,7 @@ public:
       return tokenizer.takeError();
     auto [chat, note] = buildChat();
     auto weights = buildWeights();
-    auto buffers = buildBuffers();
+    auto memory = buildMemory();
     auto caches = buildCaches();
     auto launches = buildLaunches(buffer, inputs.planned);
     if (!launches)
@@ -42,7 +43,7 @@ public:
     root.add_chat_note(note_text);
     root.add_tokenizer(*tokenizer);
     root.add_weights(weights);
-    root.add_buffers(buffers);
+    root.add_memory(memory);
     root.add_caches(caches);
     root.add_kernels(launches->kernels);
     root.add_steps(launches->steps);
@@ -181,27 +182,18 @@ private:
     return buffer.CreateVector(out);
   }
 
-  /// The intermediate results of the prefill step, the largest of all.
-  flatbuffers::Offset<flatbuffers::Vector<flatbuffers::Offset<manifest::Buffer>>> buildBuffers() {
-    std::vector<flatbuffers::Offset<manifest::Buffer>> out;
-    auto step = inputs.planned.lookupSymbol<func::FuncOp>("prefill");
-    SmallVector<kernel::LaunchOp> launches(step.getOps<kernel::LaunchOp>());
-    DenseMap<Operation *, int32_t> number;
-    for (auto [index, launch] : llvm::enumerate(launches))
-      number[launch] = static_cast<int32_t>(index);
-    for (kernel::LaunchOp launch : launches)
-      for (OpResult result : launch.getResults()) {
-        const int64_t offset = (*launch.getOffsets())[result.getResultNumber()];
-        if (offset < 0)
-          continue;
-        int32_t last = number[launch];
-        for (Operation *user : result.getUsers())
-          last = std::max(last, number.lookup(user));
-        out.push_back(manifest::CreateBufferDirect(buffer, launch.getCallee().str().c_str(), offset,
-                                                   kernel::partOffsets(result).back(),
-                                                   number[launch], last));
-      }
-    return buffer.CreateVector(out);
+  flatbuffers::Offset<manifest::Memory> buildMemory() {
+    auto number = [&](StringRef name) {
+      return inputs.planned->getAttrOfType<IntegerAttr>(name).getInt();
+    };
+    auto tokens = [&](StringRef step) {
+      return static_cast<int32_t>(inputs.planned.lookupSymbol<func::FuncOp>(step)
+                                      ->getAttrOfType<IntegerAttr>("max_tokens")
+                                      .getInt());
+    };
+    return manifest::CreateMemory(buffer, number("ingot.arena_bytes"), number("ingot.cache_bytes"),
+                                  tokens("prefill"), tokens("score"),
+                                  logitsStride(inputs.model->info.vocab_size));
   }
 
   const ManifestInputs &inputs;

@@ -1,4 +1,5 @@
 // LLVM-dialect module -> LLVM IR -> relocatable object.
+#include "codegen/link/Sections.h"
 #include "codegen/llvm/Steps.h"
 #include "support/Error.h"
 
@@ -47,6 +48,11 @@ llvm::Expected<Translated> translate(mlir::ModuleOp lowered, const Target &targe
                                                  std::nullopt, llvm::CodeGenOptLevel::Default));
   out.module->setTargetTriple(triple);
   out.module->setDataLayout(out.machine->createDataLayout());
+  for (llvm::Function &function : *out.module)
+    if (!function.isDeclaration()) {
+      function.setSection(kStepsSection);
+      function.setDoesNotThrow(); // and so needs no unwind table
+    }
 
   llvm::LoopAnalysisManager loops;
   llvm::FunctionAnalysisManager functions;

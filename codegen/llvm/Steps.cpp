@@ -1,5 +1,6 @@
 #include "codegen/llvm/Steps.h"
 
+#include "codegen/link/Sections.h"
 #include "dialects/kernel/Spec.h"
 #include "runtime/core/program.h"
 #include "support/Error.h"
@@ -435,7 +436,7 @@ private:
         LLVM::GlobalOp::create(builder, bytes, /*isConstant=*/true, LLVM::Linkage::Internal,
                                "ingot_manifest", builder.getStringAttr(constants.manifest),
                                /*alignment=*/64);
-    manifest.setSection(".ingot.manifest"); // where `ingot inspect` looks for it
+    manifest.setSection(kManifestSection);
     // Packed weights are linked as their own section, far from the code.
     LLVM::GlobalOp::create(builder, builder.getI8Type(), true, LLVM::Linkage::External,
                            "ingot_weights", Attribute());
@@ -459,7 +460,7 @@ private:
         number(i32, maxTokens("prefill")),
         number(i32, maxTokens("score")),
         number(i32, constants.vocab_size),
-        number(i32, (constants.vocab_size + 15) / 16 * 16),
+        number(i32, logitsStride(constants.vocab_size)),
         number(i32, constants.context_length),
         number(i32, batches.size()),
     };

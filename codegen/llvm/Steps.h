@@ -16,6 +16,9 @@ struct ProgramConstants {
   int32_t vocab_size = 0, context_length = 0;
 };
 
+/// Floats from one row of logits to the next: rows are padded as all rows are (KernelSpec.h).
+constexpr int64_t logitsStride(int64_t vocab_size) { return (vocab_size + 15) / 16 * 16; }
+
 /// A planned module (@decode, @prefill, @score, @decodeN) and what its functions are called.
 struct StepVariant {
   mlir::ModuleOp planned;

@@ -12,57 +12,10 @@ namespace platform = ingot::platform;
 namespace ingot::runtime {
 namespace {
 
-constexpr uint64_t page = 4096;
 constexpr uint64_t prefault_piece = 2u << 20;
-// Kernels may read tokens and write logits up to the end of their register tile.
-constexpr int32_t tile_padding = 64;
 constexpr int32_t max_batch_tokens = tile_padding; // of one step
 
-struct Layout {
-  uint64_t session, sequences, arena, caches, last_logits, rows, step_tokens, history, sampler,
-      text, end;
-};
-
-uint64_t rounded(uint64_t bytes, uint64_t unit) { return (bytes + unit - 1) / unit * unit; }
-
-int32_t longest_step(const ingot_program &program) {
-  return program.prefill_tokens > program.score_tokens ? program.prefill_tokens
-                                                       : program.score_tokens;
-}
-
-int32_t logits_rows(const ingot_program &program, int32_t sequences) {
-  return program.score_tokens > sequences ? program.score_tokens : sequences;
-}
-
-/// Bytes of the caches of a sequence, page by page.
-uint64_t sequence_bytes(const ingot_program &program) { return rounded(program.cache_bytes, page); }
-
-Layout layout_of(const ingot_program &program, int32_t sequences, uint64_t text_bytes) {
-  Layout layout{};
-  uint64_t at = 0;
-  auto take = [&](uint64_t bytes, uint64_t unit) {
-    const uint64_t begin = rounded(at, unit);
-    at = begin + bytes;
-    return begin;
-  };
-  const auto count = static_cast<uint64_t>(sequences);
-  const auto row_bytes = static_cast<uint64_t>(program.logits_stride) * sizeof(float);
-  layout.session = take(sizeof(ingot_session), 64);
-  layout.sequences = take(count * sizeof(Sequence), 64);
-  layout.arena = take(program.arena_bytes, page);
-  layout.caches = take(count * sequence_bytes(program), page);
-  layout.last_logits = take(count * row_bytes, page);
-  layout.rows =
-      take(static_cast<uint64_t>(logits_rows(program, sequences) + tile_padding) * row_bytes, page);
-  layout.step_tokens =
-      take(static_cast<uint64_t>(longest_step(program) + tile_padding) * sizeof(int32_t), page);
-  layout.history =
-      take(count * static_cast<uint64_t>(program.context_length) * sizeof(int32_t), page);
-  layout.sampler = take(Sampler::scratch_bytes(program.vocab_size), page);
-  layout.text = take(text_bytes, page);
-  layout.end = rounded(at, page);
-  return layout;
-}
+uint64_t rounded(uint64_t count, uint64_t unit) { return (count + unit - 1) / unit * unit; }
 
 void prefault_work(void *argument) { static_cast<Prefault *>(argument)->work(); }
 
@@ -258,36 +211,42 @@ ingot_status ingot_session_create(const ingot_program *program,
     return INGOT_UNSUPPORTED_CPU;
 
   const uint64_t text_bytes = ingot_tokenizer_scratch_bytes(options->max_text_bytes);
-  const Layout layout = layout_of(*program, options->sequences, text_bytes);
-  auto *memory = static_cast<uint8_t *>(platform::map_memory(layout.end));
+  const ProgramSizes sizes = sizes_of(*program, manifest);
+  const Layout layout = layout_of(sizes, options->sequences, text_bytes);
+  auto *memory = static_cast<uint8_t *>(platform::map_memory(layout.bytes));
   if (!memory)
     return INGOT_NO_MEMORY;
-  auto *session = new (memory) ingot_session{};
+  // Steps go over all of the arena again and again; of the other regions, most is touched late or
+  // never, and a huge page would take it all at once.
+  platform::prefer_huge_pages(memory + layout.begin(Region::arena), layout.size(Region::arena));
+  auto *session = new (memory + layout.begin(Region::session)) ingot_session{};
   session->program = program;
   session->variant = program->variants + variant;
   session->isa = chosen.name()->c_str();
   session->manifest = manifest;
   session->tokenizer.tables = manifest->tokenizer();
-  session->mapped_bytes = layout.end;
-  session->arena = memory + layout.arena;
-  session->rows = reinterpret_cast<float *>(memory + layout.rows);
-  session->step_tokens = reinterpret_cast<int32_t *>(memory + layout.step_tokens);
-  session->step_capacity = longest_step(*program) + tile_padding;
-  session->sequences = reinterpret_cast<Sequence *>(memory + layout.sequences);
+  session->layout = layout;
+  session->memory = memory;
+  session->arena = memory + layout.begin(Region::arena);
+  session->rows = reinterpret_cast<float *>(memory + layout.begin(Region::rows));
+  session->step_tokens = reinterpret_cast<int32_t *>(memory + layout.begin(Region::step_tokens));
+  session->step_capacity = longest_step(sizes) + tile_padding;
+  session->sequences = reinterpret_cast<Sequence *>(session + 1);
   session->sequence_count = options->sequences;
   session->selected = session->sequences;
+  auto *caches = memory + layout.begin(Region::caches);
+  auto *history = reinterpret_cast<int32_t *>(memory + layout.begin(Region::history));
+  auto *last_logits = reinterpret_cast<float *>(memory + layout.begin(Region::last_logits));
   for (int32_t i = 0; i < options->sequences; ++i) {
     auto *sequence = new (session->sequences + i) Sequence{};
-    sequence->caches = memory + layout.caches + static_cast<uint64_t>(i) * sequence_bytes(*program);
-    sequence->history = reinterpret_cast<int32_t *>(memory + layout.history) +
-                        static_cast<int64_t>(i) * program->context_length;
-    sequence->last_logits = reinterpret_cast<float *>(memory + layout.last_logits) +
-                            static_cast<int64_t>(i) * program->logits_stride;
+    sequence->caches = caches + static_cast<uint64_t>(i) * sequence_bytes(sizes);
+    sequence->history = history + static_cast<int64_t>(i) * program->context_length;
+    sequence->last_logits = last_logits + static_cast<int64_t>(i) * program->logits_stride;
   }
-  session->text_scratch = memory + layout.text;
+  session->text_scratch = memory + layout.begin(Region::text);
   session->text_scratch_bytes = text_bytes;
   session->max_text_bytes = options->max_text_bytes;
-  session->sampler.attach(memory + layout.sampler, program->vocab_size);
+  session->sampler.attach(memory + layout.begin(Region::sampler), program->vocab_size);
   const ingot_sampling sampling = ingot_default_sampling();
   ingot_set_sampling(session, &sampling);
   if (options->prefault && program->weights) {
@@ -299,7 +258,7 @@ ingot_status ingot_session_create(const ingot_program *program,
   if (threads > INGOT_MAX_THREADS)
     threads = INGOT_MAX_THREADS;
   if (!session->pool.start(threads, prefault_work, &session->prefault)) {
-    platform::unmap_memory(memory, layout.end);
+    platform::unmap_memory(memory, layout.bytes);
     return INGOT_NO_THREADS;
   }
   *result = session;
@@ -311,7 +270,7 @@ void ingot_session_destroy(ingot_session *session) {
     return;
   session->prefault.next.store(session->prefault.bytes, std::memory_order_relaxed);
   session->pool.stop();
-  platform::unmap_memory(session, session->mapped_bytes);
+  platform::unmap_memory(session->memory, session->layout.bytes);
 }
 
 ingot_status ingot_tokenize(ingot_session *session, const char *text, size_t bytes,

@@ -1,17 +1,8 @@
 // A session: the state of its sequences (KV caches, history, logits), its threads and its sampler,
-// all in one mapping. runtime/include/ingot.h is the public face.
-//
-// The mapping, in order, each part on its own page or cache line:
-//   ingot_session, Sequence [sequences]
-//   arena         [arena_bytes]                       the program's planned buffers
-//   caches        [sequences][cache_bytes]            KV caches
-//   last_logits   [sequences][logits_stride]          of each sequence's last token
-//   rows          [score_tokens or sequences, + padding][logits_stride]  of every token of a call
-//   step_tokens   [longest step + padding]            ids of one step, then zeros
-//   history       [sequences][context_length]         ids of everything evaluated
-//   sampler's scratch, tokenizer's scratch
+// all in one mapping (plan.h). runtime/include/ingot.h is the public face.
 #pragma once
 
+#include "runtime/core/plan.h"
 #include "runtime/core/profile.h"
 #include "runtime/core/thread_pool.h"
 #include "runtime/include/ingot.h"
@@ -52,7 +43,8 @@ struct ingot_session {
   const char *isa;              ///< what the manifest calls them
   const ingot::manifest::Manifest *manifest;
   ingot_tokenizer tokenizer;
-  uint64_t mapped_bytes;
+  ingot::runtime::Layout layout; ///< of `memory`
+  uint8_t *memory;
   uint8_t *arena;
   float *rows;        ///< logits of every token of ingot_eval_all and ingot_eval_batch
   int32_t batch_rows; ///< how many of them are of the last ingot_eval_batch

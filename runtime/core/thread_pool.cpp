@@ -26,6 +26,7 @@ extern "C" void ingot_barrier_wait(ingot_barrier *barrier, int32_t thread, int32
 namespace ingot::runtime {
 namespace {
 
+// A frame of a kernel may be larger than one guard page, and its first write may be far down.
 constexpr uint64_t stack_guard_bytes = 1u << 20;
 constexpr uint64_t idle_spin_ns = 80 * 1000; ///< longer than the gap between two decode steps
 // After this many rounds of `pause` (some 40 cycles each) at a barrier, the thread that we wait for
@@ -74,6 +75,11 @@ void advance(ThreadPool &pool) {
     platform::wake_all(reinterpret_cast<const uint32_t *>(&pool.generation));
 }
 
+void unmap_stack(ThreadPool::Worker &worker) {
+  platform::unmap_memory(worker.stack, platform::step_stack_bytes, stack_guard_bytes);
+  worker.stack = nullptr;
+}
+
 void run_first_share(void *argument) {
   auto &pool = *static_cast<ThreadPool *>(argument);
   pool.step(pool.context, 0, pool.threads);
@@ -84,18 +90,19 @@ void run_first_share(void *argument) {
 static_assert(sizeof(std::atomic<uint32_t>) == sizeof(uint32_t));
 
 bool ThreadPool::start(int32_t count, void (*work)(void *), void *argument) {
-  threads = 1;
+  threads = 0;
   crowded = count > platform::core_count();
   barrier.spins = crowded ? 0 : barrier_spins;
   idle_work = work;
   idle_argument = argument;
-  stack = platform::map_memory(platform::step_stack_bytes, stack_guard_bytes);
-  if (!stack)
-    return false;
-  for (int32_t i = 1; i < count; ++i) {
+  for (int32_t i = 0; i < count; ++i) {
     workers[i].pool = this;
     workers[i].index = i;
-    if (!platform::start_thread(&workers[i].thread, worker_main, &workers[i])) {
+    workers[i].stack = platform::map_memory(platform::step_stack_bytes, stack_guard_bytes);
+    if (!workers[i].stack ||
+        (i && !platform::start_thread(&workers[i].thread, workers[i].stack,
+                                      platform::step_stack_bytes, worker_main, &workers[i]))) {
+      unmap_stack(workers[i]);
       stop();
       return false;
     }
@@ -109,9 +116,9 @@ void ThreadPool::stop() {
   advance(*this);
   for (int32_t i = 1; i < threads; ++i)
     platform::join_thread(workers[i].thread);
-  platform::unmap_memory(stack, platform::step_stack_bytes, stack_guard_bytes);
-  stack = nullptr;
-  threads = 1;
+  for (int32_t i = 0; i < threads; ++i)
+    unmap_stack(workers[i]);
+  threads = 0;
 }
 
 void ThreadPool::run(ingot_step_fn function, const ingot_step_context *arguments) {
@@ -119,7 +126,7 @@ void ThreadPool::run(ingot_step_fn function, const ingot_step_context *arguments
   context = arguments;
   if (threads > 1)
     advance(*this);
-  platform::call_on_stack(stack, platform::step_stack_bytes, run_first_share, this);
+  platform::call_on_stack(workers[0].stack, platform::step_stack_bytes, run_first_share, this);
   ingot_barrier_wait(&barrier, 0, threads);
 }
 

@@ -29,6 +29,7 @@ struct ThreadPool {
   struct Worker {
     ThreadPool *pool;
     platform::Thread thread;
+    void *stack;
     int32_t index;
   };
 
@@ -39,13 +40,12 @@ struct ThreadPool {
   bool ending = false;
   bool crowded = false; ///< more threads than cores: waiting threads give way at once
   int32_t threads = 1;  ///< the caller included
-  void *stack = nullptr;
   void (*idle_work)(void *) = nullptr; ///< each worker calls it once when it starts
   void *idle_argument = nullptr;
   ingot_barrier barrier;
-  Worker workers[max_threads];
+  Worker workers[max_threads]; ///< [0] has only the stack that the caller's share runs on
 
-  /// Starts threads - 1 workers and reserves the stack that the caller's share of a step runs on.
+  /// Reserves a stack for every thread's share of a step and starts threads - 1 workers.
   /// False when the system refuses; everything is given back then.
   bool start(int32_t threads, void (*idle_work)(void *), void *idle_argument);
   void stop();

@@ -4,6 +4,8 @@
 #include "runtime/core/variants.h"
 #include "runtime/platform/platform.h"
 
+#include <string.h>
+
 namespace ingot::runtime {
 namespace {
 
@@ -137,6 +139,96 @@ void tokenizer_json(Writer &out, const manifest::Tokenizer &tables) {
   object.end();
 }
 
+void step_json(Writer &out, const manifest::Manifest &manifest, const manifest::Step &step) {
+  Object object(out);
+  object.string("name", step.name());
+  object.number("tokens", step.tokens());
+  object.number("launches", step.launches() ? step.launches()->size() : 0);
+  object.key("buffers").text("[");
+  for (uint32_t i = 0; step.buffers() && i < step.buffers()->size(); ++i) {
+    const manifest::Buffer &buffer = *step.buffers()->Get(i);
+    out.text(i ? ", " : "");
+    Object row(out);
+    row.string("kernel", writer_of(manifest, step, buffer));
+    row.number("offset", static_cast<int64_t>(buffer.offset()));
+    row.number("bytes", static_cast<int64_t>(buffer.bytes()));
+    row.number("first_use", buffer.first_use());
+    row.number("last_use", buffer.last_use());
+    row.end();
+  }
+  out.text("]");
+  object.end();
+}
+
+/// What `tokens` tokens of one conversation take.
+Plan plan_for(const Command &command, const manifest::Manifest &manifest, int32_t tokens) {
+  const ProgramSizes sizes = sizes_of(*command.program, &manifest);
+  const ingot_session_options defaults = ingot_default_session_options();
+  const int32_t threads =
+      command.options->threads ? command.options->threads : platform::core_count();
+  return plan_of(
+      sizes,
+      layout_of(sizes, defaults.sequences, ingot_tokenizer_scratch_bytes(defaults.max_text_bytes)),
+      {defaults.sequences, tokens, /*rows=*/0, threads, /*samples=*/true,
+       /*reads_text=*/true});
+}
+
+void plan_json(Writer &out, const Plan &plan, int32_t tokens) {
+  Object object(out);
+  object.number("tokens", tokens);
+  object.number("reserved_bytes", static_cast<int64_t>(plan.reserved));
+  object.number("planned_bytes", static_cast<int64_t>(plan.planned));
+  object.key("regions").text("[");
+  for (const PlanRow &region : plan.rows) {
+    out.text(&region == plan.rows ? "" : ", ");
+    Object row(out);
+    row.key("name").json_string(region.name);
+    row.number("reserved_bytes", static_cast<int64_t>(region.reserved));
+    row.number("planned_bytes", static_cast<int64_t>(region.planned));
+    row.end();
+  }
+  out.text("]");
+  object.end();
+}
+
+void kibibytes(Writer &out, uint64_t bytes) {
+  char text[32];
+  Writer number(text, sizeof text);
+  number.grouped((bytes + 1023) / 1024);
+  for (size_t i = number.used; i < 12; ++i)
+    out.text(" ");
+  out.bytes(text, number.used).text(" KiB");
+}
+
+void plan_text(Writer &out, const Plan &some, int32_t some_tokens, const Plan &all,
+               int32_t all_tokens) {
+  out.text("\nplanned memory: what a conversation of that many tokens touches, in whole pages\n")
+      .text("                             reserved");
+  for (int32_t tokens : {some_tokens, all_tokens}) {
+    char text[32];
+    Writer number(text, sizeof text);
+    number.grouped(static_cast<uint64_t>(tokens)).text(" tokens");
+    for (size_t i = number.used; i < 16; ++i)
+      out.text(" ");
+    out.bytes(text, number.used);
+  }
+  out.text("\n");
+  for (int32_t i = 0; i <= region_count; ++i) {
+    out.text("  ").text(all.rows[i].name);
+    for (size_t length = strlen(all.rows[i].name); length < 19; ++length)
+      out.text(" ");
+    kibibytes(out, all.rows[i].reserved);
+    kibibytes(out, some.rows[i].planned);
+    kibibytes(out, all.rows[i].planned);
+    out.text("\n");
+  }
+  out.text("  all                ");
+  kibibytes(out, all.reserved);
+  kibibytes(out, some.planned);
+  kibibytes(out, all.planned);
+  out.text("\n");
+}
+
 void lists_json(Object &object, const manifest::Manifest &manifest) {
   Writer &out = object.key("weights").text("[");
   for (uint32_t i = 0; manifest.weights() && i < manifest.weights()->size(); ++i) {
@@ -153,17 +245,10 @@ void lists_json(Object &object, const manifest::Manifest &manifest) {
     row.end();
   }
   out.text("]");
-  object.key("buffers").text("[");
-  for (uint32_t i = 0; manifest.buffers() && i < manifest.buffers()->size(); ++i) {
-    const manifest::Buffer &buffer = *manifest.buffers()->Get(i);
+  object.key("steps").text("[");
+  for (uint32_t i = 0; manifest.steps() && i < manifest.steps()->size(); ++i) {
     out.text(i ? ", " : "");
-    Object row(out);
-    row.string("name", buffer.name());
-    row.number("offset", static_cast<int64_t>(buffer.offset()));
-    row.number("bytes", static_cast<int64_t>(buffer.bytes()));
-    row.number("first_use", buffer.first_use());
-    row.number("last_use", buffer.last_use());
-    row.end();
+    step_json(out, manifest, *manifest.steps()->Get(i));
   }
   out.text("]");
   object.key("caches").text("[");
@@ -281,8 +366,12 @@ int run_info(Command &command) {
         .text("\n");
     return exit_ok;
   }
+  const int32_t all_tokens = program.context_length;
+  const Plan all = plan_for(command, *manifest, all_tokens);
   if (!command.options->json) {
+    const int32_t some_tokens = (all_tokens + 3) / 4;
     print_text(out, program, *manifest, in_use);
+    plan_text(out, plan_for(command, *manifest, some_tokens), some_tokens, all, all_tokens);
     return exit_ok;
   }
   Object object(out);
@@ -304,6 +393,7 @@ int run_info(Command &command) {
   object.number("weights_bytes", static_cast<int64_t>(program.weights_bytes));
   object.number("arena_bytes", static_cast<int64_t>(program.arena_bytes));
   object.number("cache_bytes", static_cast<int64_t>(program.cache_bytes));
+  plan_json(object.key("planned_memory"), all, all_tokens);
   lists_json(object, *manifest);
   object.end();
   out.text("\n");

@@ -15,16 +15,20 @@ namespace ingot::platform {
 /// reserved, and committed only where touched.
 constexpr uint64_t step_stack_bytes = 16u << 20;
 
-/// Zeroed, page-aligned memory, committed page by page when first touched, with an inaccessible
-/// `guard_bytes` (a multiple of 64 KiB, or 0) below it. nullptr when the system refuses.
+/// Zeroed, page-aligned memory, committed page by page when first touched (never more than the page
+/// that is touched), with an inaccessible `guard_bytes` (a multiple of 64 KiB, or 0) below it.
+/// nullptr when the system refuses.
 void *map_memory(uint64_t bytes, uint64_t guard_bytes = 0);
 void unmap_memory(void *memory, uint64_t bytes, uint64_t guard_bytes = 0);
+/// Lets [memory, memory + bytes) be committed in the largest pages that fit inside it. A hint.
+void prefer_huge_pages(void *memory, uint64_t bytes);
 
 struct Thread {
   uint64_t handle; ///< meaning is the platform's
 };
-/// Starts `run(argument)` on a new thread with a stack of step_stack_bytes. False when refused.
-bool start_thread(Thread *thread, void *(*run)(void *), void *argument);
+/// Starts `run(argument)` on a new thread and the stack [stack, stack + bytes). False when refused.
+bool start_thread(Thread *thread, void *stack, uint64_t bytes, void *(*run)(void *),
+                  void *argument);
 void join_thread(Thread thread);
 
 /// Calls `run(argument)` on the stack [stack, stack + bytes) and comes back to this one.

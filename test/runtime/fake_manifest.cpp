@@ -63,16 +63,19 @@ int main(int argc, char **argv) {
       CreateKernelDirect(builder, "chain", false, &macs, &fixed, &cache, &rows),
       CreateKernelDirect(builder, "logits", true, &rows, &zero, &zero, &rows),
       CreateKernelDirect(builder, "both", true, &macs, &zero, &cache, &rows)};
+  auto memory = CreateMemory(builder, fake::arena_bytes, fake::cache_bytes(96),
+                             fake::prefill_tokens, fake::score_tokens, fake::logits_stride);
   const std::vector<Launch> launches{{0, 0, false}, {-1, 0, false}, {1, -2, false}},
       batch_launches{{2, 1, true}};
+  const std::vector<Buffer> buffers{{0, fake::arena_bytes, 0, 2}};
   std::vector<flatbuffers::Offset<Step>> steps{
-      CreateStepDirect(builder, "decode", &launches),
-      CreateStepDirect(builder, "prefill", &launches),
-      CreateStepDirect(builder, "score", &launches),
-      CreateStepDirect(builder, "decode2", &batch_launches),
-      CreateStepDirect(builder, "decode4", &batch_launches)};
+      CreateStepDirect(builder, "decode", 1, &launches),
+      CreateStepDirect(builder, "prefill", fake::prefill_tokens, &launches, &buffers),
+      CreateStepDirect(builder, "score", fake::score_tokens, &launches),
+      CreateStepDirect(builder, "decode2", 2, &batch_launches),
+      CreateStepDirect(builder, "decode4", 4, &batch_launches)};
   auto manifest = CreateManifestDirect(builder, model, build, chat, nullptr, tokenizer, &weights,
-                                       nullptr, &caches, &kernels, &steps);
+                                       memory, &caches, &kernels, &steps);
   FinishManifestBuffer(builder, manifest);
   for (size_t i = 0; i < builder.GetSize(); ++i)
     std::printf("%u,%s", builder.GetBufferPointer()[i], i % 20 == 19 ? "\n" : "");

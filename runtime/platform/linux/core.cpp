@@ -18,9 +18,8 @@
 namespace ingot::platform {
 namespace {
 
-// A frame of a kernel may be larger than one guard page, and its first write may be far down.
-constexpr uint64_t thread_guard_bytes = 1u << 20;
 constexpr uint64_t page_bytes = 4096; // the least that Linux maps; larger pages only save calls
+constexpr uint64_t huge_page_bytes = 2u << 20;
 
 } // namespace
 
@@ -32,8 +31,8 @@ void *map_memory(uint64_t bytes, uint64_t guard_bytes) {
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED)
     return nullptr;
-  if (total > (8u << 20))
-    madvise(memory, total, MADV_HUGEPAGE);
+  // Where huge pages are the system's default, one touched page would commit 2 MiB.
+  madvise(memory, total, MADV_NOHUGEPAGE);
   if (guard_bytes)
     mprotect(memory, guard_bytes, PROT_NONE);
   return static_cast<uint8_t *>(memory) + guard_bytes;
@@ -44,13 +43,22 @@ void unmap_memory(void *memory, uint64_t bytes, uint64_t guard_bytes) {
     munmap(static_cast<uint8_t *>(memory) - guard_bytes, bytes + guard_bytes);
 }
 
-bool start_thread(Thread *thread, void *(*run)(void *), void *argument) {
+void prefer_huge_pages(void *memory, uint64_t bytes) {
+  // Only whole ones: what lies beside would be committed, too.
+  const auto begin = reinterpret_cast<uint64_t>(memory), end = begin + bytes;
+  const uint64_t first = (begin + huge_page_bytes - 1) / huge_page_bytes * huge_page_bytes;
+  const uint64_t last = end / huge_page_bytes * huge_page_bytes;
+  if (first < last)
+    madvise(static_cast<uint8_t *>(memory) + (first - begin), last - first, MADV_HUGEPAGE);
+}
+
+bool start_thread(Thread *thread, void *stack, uint64_t bytes, void *(*run)(void *),
+                  void *argument) {
   pthread_attr_t attributes;
   if (pthread_attr_init(&attributes))
     return false;
   pthread_t made;
-  const bool started = !pthread_attr_setstacksize(&attributes, step_stack_bytes) &&
-                       !pthread_attr_setguardsize(&attributes, thread_guard_bytes) &&
+  const bool started = !pthread_attr_setstack(&attributes, stack, bytes) &&
                        !pthread_create(&made, &attributes, run, argument);
   pthread_attr_destroy(&attributes);
   if (started)

@@ -1,0 +1,87 @@
+// What memory a session takes: where each region of its one mapping lies, and how much of it a
+// conversation of a given size touches. Sessions are laid out by it, and `PROGRAM --info` and
+// `ingot inspect` print it, so that what is planned and what is taken are one thing. docs/memory.md
+// tells how to read it.
+#pragma once
+
+#include "runtime/core/program.h"
+#include "runtime/manifest_generated.h"
+
+namespace ingot::runtime {
+
+/// Kernels may read tokens and write logits up to the end of their register tile.
+constexpr int32_t tile_padding = 64;
+
+/// What the compiler planned. A running program has it in its ingot_program, a file in its
+/// manifest.
+struct ProgramSizes {
+  uint64_t arena_bytes, cache_bytes;
+  int32_t prefill_tokens, score_tokens, vocab_size, logits_stride, context_length;
+  const manifest::Manifest *manifest; ///< how caches are laid out
+};
+ProgramSizes sizes_of(const ingot_program &program, const manifest::Manifest *manifest);
+/// Of a program that is not running. False when the manifest does not say or cannot be right.
+bool sizes_of(const manifest::Manifest &manifest, ProgramSizes *sizes);
+
+/// The regions of a session's mapping, in order, each on its own page or cache line:
+///   arena        [arena_bytes]                       the program's planned buffers
+///   session      ingot_session, Sequence [sequences]
+///   caches       [sequences][cache_bytes]            KV caches
+///   last_logits  [sequences][logits_stride]          of each sequence's last token
+///   rows         [score_tokens or sequences, + padding][logits_stride]  of every token of a call
+///   step_tokens  [longest step + padding]            ids of one step, then zeros
+///   history      [sequences][context_length]         ids of everything evaluated
+///   sampler, text                                    scratch
+enum class Region : uint8_t {
+  arena,
+  session,
+  caches,
+  last_logits,
+  rows,
+  step_tokens,
+  history,
+  sampler,
+  text,
+  end
+};
+constexpr int32_t region_count = static_cast<int32_t>(Region::end);
+
+struct Layout {
+  uint64_t begins[region_count], sizes[region_count], bytes;
+
+  uint64_t begin(Region region) const { return begins[static_cast<int32_t>(region)]; }
+  uint64_t size(Region region) const { return sizes[static_cast<int32_t>(region)]; }
+};
+/// Bytes from the caches of one sequence to those of the next: whole pages.
+uint64_t sequence_bytes(const ProgramSizes &program);
+int32_t longest_step(const ProgramSizes &program);
+Layout layout_of(const ProgramSizes &program, int32_t sequences, uint64_t text_scratch_bytes);
+
+/// What a session is used for: the plan counts what that touches.
+struct Use {
+  int32_t sequences;
+  int32_t tokens; ///< positions filled in each sequence
+  int32_t rows;   ///< sequences of a batch step, or tokens of ingot_eval_all
+  int32_t threads;
+  bool samples, reads_text;
+};
+/// Whole pages of one region that `use` touches, at most.
+uint64_t planned_bytes(const ProgramSizes &program, const Layout &layout, Region region,
+                       const Use &use);
+
+struct PlanRow {
+  const char *name; ///< "KV caches"
+  uint64_t reserved, planned;
+};
+/// All regions, then the threads' stacks.
+struct Plan {
+  PlanRow rows[region_count + 1];
+  uint64_t reserved, planned; ///< sums
+};
+Plan plan_of(const ProgramSizes &program, const Layout &layout, const Use &use);
+
+/// The name of the kernel that writes a buffer of the arena, null when the manifest does not say.
+const flatbuffers::String *writer_of(const manifest::Manifest &manifest, const manifest::Step &step,
+                                     const manifest::Buffer &buffer);
+
+} // namespace ingot::runtime
