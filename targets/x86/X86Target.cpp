@@ -5,6 +5,7 @@
 #include "targets/x86/CostModel.h"
 #include "targets/x86/LinkElf.h"
 
+#include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
 
 using namespace ingot;
@@ -57,8 +58,17 @@ PackedLayout X86Target::packedLayout(const Encoding &encoding) const {
   return layout;
 }
 
+/// Tiles whose innermost loop does not fit the registers are none: they spill at every step, and
+/// what the cost model says of that has not been measured.
 std::vector<Tile> X86Target::tileCandidates(const KernelSpec &spec) const {
-  return x86::tileCandidates(spec);
+  std::vector<Tile> tiles = x86::tileCandidates(spec);
+  KernelSpec tiled = spec;
+  llvm::erase_if(tiles, [&](const Tile &tile) {
+    tiled.tile = tile;
+    return tile.token_tile > 1 &&
+           x86::registersInLoop(description, tiled) > description.vector_registers;
+  });
+  return tiles;
 }
 
 double X86Target::estimate(const KernelSpec &spec, int64_t tokens, int64_t position) const {
