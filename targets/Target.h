@@ -35,11 +35,21 @@ struct Machine {
   std::vector<std::string> features; ///< LLVM feature names: all that code may use
   int32_t vector_bits = 128;
   int32_t vector_registers = 16;
-  int32_t dot_width = 0;      ///< i8 products summed into one lane by the widest dot instruction
   bool dot_saturates = false; ///< pairs of products saturate in i16 (needs codes of <= 4 bits)
   int64_t l1_bytes = 32 << 10, l2_bytes = 512 << 10, l3_bytes = 0;
   Rates rates;
 };
+
+/// How products of u8 codes and i8 activations are summed; decides the shape of the accumulators.
+enum class DotForm : uint8_t {
+  quads,            ///< i32 += 4 products at once (exact)
+  saturating_pairs, ///< i16 += 2 products at once, at most 8 times, codes of <= 4 bits (exact)
+  widened_pairs,    ///< codes and activations widened to i16, i32 += 2 products at once (exact)
+  floats,           ///< codes decoded to f32
+};
+
+/// The form for codes in this layout, where activations are i8.
+DotForm dotForm(const Machine &machine, const PackedLayout &layout);
 
 /// How a program for this target is linked.
 struct LinkInputs {

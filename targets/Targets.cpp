@@ -51,6 +51,12 @@ llvm::Expected<std::unique_ptr<Target>> compose(const Family &family, llvm::Stri
 
 } // namespace
 
+DotForm ingot::dotForm(const Machine &machine, const PackedLayout &layout) {
+  if (!machine.dot_saturates)
+    return DotForm::quads;
+  return layout.code_bits == 4 ? DotForm::saturating_pairs : DotForm::widened_pairs;
+}
+
 Tile Target::tile(const KernelSpec &spec) const {
   // Steps of many tokens are full, but for a prompt's last, which has any number.
   std::vector<int64_t> tokens{spec.max_tokens};

@@ -45,9 +45,7 @@ llvm::Error KernelBuilder::linear(const KernelOp &op) {
 
   LinearStage s;
   s.packed_codes = layout.code_bits == 4;
-  s.form = !target.machine().dot_saturates ? DotForm::quads
-           : s.packed_codes                ? DotForm::saturating_pairs
-                                           : DotForm::widened_pairs;
+  s.form = dotForm(target.machine(), layout);
   // Pairs that one instruction sums beside each other in lanes of their own, to be added at the end
   // of a group; or, where the codes are unpacked for many tokens anyway, laid out pair by pair.
   const bool beside = s.form == DotForm::saturating_pairs ||

@@ -2,21 +2,13 @@
 // roles and the variables that loops are made of. Made by Builder.cpp, read by targets/*/Schedules.
 #pragma once
 
-#include "dialects/kernel/KernelSpec.h"
+#include "targets/Target.h"
 
 #include "Halide.h"
 
 #include <vector>
 
 namespace ingot {
-
-/// How products of u8 codes and i8 activations are summed; decides the shape of the accumulators.
-enum class DotForm : uint8_t {
-  quads,            ///< i32 += 4 products at once (exact)
-  saturating_pairs, ///< i16 += 2 products at once, at most 8 times, codes of <= 4 bits (exact)
-  widened_pairs,    ///< codes and activations widened to i16, i32 += 2 products at once (exact)
-  floats,           ///< codes decoded to f32
-};
 
 /// y[n, nb, t] = sum over groups of f32(acc) * (scale * act_scale) [+ min * act_sum].
 /// n: row in its block of layout.rows; nb: block; t: token; g: activation group; q: step of k_inner

@@ -16,7 +16,6 @@ const char *const region_names[region_count] = {
     "step tokens", "history", "sampler scratch", "tokenizer scratch"};
 constexpr int32_t limit = 1 << 28; // keeps every size below 2^64
 
-uint64_t rounded(uint64_t bytes, uint64_t unit) { return (bytes + unit - 1) / unit * unit; }
 uint64_t least(uint64_t a, uint64_t b) { return a < b ? a : b; }
 uint64_t row_bytes(const ProgramSizes &program) {
   return static_cast<uint64_t>(program.logits_stride) * sizeof(float);
@@ -144,6 +143,15 @@ Plan plan_of(const ProgramSizes &program, const Layout &layout, const Use &use) 
     plan.planned += row.planned;
   }
   return plan;
+}
+
+Plan conversation_plan(const ProgramSizes &program, int32_t tokens, int32_t threads) {
+  const ingot_session_options options = ingot_default_session_options();
+  const Layout layout =
+      layout_of(program, options.sequences, ingot_tokenizer_scratch_bytes(options.max_text_bytes));
+  return plan_of(program, layout,
+                 {options.sequences, tokens, /*rows=*/0, threads, /*samples=*/true,
+                  /*reads_text=*/true});
 }
 
 const flatbuffers::String *writer_of(const manifest::Manifest &manifest, const manifest::Step &step,

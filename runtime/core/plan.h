@@ -1,13 +1,17 @@
 // What memory a session takes: where each region of its one mapping lies, and how much of it a
 // conversation of a given size touches. Sessions are laid out by it, and `PROGRAM --info` and
-// `ingot inspect` print it, so that what is planned and what is taken are one thing. docs/memory.md
-// tells how to read it.
+// `ingot inspect` print it, so that what is planned and what is taken are one thing.
 #pragma once
 
 #include "runtime/core/program.h"
 #include "runtime/manifest_generated.h"
 
 namespace ingot::runtime {
+
+/// The next multiple of `unit`.
+constexpr uint64_t rounded(uint64_t count, uint64_t unit) {
+  return (count + unit - 1) / unit * unit;
+}
 
 /// Kernels may read tokens and write logits up to the end of their register tile.
 constexpr int32_t tile_padding = 64;
@@ -79,6 +83,8 @@ struct Plan {
   uint64_t reserved, planned; ///< sums
 };
 Plan plan_of(const ProgramSizes &program, const Layout &layout, const Use &use);
+/// Of one conversation of `tokens` tokens in a session with default options.
+Plan conversation_plan(const ProgramSizes &program, int32_t tokens, int32_t threads);
 
 /// The name of the kernel that writes a buffer of the arena, null when the manifest does not say.
 const flatbuffers::String *writer_of(const manifest::Manifest &manifest, const manifest::Step &step,

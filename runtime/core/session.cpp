@@ -15,8 +15,6 @@ namespace {
 constexpr uint64_t prefault_piece = 2u << 20;
 constexpr int32_t max_batch_tokens = tile_padding; // of one step
 
-uint64_t rounded(uint64_t count, uint64_t unit) { return (count + unit - 1) / unit * unit; }
-
 void prefault_work(void *argument) { static_cast<Prefault *>(argument)->work(); }
 
 void set_step_tokens(ingot_session *session, const int32_t *tokens, int32_t count) {

@@ -70,8 +70,9 @@ typedef struct ingot_session_options {
   int32_t prefault;        /* not 0: threads map the weights ahead of the first step (default 1) */
   uint64_t max_text_bytes; /* longest text for ingot_tokenize; default 1 MiB */
   int32_t sequences;       /* texts evaluated side by side, 1 .. INGOT_MAX_SEQUENCES; default 1 */
-  /* Of a program with kernels for several machines, those to run: a machine's name ("x86-64-v3") or
-   * an instruction set ("avx2"). Null, the default: the best ones that the processor runs. */
+  /* Of a program with kernels for several machines, those to run: the name of a machine or of
+   * an instruction set, as --info lists them. Null, the default: the best that the processor runs.
+   */
   const char *isa;
 } ingot_session_options;
 
@@ -137,7 +138,7 @@ const int32_t *ingot_history(const ingot_session *session);
 int32_t ingot_context_length(const ingot_session *session);
 int32_t ingot_vocab_size(const ingot_session *session);
 int32_t ingot_threads(const ingot_session *session);
-/* The machine that the kernels in use were compiled for ("x86-64-v3"). */
+/* The machine that the kernels in use were compiled for, as --info lists it. */
 const char *ingot_isa(const ingot_session *session);
 
 /* Forgets everything from `position` on (0 .. ingot_position); logits are gone until the next

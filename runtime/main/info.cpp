@@ -162,15 +162,9 @@ void step_json(Writer &out, const manifest::Manifest &manifest, const manifest::
 
 /// What `tokens` tokens of one conversation take.
 Plan plan_for(const Command &command, const manifest::Manifest &manifest, int32_t tokens) {
-  const ProgramSizes sizes = sizes_of(*command.program, &manifest);
-  const ingot_session_options defaults = ingot_default_session_options();
   const int32_t threads =
       command.options->threads ? command.options->threads : platform::core_count();
-  return plan_of(
-      sizes,
-      layout_of(sizes, defaults.sequences, ingot_tokenizer_scratch_bytes(defaults.max_text_bytes)),
-      {defaults.sequences, tokens, /*rows=*/0, threads, /*samples=*/true,
-       /*reads_text=*/true});
+  return conversation_plan(sizes_of(*command.program, &manifest), tokens, threads);
 }
 
 void plan_json(Writer &out, const Plan &plan, int32_t tokens) {

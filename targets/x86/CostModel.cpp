@@ -6,6 +6,8 @@
 // in vain.
 #include "targets/x86/CostModel.h"
 
+#include "targets/x86/X86Target.h"
+
 #include <algorithm>
 #include <cmath>
 
@@ -60,7 +62,7 @@ double registersOf16(const Machine &machine) { return 512.0 / machine.vector_bit
 
 /// The register tile of a linear layer: `tokens` x `blocks` of 16 rows.
 struct LinearTile {
-  enum class Form : uint8_t { quads, saturating_pairs, widened_pairs, floats } form;
+  DotForm form;
   double tokens, blocks, wide; ///< wide: registers of 16 lanes
   double codes;                ///< registers of codes of a step
   double dots;                 ///< registers of sums of products, in the loop over steps
@@ -80,26 +82,23 @@ struct LinearTile {
     packed = matrix.layout.code_bits == 4;
     mins = !matrix.encoding.isFloat() && !matrix.encoding.symmetric();
     elements = op.act_group ? op.act_group : 32;
-    if (spec.values[op.operands[0]].kind == KernelValue::Kind::rows)
-      form = Form::floats;
-    else if (!machine.dot_saturates)
-      form = Form::quads;
-    else
-      form = packed ? Form::saturating_pairs : Form::widened_pairs;
+    form = spec.values[op.operands[0]].kind == KernelValue::Kind::rows
+               ? DotForm::floats
+               : dotForm(machine, matrix.layout);
     // Elements of a row that one step takes from a register of 16 rows' codes.
-    const int32_t step = form == Form::floats ? 1 : form == Form::widened_pairs ? 2 : 4;
+    const int32_t step = form == DotForm::floats ? 1 : form == DotForm::widened_pairs ? 2 : 4;
     steps = std::max(elements / step, 1);
-    straight = form == Form::quads;
-    few = spec.max_tokens <= 8 && form != Form::floats;
+    straight = form == DotForm::quads;
+    few = weightsPassOnce(spec, form);
     codes = wide * blocks;
     sums = wide * blocks * tokens;
-    dots = form == Form::floats ? 0 : sums;
+    dots = form == DotForm::floats ? 0 : sums;
   }
 
   /// What the loop over steps keeps at once: sums, codes, a broadcast activation, the product where
   /// it is added by an instruction of its own, and one that the compiler needs to move things.
   double registers() const {
-    const bool product = form == Form::saturating_pairs || form == Form::widened_pairs;
+    const bool product = form == DotForm::saturating_pairs || form == DotForm::widened_pairs;
     return dots + sums + codes + 1 + product + 1;
   }
 
@@ -108,7 +107,7 @@ struct LinearTile {
     const double tile = sums, over = std::max(registers() - machine.vector_registers, 0.0);
     Work step, result;
     step.multiplies = tile;
-    step.others = form == Form::saturating_pairs || form == Form::widened_pairs ? tile : 0;
+    step.others = form == DotForm::saturating_pairs || form == DotForm::widened_pairs ? tile : 0;
     step.loads = codes + tokens;
     double kept = 0; // sums that are in memory between groups
     if (over > 0 && straight) {
@@ -118,7 +117,7 @@ struct LinearTile {
       step.operands = tokens * codes;
       step.stalls = 0.1 * step.operands; // for what was stored only just now
       kept = std::max(0.0, tile - (machine.vector_registers - dots / tokens - codes - 2));
-    } else if (over > 0 && form == Form::floats) {
+    } else if (over > 0 && form == DotForm::floats) {
       // Its only sums are those of the loop: the compiler then leaves all of them in memory.
       step.operands += tile;
       step.stores += tile;
@@ -131,13 +130,13 @@ struct LinearTile {
     if (sums_wait)
       kept = tile;
     result = steps * step;
-    result.scalars = 4 + (straight ? 0 : 3.0 * steps / (form == Form::floats ? 1 : 2));
-    if (form == Form::floats)
+    result.scalars = 4 + (straight ? 0 : 3.0 * steps / (form == DotForm::floats ? 1 : 2));
+    if (form == DotForm::floats)
       return result;
     // Converted, scaled and added; sums of pairs are widened before.
     const double terms = mins ? 2 : 1;
-    result.multiplies += tile * (1 + terms) + (form == Form::saturating_pairs ? tile : 0);
-    result.others += tile * (form == Form::saturating_pairs ? 2 : 1);
+    result.multiplies += tile * (1 + terms) + (form == DotForm::saturating_pairs ? tile : 0);
+    result.others += tile * (form == DotForm::saturating_pairs ? 2 : 1);
     result.loads += codes * terms + tokens * terms;
     result.operands += kept;
     result.stores += kept;
@@ -148,14 +147,14 @@ struct LinearTile {
   Work unpack() const {
     const double vectors = elements * wide / 4; // of 16 x 4 codes of a byte
     Work result;
-    if (form == Form::floats) {
+    if (form == DotForm::floats) {
       result.others = elements * wide * 3;
       result.multiplies = elements * wide;
       result.stores = elements * wide;
     } else if (packed) {
       result.others = vectors * 1.5;
       result.stores = vectors;
-    } else if (form == Form::widened_pairs) {
+    } else if (form == DotForm::widened_pairs) {
       result.others = vectors * 2;
       result.stores = vectors * 2;
     }
@@ -176,14 +175,14 @@ double linearNanoseconds(const Machine &machine, const KernelSpec &spec, const K
       std::ceil(double(tile.few ? int64_t(spec.max_tokens) : tokens) / tile.tokens);
   double block = tiles * groups * cycles(machine.rates, tile.group(machine, tile.few && tiles > 1));
   // Floats are decoded for each tile anew, group by group.
-  const double unpacked_times = tile.form == LinearTile::Form::floats ? tiles : 1;
+  const double unpacked_times = tile.form == DotForm::floats ? tiles : 1;
   block += unpacked_times * tile.blocks * groups * cycles(machine.rates, tile.unpack());
   // Codes of a block that the first-level cache does not hold with the activations of a tile.
   const double unpacked = tile.blocks * double(matrix.width) * 16 *
-                          (tile.form == LinearTile::Form::floats          ? 4
-                           : tile.form == LinearTile::Form::widened_pairs ? 2
-                                                                          : 1);
-  const double spill = tile.few || tile.form == LinearTile::Form::floats
+                          (tile.form == DotForm::floats          ? 4
+                           : tile.form == DotForm::widened_pairs ? 2
+                                                                 : 1);
+  const double spill = tile.few || tile.form == DotForm::floats
                            ? 0
                            : std::max(0.0, unpacked - 0.75 * double(machine.l1_bytes));
   block += tiles * spill / 64; // a line a cycle from the second level

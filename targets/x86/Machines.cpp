@@ -36,21 +36,21 @@ constexpr Rates zen4{6, 1, 2, 1, 0.5, 3.6, 20}, sapphire_rapids{6, 2, 2, 2, 1, 2
 
 constexpr X86Machine machines[] = {
     {"znver4", "AMD Zen 4", "avx512-vnni", "znver4", HALIDE_VNNI, ICELAKE ",avx512bf16,sse4a", 512,
-     32, 4, false, 32, 1024, 32768, zen4},
+     32, false, 32, 1024, 32768, zen4},
     {"sapphirerapids", "Intel Sapphire Rapids", "avx512-vnni", "sapphirerapids", HALIDE_VNNI,
-     ICELAKE ",avx512bf16,avxvnni", 512, 32, 4, false, 48, 2048, 32768, sapphire_rapids},
+     ICELAKE ",avx512bf16,avxvnni", 512, 32, false, 48, 2048, 32768, sapphire_rapids},
     {"icelake-server", "Intel Ice Lake", "avx512-vnni", "icelake-server", HALIDE_VNNI, ICELAKE, 512,
-     32, 4, false, 48, 1280, 32768, ice_lake},
+     32, false, 48, 1280, 32768, ice_lake},
     {"cascadelake", "Intel Cascade Lake", "avx512-vnni", "cascadelake", HALIDE_VNNI, VNNI, 512, 32,
-     4, false, 32, 1024, 32768, skylake},
+     false, 32, 1024, 32768, skylake},
     {"x86-64-v4-vnni", "any processor with AVX-512 (F, BW, CD, DQ, VL) and VNNI", "avx512-vnni",
-     "icelake-server", HALIDE_VNNI, VNNI, 512, 32, 4, false, 32, 1024, 16384, ice_lake},
+     "icelake-server", HALIDE_VNNI, VNNI, 512, 32, false, 32, 1024, 16384, ice_lake},
     {"x86-64-v4", "any processor with AVX-512 (F, BW, CD, DQ, VL)", "avx512", "skylake-avx512",
-     HALIDE_AVX512, AVX512, 512, 32, 2, true, 32, 1024, 16384, skylake},
+     HALIDE_AVX512, AVX512, 512, 32, true, 32, 1024, 16384, skylake},
     {"znver3", "AMD Zen 3", "avx2", "znver3", HALIDE_AVX2, AVX2 ",sse4a,vaes,vpclmulqdq", 256, 16,
-     2, true, 32, 512, 32768, zen3},
+     true, 32, 512, 32768, zen3},
     {"x86-64-v3", "any processor with AVX2, FMA and F16C", "avx2", "haswell", HALIDE_AVX2, AVX2,
-     256, 16, 2, true, 32, 256, 8192, haswell},
+     256, 16, true, 32, 256, 8192, haswell},
 };
 
 /// Short names of levels in composed targets. The psABI's v4 has no VNNI, but kernels for it

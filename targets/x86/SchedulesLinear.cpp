@@ -41,9 +41,8 @@ void ingot::scheduleLinear(ScheduleRequest &request, LinearStage &s, OutputStage
   const int32_t max_tokens = request.spec.max_tokens;
   const bool one = max_tokens == 1;
   const int32_t tile = one ? 1 : request.spec.tile.token_tile;
-  // Weights of a few tokens come from memory, like those of one, so they pass once, group by group,
-  // by all tokens; the sums of tokens that are not in a register tile wait on the stack.
-  const bool few = max_tokens <= 8 && s.form != DotForm::floats;
+  // The sums of tokens that are not in a register tile then wait on the stack.
+  const bool few = weightsPassOnce(request.spec, s.form);
   const int32_t pass = few ? (max_tokens + tile - 1) / tile * tile : tile;
   Func out = output.func, y = s.result, acc = s.accumulator;
   Var out_n = output.vars[0], out_nb = output.vars[1], out_t = output.vars[2];

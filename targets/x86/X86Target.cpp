@@ -19,7 +19,6 @@ X86Target::X86Target(const X86Machine &row, llvm::StringRef name) : row(row) {
     description.features.push_back(feature.str());
   description.vector_bits = row.vector_bits;
   description.vector_registers = row.vector_registers;
-  description.dot_width = row.dot_width;
   description.dot_saturates = row.dot_saturates;
   description.l1_bytes = int64_t(row.l1_kib) << 10;
   description.l2_bytes = int64_t(row.l2_kib) << 10;

@@ -15,7 +15,6 @@ struct X86Machine {
   const char *halide;   ///< Halide's features, joined by '-'
   const char *features; ///< LLVM's names of what the code needs, joined by ','
   int32_t vector_bits, vector_registers;
-  int32_t dot_width;
   bool dot_saturates;
   int32_t l1_kib, l2_kib, l3_kib;
   Rates rates;
@@ -25,6 +24,12 @@ struct X86Machine {
 llvm::ArrayRef<X86Machine> x86Machines();
 /// The first machine of the table that runs here; null when none does.
 const X86Machine *x86HostMachine();
+
+/// Weights of steps of at most 8 tokens come from memory, like those of one token, so they pass
+/// once, group by group, by all tokens (SchedulesLinear.cpp).
+inline bool weightsPassOnce(const KernelSpec &spec, DotForm form) {
+  return spec.max_tokens <= 8 && form != DotForm::floats;
+}
 
 class X86Target final : public Target {
 public:

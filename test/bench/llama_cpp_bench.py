@@ -10,8 +10,6 @@ one cache or in a cache each; neither is always the faster one, so both are run 
 printed (`cache` says which).
 """
 
-import argparse
-import json
 import pathlib
 import statistics
 import sys
@@ -19,10 +17,9 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "oracle"))
 from llama_peer import Peer  # noqa: E402
+from peer import FIRST_PROMPT, WARM_UP, parse_options, print_result  # noqa: E402
 
 BATCH = 512
-FIRST_PROMPT = 32  # tokens of the prompt whose first answer token is waited for
-WARM_UP = 128      # tokens of the untimed prompt
 
 
 def token_ids(peer, count):
@@ -102,20 +99,9 @@ def time_batch(options):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("model")
-    parser.add_argument("--threads", type=int, required=True)
-    parser.add_argument("--prompt-tokens", type=int, default=512)
-    parser.add_argument("--gen-tokens", type=int, default=128)
-    parser.add_argument("--depth", type=int, default=0)
-    parser.add_argument("--batch", type=int, help="sequences side by side")
-    parser.add_argument("--reps", type=int, default=5)
-    options = parser.parse_args()
+    options = parse_options(__doc__)
     result = time_batch(options) if options.batch else time_alone(options)
-    with open("/proc/self/status") as status:
-        peak_kib = next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
-    print(json.dumps({**result, "peak_rss_mib": round(peak_kib / 1024, 1),
-                      "threads": options.threads}))
+    print_result(result, options)
 
 
 if __name__ == "__main__":

@@ -19,8 +19,8 @@ from tqdm import tqdm
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "oracle"))
 
 import tiny_models  # noqa: E402
+from tiny_models import CONTROL  # noqa: E402
 
-CONTROL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 
 
 def vocabulary(size):
@@ -79,27 +79,9 @@ def tensors(layers, embedding, feed_forward, heads, kv_heads, vocab):
 def write_model(path, layers=32, embedding=4096, feed_forward=11008, heads=32, kv_heads=None,
                 vocab=32000, context=4096, seed=0, quiet=False):
     kv_heads = kv_heads or heads
-    tokens, types, merges = vocabulary(vocab)
     part = f"{path}.part"
-    writer = gguf.GGUFWriter(part, "llama")
-    writer.add_name("random")
-    writer.add_block_count(layers)
-    writer.add_context_length(context)
-    writer.add_embedding_length(embedding)
-    writer.add_feed_forward_length(feed_forward)
-    writer.add_head_count(heads)
-    writer.add_head_count_kv(kv_heads)
-    writer.add_rope_freq_base(10000.0)
-    writer.add_layer_norm_rms_eps(1e-5)
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("smollm")
-    writer.add_token_list(tokens)
-    writer.add_token_types(types)
-    writer.add_token_merges(merges)
-    writer.add_bos_token_id(vocab - 3)
-    writer.add_eos_token_id(vocab - 1)
-    writer.add_add_bos_token(False)
-    writer.add_chat_template(tiny_models.CHAT)
+    writer = tiny_models.llama_writer(part, "random", vocabulary(vocab), layers, embedding,
+                                      feed_forward, heads, kv_heads, context)
 
     rows_of = list(tensors(layers, embedding, feed_forward, heads, kv_heads, vocab))
     total = 0

@@ -14,8 +14,6 @@ Sampling (greedy) is part of its times; it takes a small share. OpenVINO keeps w
 earlier prompts (prefix caching), so no two prompts of a run begin alike.
 """
 
-import argparse
-import json
 import statistics
 import time
 
@@ -23,8 +21,8 @@ import numpy as np
 import openvino as ov
 import openvino_genai as genai
 
-FIRST_PROMPT = 32  # tokens of the prompt whose first answer token is waited for
-WARM_UP = 128      # tokens of the untimed prompt
+from peer import FIRST_PROMPT, WARM_UP, parse_options, print_result
+
 VOCAB = 32000      # ids stay below the size of any Llama's vocabulary
 
 
@@ -76,15 +74,7 @@ def time_batch(pipe, options):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("model")
-    parser.add_argument("--threads", type=int, required=True)
-    parser.add_argument("--prompt-tokens", type=int, default=512)
-    parser.add_argument("--gen-tokens", type=int, default=128)
-    parser.add_argument("--depth", type=int, default=0)
-    parser.add_argument("--batch", type=int, help="prompts side by side")
-    parser.add_argument("--reps", type=int, default=5)
-    options = parser.parse_args()
+    options = parse_options(__doc__)
 
     start = time.perf_counter()
     pipe = Pipeline(options.model, options.threads)
@@ -95,10 +85,7 @@ def main():
     else:
         pipe.answer(WARM_UP, 2)
         result.update(time_alone(pipe, options))
-    with open("/proc/self/status") as status:
-        peak_kib = next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
-    print(json.dumps({**result, "peak_rss_mib": round(peak_kib / 1024, 1),
-                      "threads": options.threads}))
+    print_result(result, options)
 
 
 if __name__ == "__main__":

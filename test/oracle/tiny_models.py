@@ -13,6 +13,7 @@ Type = gguf.GGMLQuantizationType
 ENCODED = ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "q5_0", "q5_1")
 # Where a block of 256 keeps its f16 scale, and its f16 minimum if it has one (bytes).
 K_SCALES = {"q2_k": (80, 82), "q3_k": (108,), "q4_k": (0, 2), "q5_k": (0, 2), "q6_k": (208,)}
+CONTROL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 CHAT = ("{% for message in messages %}"
         "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}"
         "{{ '<|im_start|>assistant\n' }}{% endif %}")
@@ -32,9 +33,8 @@ def vocabulary():
               for a, b in (("h", "e"), ("t", "he"), (" ", "t"), (alphabet[32] + "t", "he"),
                            ("i", "n"), ("a", "n"), ("an", "d"), ("o", "u"), ("e", "r"))]
     tokens = alphabet + [a + b for a, b in merges]
-    control = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-    types = [gguf.TokenType.NORMAL] * len(tokens) + [gguf.TokenType.CONTROL] * len(control)
-    return tokens + control, types, [f"{a} {b}" for a, b in merges]
+    types = [gguf.TokenType.NORMAL] * len(tokens) + [gguf.TokenType.CONTROL] * len(CONTROL)
+    return tokens + CONTROL, types, [f"{a} {b}" for a, b in merges]
 
 
 def random_blocks(quant, rows, columns, random):
@@ -47,12 +47,12 @@ def random_blocks(quant, rows, columns, random):
     return data.reshape(rows, -1)
 
 
-def write_tiny_llama(path, quant="q4_1", seed=0, layers=2, embedding=64, heads=4, kv_heads=2,
-                     feed_forward=96, context=256, tied=True):
-    random = np.random.default_rng(seed)
-    tokens, types, merges = vocabulary()
+def llama_writer(path, name, vocabulary, layers, embedding, feed_forward, heads, kv_heads, context):
+    """A GGUFWriter of a Llama that has everything but the tensors. The last three tokens of the
+    vocabulary (tokens, types, merges) are <|endoftext|>, <|im_start|> and <|im_end|>."""
+    tokens, types, merges = vocabulary
     writer = gguf.GGUFWriter(path, "llama")
-    writer.add_name("tiny")
+    writer.add_name(name)
     writer.add_block_count(layers)
     writer.add_context_length(context)
     writer.add_embedding_length(embedding)
@@ -70,6 +70,15 @@ def write_tiny_llama(path, quant="q4_1", seed=0, layers=2, embedding=64, heads=4
     writer.add_eos_token_id(len(tokens) - 1)
     writer.add_add_bos_token(False)
     writer.add_chat_template(CHAT)
+    return writer
+
+
+def write_tiny_llama(path, quant="q4_1", seed=0, layers=2, embedding=64, heads=4, kv_heads=2,
+                     feed_forward=96, context=256, tied=True):
+    random = np.random.default_rng(seed)
+    tokens, types, merges = vocabulary()
+    writer = llama_writer(path, "tiny", (tokens, types, merges), layers, embedding, feed_forward,
+                          heads, kv_heads, context)
 
     def matrix(name, rows, columns):
         if quant in K_SCALES:

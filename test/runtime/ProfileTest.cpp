@@ -36,22 +36,8 @@ constexpr int32_t context_length = 90;
 constexpr ingot_variant steps = {
     step<false>, step<false>, step<true>, {fake::batch_step, fake::batch_step}};
 const ingot_variant variants[fake::variant_count] = {steps, steps, steps};
-const ingot_program program = {INGOT_PROGRAM_ABI,
-                               fake::variant_count,
-                               manifest_bytes,
-                               sizeof manifest_bytes,
-                               nullptr,
-                               0,
-                               fake::arena_bytes,
-                               fake::cache_bytes(context_length),
-                               variants,
-                               fake::prefill_tokens,
-                               fake::score_tokens,
-                               fake::vocab_size,
-                               fake::logits_stride,
-                               context_length,
-                               2,
-                               {fake::batch_tokens[0], fake::batch_tokens[1]}};
+const ingot_program program =
+    fake::program(variants, manifest_bytes, sizeof manifest_bytes, context_length);
 
 class Profile : public testing::TestWithParam<int32_t> {
 protected:

@@ -49,22 +49,7 @@ constexpr ingot_variant steps = {recorded<'d', false>,
                                  recorded<'s', true>,
                                  {recorded_batch, recorded_batch}};
 const ingot_variant variants[fake::variant_count] = {steps, steps, steps};
-const ingot_program program = {INGOT_PROGRAM_ABI,
-                               fake::variant_count,
-                               manifest,
-                               sizeof manifest,
-                               nullptr,
-                               0,
-                               fake::arena_bytes,
-                               fake::cache_bytes(context_length),
-                               variants,
-                               fake::prefill_tokens,
-                               fake::score_tokens,
-                               fake::vocab_size,
-                               fake::logits_stride,
-                               context_length,
-                               2,
-                               {fake::batch_tokens[0], fake::batch_tokens[1]}};
+const ingot_program program = fake::program(variants, manifest, sizeof manifest, context_length);
 
 class Session : public testing::TestWithParam<int32_t> {
 protected:

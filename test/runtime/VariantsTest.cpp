@@ -160,22 +160,7 @@ constexpr ingot_variant steps = {recorded<variant, 'd', false>,
 const ingot_variant variants[fake::variant_count] = {steps<'F'>, steps<'C'>, steps<'B'>};
 
 ingot_program program_of(const uint8_t *manifest, uint64_t bytes) {
-  return {INGOT_PROGRAM_ABI,
-          fake::variant_count,
-          manifest,
-          bytes,
-          nullptr,
-          0,
-          fake::arena_bytes,
-          fake::cache_bytes(50),
-          variants,
-          fake::prefill_tokens,
-          fake::score_tokens,
-          fake::vocab_size,
-          fake::logits_stride,
-          50,
-          2,
-          {fake::batch_tokens[0], fake::batch_tokens[1]}};
+  return fake::program(variants, manifest, bytes, 50);
 }
 
 int32_t ignore(void *, int32_t, int32_t, const float *, int32_t) { return 0; }

@@ -88,6 +88,28 @@ inline void step(const ingot_step_context *context, int32_t thread, int32_t thre
   mark(context, thread);
 }
 
+/// The program of the fake model with these steps (variant_count of them) and manifest.
+constexpr ingot_program program(const ingot_variant *variants, const uint8_t *manifest,
+                                uint64_t manifest_bytes, int32_t context,
+                                const uint8_t *weights = nullptr, uint64_t weight_bytes = 0) {
+  return {INGOT_PROGRAM_ABI,
+          variant_count,
+          manifest,
+          manifest_bytes,
+          weights,
+          weight_bytes,
+          arena_bytes,
+          cache_bytes(context),
+          variants,
+          prefill_tokens,
+          score_tokens,
+          vocab_size,
+          logits_stride,
+          context,
+          2,
+          {batch_tokens[0], batch_tokens[1]}};
+}
+
 /// One token for each of several sequences.
 inline void batch_step(const ingot_step_context *context, int32_t thread, int32_t threads) {
   for (int32_t i = thread; i < context->token_count; i += threads) {

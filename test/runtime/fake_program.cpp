@@ -24,20 +24,5 @@ const ingot_variant variants[fake::variant_count] = {
 
 } // namespace
 
-extern "C" const ingot_program ingot_main_program = {
-    INGOT_PROGRAM_ABI,
-    fake::variant_count,
-    manifest,
-    sizeof manifest,
-    weights,
-    sizeof weights,
-    fake::arena_bytes,
-    fake::cache_bytes(FAKE_CONTEXT),
-    variants,
-    fake::prefill_tokens,
-    fake::score_tokens,
-    fake::vocab_size,
-    fake::logits_stride,
-    FAKE_CONTEXT,
-    2,
-    {fake::batch_tokens[0], fake::batch_tokens[1]}};
+extern "C" const ingot_program ingot_main_program =
+    fake::program(variants, manifest, sizeof manifest, FAKE_CONTEXT, weights, sizeof weights);

@@ -140,13 +140,7 @@ llvm::Expected<Program> readProgram(const llvm::object::ObjectFile &object, llvm
 
 /// One conversation of `tokens` tokens on one thread.
 runtime::Plan planFor(const Program &program, int32_t tokens) {
-  const ingot_session_options defaults = ingot_default_session_options();
-  return runtime::plan_of(
-      program.sizes,
-      runtime::layout_of(program.sizes, defaults.sequences,
-                         ingot_tokenizer_scratch_bytes(defaults.max_text_bytes)),
-      {defaults.sequences, tokens, /*rows=*/0, /*threads=*/1, /*samples=*/true,
-       /*reads_text=*/true});
+  return runtime::conversation_plan(program.sizes, tokens, /*threads=*/1);
 }
 
 json::Object planJson(const Program &program) {
