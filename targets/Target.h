@@ -24,6 +24,8 @@ struct Rates {
   double stores = 1;       ///< vectors
   double gigahertz = 3;    ///< under such load
   double memory_gbps = 12; ///< read by one core
+  double memory_streams =
+      6; ///< sequential reads side by side that reach it; more disturb each other
 };
 
 /// The machine as data.

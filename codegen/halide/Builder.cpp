@@ -130,9 +130,11 @@ llvm::Error KernelBuilder::finishOutput(int32_t index) {
   OutputStage stage;
   if (axis == SliceAxis::row_blocks) {
     Var n("out_n"), nb("out_nb"), t("out_t");
-    func(n, nb, t) = blockOf(rows, n, nb + begin, t);
+    RDom r(0, spec.tile.streams, 0, streamBlocks(), "out_r");
+    func(n, nb, t) = undef<float>();
+    func(n, r.y + r.x * streamGap(), t) = blockOf(rows, n, r.y + begin, r.x, t);
     outputBuffer(func, {16, extent, paddedTokenCount()}, {1, 16, stride});
-    stage = {OutputStage::Kind::blocks, func, {n, nb, t}, {}, 16};
+    stage = {OutputStage::Kind::blocks, func, {n, t}, {r.x, r.y}, 16};
   } else if (axis == SliceAxis::heads) {
     if (!rows.head)
       return fail("the output of attention is written as it is");

@@ -28,7 +28,9 @@ inline int64_t roundUp(int64_t value, int64_t to) { return (value + to - 1) / to
 struct Rows {
   int64_t width = 0;
   std::function<Expr(Expr, Expr)> at;
-  std::function<Expr(Expr, Expr, Expr)> block;            ///< (n, nb, token); column = nb * 16 + n
+  /// (n, nb, stream, token): row n of block nb of a stream; KernelBuilder::streamStart has its
+  /// start.
+  std::function<Expr(Expr, Expr, Expr, Expr)> block;
   std::function<Expr(Expr, Expr, Expr, Expr)> pair, head; ///< head: (d, head, _, token)
   int32_t head_dim = 0;
   bool interleaved = false;
@@ -115,8 +117,19 @@ private:
     return rows;
   }
 
-  static Expr blockOf(const Rows &rows, Expr n, Expr nb, Expr t) {
-    return rows.block ? rows.block(n, nb, t) : rows.at(nb * 16 + n, t);
+  /// A slice of row blocks is computed at Tile::streams places in turns, so that as many streams of
+  /// weights come from memory side by side. They start this many blocks from each other and have
+  /// streamBlocks() each: where the slice cannot be divided evenly, some blocks are computed twice.
+  Expr streamGap() { return spec.tile.streams == 1 ? Expr(0) : extent / spec.tile.streams; }
+  Expr streamBlocks() { return extent - (spec.tile.streams - 1) * streamGap(); }
+  /// Where a stream starts in rows of `height` for outputs of `output_height`.
+  Expr streamStart(Expr stream, int64_t height) {
+    const int64_t output_height = spec.values[spec.outputs.front()].width;
+    return stream * (streamGap() * int32_t(height / output_height));
+  }
+  Expr blockOf(const Rows &rows, Expr n, Expr nb, Expr stream, Expr t) {
+    return rows.block ? rows.block(n, nb, stream, t)
+                      : rows.at((nb + streamStart(stream, rows.width)) * 16 + n, t);
   }
   static Expr pairOf(const Rows &rows, int32_t head_dim, bool interleaved, Expr i, Expr half,
                      Expr head, Expr t) {

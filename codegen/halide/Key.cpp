@@ -26,7 +26,7 @@ std::string ingot::kernelText(const KernelSpec &spec, const Target &target) {
   for (const std::string &feature : target.machine().features)
     os << feature << ' ';
   os << "\nmax_tokens " << spec.max_tokens << " context " << spec.context << " kv " << int(spec.kv)
-     << " tile " << spec.tile.token_tile << ' ' << spec.tile.row_blocks << ' ' << spec.tile.key_tile
+     << " tile " << spec.tile.token_tile << ' ' << spec.tile.streams << ' ' << spec.tile.key_tile
      << '\n';
   for (const KernelValue &value : spec.values)
     os << "value " << int(value.kind) << ' ' << value.width << ' ' << value.height << ' '

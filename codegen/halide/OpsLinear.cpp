@@ -18,8 +18,10 @@ void KernelBuilder::linearResult(const KernelOp &op, LinearStage stage) {
   Rows y;
   y.width = spec.values[op.operands[1]].height;
   Func result = stage.result;
-  y.block = [result](Expr n, Expr nb, Expr t) -> Expr { return result(n, nb, t); };
-  y.at = [result](Expr c, Expr t) -> Expr { return result(c % 16, c / 16, t); };
+  y.block = [result](Expr n, Expr nb, Expr stream, Expr t) -> Expr {
+    return result(n, nb, stream, t);
+  };
+  y.at = [result](Expr c, Expr t) -> Expr { return result(c % 16, c / 16, 0, t); };
   values[op.result].rows = y;
   out.request.linears.push_back(stage);
 }
@@ -55,8 +57,8 @@ llvm::Error KernelBuilder::linear(const KernelOp &op) {
   s.k_inner = ki / split;
   s.steps = group / s.k_inner;
   s.groups = int32_t(value.width / group);
-  Var n("n"), nb("nb"), t("lt"), g("g"), q("q"), b("b"), p("p"), k("k");
-  s.n = n, s.nb = nb, s.t = t, s.g = g, s.q = q, s.b = b, s.p = p, s.k = k;
+  Var n("n"), nb("nb"), stream("stream"), t("lt"), g("g"), q("q"), b("b"), p("p"), k("k");
+  s.stream = stream, s.n = n, s.nb = nb, s.t = t, s.g = g, s.q = q, s.b = b, s.p = p, s.k = k;
   const int32_t ratio = weight_group / group, layout_steps = group / ki;
 
   // Staged in a Func of its own: an inlined mask lets Halide narrow the codes to i8, and u8 x i8 is
@@ -79,7 +81,7 @@ llvm::Error KernelBuilder::linear(const KernelOp &op) {
 
   s.scales = Func("weight_scales");
   s.scales(n, g, nb) = cast<float>(matrix.scales(n, wg, nb));
-  s.streams = {matrix.codes, matrix.scales};
+  s.reads = {matrix.codes, matrix.scales};
   Expr start = encoding.minCode() ? x.sums(g, t) * encoding.minCode() : Expr(0);
 
   RDom r(0, beside ? 2 : s.k_inner, 0, s.steps, "step");
@@ -113,18 +115,20 @@ llvm::Error KernelBuilder::linear(const KernelOp &op) {
   s.result = Func("linear");
   RDom rg(0, s.groups, "rg");
   s.group = rg.x;
-  s.result(n, nb, t) = 0.0f;
-  Expr term = cast<float>(s.accumulator(n, rg, nb, t)) * (s.scales(n, rg, nb) * x.scales(rg, t));
-  Expr sum = s.result(n, nb, t) + term;
+  Expr block = nb + streamStart(stream, value.height);
+  s.result(n, nb, stream, t) = 0.0f;
+  Expr term =
+      cast<float>(s.accumulator(n, rg, block, t)) * (s.scales(n, rg, block) * x.scales(rg, t));
+  Expr sum = s.result(n, nb, stream, t) + term;
   if (!encoding.symmetric()) {
     s.mins = Func("weight_mins");
     s.mins(n, g, nb) = cast<float>(matrix.mins(n, wg, nb));
-    s.streams.push_back(matrix.mins);
+    s.reads.push_back(matrix.mins);
     s.sums = Func("scaled_sums");
     s.sums(g, t) = x.scales(g, t) * cast<float>(x.sums(g, t));
-    sum = sum + s.mins(n, rg, nb) * s.sums(rg, t);
+    sum = sum + s.mins(n, rg, block) * s.sums(rg, t);
   }
-  s.result(n, nb, t) = sum;
+  s.result(n, nb, stream, t) = sum;
   linearResult(op, s);
   return llvm::Error::success();
 }
@@ -145,8 +149,8 @@ llvm::Error KernelBuilder::linearFloat(const KernelOp &op) {
   LinearStage s;
   s.form = DotForm::floats;
   s.rows = layout.rows;
-  Var n("n"), nb("nb"), t("lt"), g("g"), q("q"), b("b");
-  s.n = n, s.nb = nb, s.t = t, s.g = g, s.q = q, s.b = b;
+  Var n("n"), nb("nb"), stream("stream"), t("lt"), g("g"), q("q"), b("b");
+  s.stream = stream, s.n = n, s.nb = nb, s.t = t, s.g = g, s.q = q, s.b = b;
   s.codes = Func("decoded");
   if (encoding.isFloat()) {
     s.k_inner = 1;
@@ -177,9 +181,9 @@ llvm::Error KernelBuilder::linearFloat(const KernelOp &op) {
   RDom r(0, s.k_inner, 0, s.steps, 0, s.groups, "rk");
   s.step_x = r.x, s.step_y = r.y, s.group = r.z;
   s.result = Func("linear");
-  s.result(n, nb, t) = 0.0f;
-  s.result(n, nb, t) +=
-      s.codes(r.x, n, r.y, r.z, nb) * x.at(r.x + s.k_inner * r.y + s.k_inner * s.steps * r.z, t);
+  s.result(n, nb, stream, t) = 0.0f;
+  s.result(n, nb, stream, t) += s.codes(r.x, n, r.y, r.z, nb + streamStart(stream, value.height)) *
+                                x.at(r.x + s.k_inner * r.y + s.k_inner * s.steps * r.z, t);
   linearResult(op, s);
   return llvm::Error::success();
 }

@@ -155,8 +155,8 @@ llvm::Error KernelBuilder::add(const KernelOp &op) {
   y.width = a.width;
   y.at = [=](Expr c, Expr t) -> Expr { return a.at(c, t) + b.at(c, t); };
   if (a.block || b.block)
-    y.block = [=](Expr n, Expr nb, Expr t) -> Expr {
-      return blockOf(a, n, nb, t) + blockOf(b, n, nb, t);
+    y.block = [=, this](Expr n, Expr nb, Expr stream, Expr t) -> Expr {
+      return blockOf(a, n, nb, stream, t) + blockOf(b, n, nb, stream, t);
     };
   values[op.result].rows = y;
   return llvm::Error::success();
@@ -169,12 +169,12 @@ llvm::Error KernelBuilder::siluMul(const KernelOp &op) {
   const Rows x = *values[op.operands[0]].rows;
   Rows y;
   y.width = x.width / 2;
-  y.block = [=](Expr n, Expr nb, Expr t) -> Expr {
-    Expr gate = blockOf(x, n, 2 * nb, t), up = blockOf(x, n, 2 * nb + 1, t);
+  y.block = [=, this](Expr n, Expr nb, Expr stream, Expr t) -> Expr {
+    Expr gate = blockOf(x, n, 2 * nb, stream, t), up = blockOf(x, n, 2 * nb + 1, stream, t);
     return gate / (1.0f + exponential(-gate)) * up;
   };
   auto block = y.block;
-  y.at = [=](Expr c, Expr t) -> Expr { return block(c % 16, c / 16, t); };
+  y.at = [=](Expr c, Expr t) -> Expr { return block(c % 16, c / 16, 0, t); };
   values[op.result].rows = y;
   return llvm::Error::success();
 }

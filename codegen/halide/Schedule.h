@@ -10,20 +10,21 @@
 
 namespace ingot {
 
-/// y[n, nb, t] = sum over groups of f32(acc) * (scale * act_scale) [+ min * act_sum].
-/// n: row in its block of layout.rows; nb: block; t: token; g: activation group; q: step of k_inner
-/// elements in the group; b: element of the step. Undefined Funcs are absent in that form.
+/// y[n, nb, stream, t] = sum over groups of f32(acc) * (scale * act_scale) [+ min * act_sum].
+/// n: row in its block of layout.rows; nb: block, in `result` of a stream (Tile); t: token; g:
+/// activation group; q: step of k_inner elements in the group; b: element of the step. Undefined
+/// Funcs are absent in that form.
 struct LinearStage {
   DotForm form = DotForm::quads;
-  Halide::Func result;       ///< f32 (n, nb, t); update 0 over (group)
+  Halide::Func result;       ///< f32 (n, nb, stream, t); update 0 over (group)
   Halide::Func accumulator;  ///< i32 (n, g, nb, t); update 0 over (step.x, step.y)
   Halide::Func pairs;        ///< i16 or i32 (p, n, g, nb, t), the forms of pairs: pair p of a step
   Halide::Func codes;        ///< unpacked (b, n, q, g, nb): u8, i16 (widened) or f32 (floats)
   Halide::Func scales, mins; ///< f32 (n, g, nb)
   Halide::Func sums;         ///< f32 (g, t): activation sums times their scale; where mins are
   Halide::Func wide;         ///< i16 (k, g, t), widened_pairs only
-  std::vector<Halide::ImageParam> streams; ///< what is read of the packed matrix
-  Halide::Var n, nb, t, g, q, b, p, k;
+  std::vector<Halide::ImageParam> reads; ///< what is read of the packed matrix
+  Halide::Var n, nb, stream, t, g, q, b, p, k;
   Halide::RVar step_x, step_y, group; ///< elements of a step or pair, steps, groups
   Halide::RVar pair;                  ///< pairs of a step
   int32_t rows = 16, k_inner = 4, steps = 8, groups = 1;
@@ -94,7 +95,7 @@ struct AttentionStage {
 struct OutputStage {
   enum class Kind : uint8_t {
     columns, ///< (c, t)
-    blocks,  ///< (n, nb, t): blocks of rows of a linear
+    blocks,  ///< (n, t), update 0 over (stream, nb): blocks of rows of a linear
     pairs,   ///< (i, half, h, t): halves of rotated heads
     heads,   ///< (d, h, t)
     quant,   ///< part of a QuantizeStage

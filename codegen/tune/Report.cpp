@@ -10,7 +10,7 @@ namespace ingot {
 
 static json::Object tileObject(const Tile &tile) {
   return json::Object{
-      {"tokens", tile.token_tile}, {"row_blocks", tile.row_blocks}, {"keys", tile.key_tile}};
+      {"tokens", tile.token_tile}, {"streams", tile.streams}, {"keys", tile.key_tile}};
 }
 
 TuneReport::TuneReport(const Machine &machine, std::string cpu)

@@ -16,7 +16,7 @@
 namespace ingot {
 
 static constexpr llvm::StringLiteral kFirstLine("ingot-tiles 1");
-static constexpr llvm::StringLiteral kExample("tile KEY tokens=4 rows=1 keys=0 code=01234567");
+static constexpr llvm::StringLiteral kExample("tile KEY tokens=4 streams=1 keys=0 code=01234567");
 static constexpr size_t kCodeDigits = 8;
 
 static bool isHex(llvm::StringRef text, size_t digits) {
@@ -72,7 +72,7 @@ llvm::Expected<TileFile> TileFile::parse(llvm::StringRef text, const std::string
       int32_t least;
       bool given = false;
     } fields[] = {{"tokens", tile.tile.token_tile, 1},
-                  {"rows", tile.tile.row_blocks, 1},
+                  {"streams", tile.tile.streams, 1},
                   {"keys", tile.tile.key_tile, 0}};
     for (llvm::StringRef word : llvm::ArrayRef(words).drop_front(2)) {
       auto [key, value] = word.split('=');
@@ -201,7 +201,7 @@ std::string processorName() {
 }
 
 std::string tileText(const Tile &tile) {
-  return "tokens=" + std::to_string(tile.token_tile) + " rows=" + std::to_string(tile.row_blocks) +
+  return "tokens=" + std::to_string(tile.token_tile) + " streams=" + std::to_string(tile.streams) +
          " keys=" + std::to_string(tile.key_tile);
 }
 

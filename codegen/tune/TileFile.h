@@ -3,7 +3,7 @@
 //   ingot-tiles 1
 //   # any comment
 //   machine znver3 on AMD EPYC
-//   tile KEY tokens=4 rows=1 keys=0 code=4c53a3b0  # linear_960x576_u4g32_t192, 812.4 us; ...
+//   tile KEY tokens=4 streams=1 keys=0 code=4c53a3b0  # linear_960x576_u4g32_t192, 812.4 us; ...
 //
 // A `machine` line says for which processor (Machine::cpu) and on which one the tiles below it were
 // found. KEY is the hash of what a kernel computes, and for which instructions; `code` begins the
@@ -63,7 +63,7 @@ std::string tileKey(const KernelSpec &spec, const Target &target);
 std::string tileCode(const KernelSpec &spec, const Target &target);
 /// What this machine's processor calls itself.
 std::string processorName();
-/// "tokens=4 rows=1 keys=0"
+/// "tokens=4 streams=1 keys=0"
 std::string tileText(const Tile &tile);
 
 } // namespace ingot

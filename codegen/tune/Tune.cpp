@@ -70,7 +70,7 @@ private:
 
   void apply(Tunable &kernel, const Tile &tile) {
     kernel.function.setTileAttr(kernel::TileAttr::get(kernel.function.getContext(), tile.token_tile,
-                                                      tile.row_blocks, tile.key_tile));
+                                                      tile.streams, tile.key_tile));
   }
 
   llvm::Error useFile() {

@@ -28,11 +28,12 @@ def Kernel_TileAttr : AttrDef<Kernel_Dialect, "Tile"> {
   let mnemonic = "tile";
   let summary = "Register tile of a kernel, from the target's machine model";
   let description = [{
-    `tokens` x `row_blocks` blocks of rows are computed at once; attention takes `keys` keys at once.
+    `tokens` tokens are computed at once, and blocks of rows at `streams` places far from each
+    other in turns; attention takes `keys` keys at once.
 
-    Example: `#kernel.tile<tokens = 6, row_blocks = 1, keys = 0>`.
+    Example: `#kernel.tile<tokens = 6, streams = 1, keys = 0>`.
   }];
-  let parameters = (ins "int32_t":$tokens, "int32_t":$row_blocks, "int32_t":$keys);
+  let parameters = (ins "int32_t":$tokens, "int32_t":$streams, "int32_t":$keys);
   let assemblyFormat = "`<` struct(params) `>`";
 }
 
@@ -63,7 +64,7 @@ def Kernel_FuncOp : Kernel_Op<"func", [FunctionOpInterface, IsolatedFromAbove, S
     ```mlir
     kernel.func @linear_576x1536(%a: tensor<?x1536x!lm.q<i8, g32, f32>>, ...) -> tensor<?x576xf32>
         attributes {anchor = "linear", max_tokens = 192 : i64,
-                    tile = #kernel.tile<tokens = 6, row_blocks = 1, keys = 0>} { ... }
+                    tile = #kernel.tile<tokens = 6, streams = 1, keys = 0>} { ... }
     ```
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, TypeAttrOf<FunctionType>:$function_type,

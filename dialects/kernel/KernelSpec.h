@@ -95,7 +95,7 @@ struct KernelOp {
 /// Chosen by the target from its machine model (Target::tile), printed in the IR.
 struct Tile {
   int32_t token_tile = 1; ///< tokens per register tile
-  int32_t row_blocks = 1; ///< blocks of layout.rows per register tile
+  int32_t streams = 1;    ///< linear: places of a slice whose weights are read side by side
   int32_t key_tile = 0;   ///< attention: keys per tile
   bool operator==(const Tile &) const = default;
 };

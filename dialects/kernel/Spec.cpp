@@ -9,7 +9,7 @@ using namespace mlir;
 namespace ingot::kernel {
 
 Tile tileFrom(TileAttr attribute) {
-  return {attribute.getTokens(), attribute.getRowBlocks(), attribute.getKeys()};
+  return {attribute.getTokens(), attribute.getStreams(), attribute.getKeys()};
 }
 
 PackedLayout layoutFrom(LayoutAttr attribute) {

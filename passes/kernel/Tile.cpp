@@ -40,7 +40,7 @@ struct TileKernels : impl::KernelTileBase<TileKernels> {
       }
       const Tile tile = (*machine)->tile(*spec);
       function.setTileAttr(
-          kernel::TileAttr::get(context, tile.token_tile, tile.row_blocks, tile.key_tile));
+          kernel::TileAttr::get(context, tile.token_tile, tile.streams, tile.key_tile));
     }
   }
 };

@@ -60,24 +60,23 @@ const KernelOp *findOp(const KernelSpec &spec, KernelOp::Kind kind) {
 /// Vector registers of 16 lanes of 32 bits.
 double registersOf16(const Machine &machine) { return 512.0 / machine.vector_bits; }
 
-/// The register tile of a linear layer: `tokens` x `blocks` of 16 rows.
+/// The register tile of a linear layer: `tokens` x 16 rows.
 struct LinearTile {
   DotForm form;
-  double tokens, blocks, wide; ///< wide: registers of 16 lanes
-  double codes;                ///< registers of codes of a step
-  double dots;                 ///< registers of sums of products, in the loop over steps
-  double sums;                 ///< registers of sums of floats, beside them
-  int32_t steps;               ///< of an activation group
-  int32_t elements;            ///< of an activation group
-  bool straight;               ///< the steps of a group are one straight run of code
-  bool few;                    ///< weights pass once, group by group, by all tiles of tokens
+  double tokens, wide; ///< wide: registers of 16 lanes
+  double codes;        ///< registers of codes of a step
+  double dots;         ///< registers of sums of products, in the loop over steps
+  double sums;         ///< registers of sums of floats, beside them
+  int32_t steps;       ///< of an activation group
+  int32_t elements;    ///< of an activation group
+  bool straight;       ///< the steps of a group are one straight run of code
+  bool few;            ///< weights pass once, group by group, by all tiles of tokens
   bool mins = false, packed = false;
 
   LinearTile(const Machine &machine, const KernelSpec &spec, const KernelOp &op) {
     const KernelValue &matrix = spec.values[op.operands[1]];
     const bool one = spec.max_tokens == 1;
     tokens = one ? 1 : spec.tile.token_tile;
-    blocks = spec.tile.row_blocks;
     wide = registersOf16(machine);
     packed = matrix.layout.code_bits == 4;
     mins = !matrix.encoding.isFloat() && !matrix.encoding.symmetric();
@@ -90,8 +89,8 @@ struct LinearTile {
     steps = std::max(elements / step, 1);
     straight = form == DotForm::quads;
     few = weightsPassOnce(spec, form);
-    codes = wide * blocks;
-    sums = wide * blocks * tokens;
+    codes = wide;
+    sums = wide * tokens;
     dots = form == DotForm::floats ? 0 : sums;
   }
 
@@ -165,20 +164,31 @@ struct LinearTile {
   }
 };
 
+/// Weights come from memory as several sequential reads side by side (codes, scales, minima, at
+/// each place of a slice). A single one stops at each page until its fetches ahead start anew; too
+/// many push each other out. Measured on Zen 3: 12 % less at 3 reads than at 6 to 8, 15 % less
+/// at 12.
+double weightsGbps(const Machine &machine, const KernelSpec &spec, const KernelValue &matrix) {
+  constexpr double loss = 0.03; // for a read more or less
+  const int32_t reads = bufferCount(matrix, spec.kv) * spec.tile.streams;
+  const double off = std::abs(reads - machine.rates.memory_streams);
+  return machine.rates.memory_gbps * std::max(1 - loss * off, 0.2);
+}
+
 double linearNanoseconds(const Machine &machine, const KernelSpec &spec, const KernelOp &op,
                          int64_t tokens) {
   const LinearTile tile(machine, spec, op);
   const KernelValue &matrix = spec.values[op.operands[1]];
   const double groups = double(matrix.width) / tile.elements;
-  const double blocks = std::ceil(double(matrix.height) / matrix.layout.rows / tile.blocks);
+  const double blocks = std::ceil(double(matrix.height) / matrix.layout.rows);
   const double tiles =
       std::ceil(double(tile.few ? int64_t(spec.max_tokens) : tokens) / tile.tokens);
   double block = tiles * groups * cycles(machine.rates, tile.group(machine, tile.few && tiles > 1));
   // Floats are decoded for each tile anew, group by group.
   const double unpacked_times = tile.form == DotForm::floats ? tiles : 1;
-  block += unpacked_times * tile.blocks * groups * cycles(machine.rates, tile.unpack());
+  block += unpacked_times * groups * cycles(machine.rates, tile.unpack());
   // Codes of a block that the first-level cache does not hold with the activations of a tile.
-  const double unpacked = tile.blocks * double(matrix.width) * 16 *
+  const double unpacked = double(matrix.width) * 16 *
                           (tile.form == DotForm::floats          ? 4
                            : tile.form == DotForm::widened_pairs ? 2
                                                                  : 1);
@@ -190,7 +200,7 @@ double linearNanoseconds(const Machine &machine, const KernelSpec &spec, const K
   block += (tile.few ? 1 : tiles) * 40;
   const double compute = blocks * block / machine.rates.gigahertz;
   const double memory =
-      double(kernelCost(spec, tokens, 0).weight_bytes) / machine.rates.memory_gbps;
+      double(kernelCost(spec, tokens, 0).weight_bytes) / weightsGbps(machine, spec, matrix);
   return std::max(compute, memory) + 0.3 * std::min(compute, memory);
 }
 
@@ -264,8 +274,16 @@ std::vector<Tile> x86::tileCandidates(const KernelSpec &spec) {
   const KernelOp *linear = findOp(spec, KernelOp::Kind::linear),
                  *attention = findOp(spec, KernelOp::Kind::attention);
   std::vector<Tile> tiles;
-  if (spec.max_tokens == 1 || (!linear && !attention))
+  if (!linear && (!attention || spec.max_tokens == 1))
     return {Tile()};
+  if (spec.max_tokens == 1) {
+    const int64_t slices = kernelInterface(spec).slices;
+    for (int32_t streams = 1; streams <= 4 && streams * 4 <= slices; ++streams) {
+      Tile &tile = tiles.emplace_back();
+      tile.streams = streams;
+    }
+    return tiles.empty() ? std::vector<Tile>{Tile()} : tiles;
+  }
   const int64_t padded = paddedTokens(spec.max_tokens);
   for (int32_t tokens = 1; tokens <= std::min(kTokenPadding, spec.max_tokens); ++tokens) {
     // A tile that reaches beyond the last token stays within the padding of the buffers.

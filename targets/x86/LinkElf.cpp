@@ -7,6 +7,9 @@
 // wrote becomes the program by what is put around the weights:
 //
 //   [ELF header][free][weights][the linked file as it is, but its offsets moved by where it lies]
+//
+// The section holds the file from its first byte, so that offsets in the file and addresses agree
+// modulo a huge page: what the page cache keeps in huge pages can be mapped in huge pages.
 #include "targets/x86/LinkElf.h"
 
 #include "support/Error.h"
@@ -29,6 +32,7 @@ namespace {
 using namespace llvm::ELF;
 
 constexpr uint64_t page = 4096;
+constexpr uint64_t huge_page = 2 << 20;
 constexpr const char *weights_section = ".lrodata";
 
 template <typename T> void append(std::string &out, const T &value) {
@@ -39,7 +43,7 @@ llvm::Error cannotWrite(const std::string &path, std::error_code error) {
   return inputError(path, "", "cannot write: " + error.message());
 }
 
-/// An object that defines `ingot_weights` as so many bytes without contents:
+/// An object that defines `ingot_weights` as so many bytes without contents, behind the reserve:
 /// [ELF header][symbols, names, section headers].
 std::string declareWeights(uint64_t bytes) {
   const std::string names("\0.lrodata\0.symtab\0.strtab\0.note.GNU-stack\0ingot_weights\0", 57);
@@ -53,6 +57,7 @@ std::string declareWeights(uint64_t bytes) {
   symbol.st_name = nameOf("ingot_weights");
   symbol.setBindingAndType(STB_GLOBAL, STT_OBJECT);
   symbol.st_shndx = 1;
+  symbol.st_value = weights_reserve;
   symbol.st_size = bytes;
   append(out, symbol);
 
@@ -76,8 +81,8 @@ std::string declareWeights(uint64_t bytes) {
     append(out, header);
   };
   section("", SHT_NULL, 0, 0, 0, 0, 0, 0, 0);
-  section(weights_section, SHT_NOBITS, SHF_ALLOC | SHF_X86_64_LARGE, symbols, bytes, 0, 0,
-          weights_reserve, 0);
+  section(weights_section, SHT_NOBITS, SHF_ALLOC | SHF_X86_64_LARGE, symbols,
+          weights_reserve + bytes, 0, 0, huge_page, 0);
   section(".symtab", SHT_SYMTAB, 0, symbols, 2 * sizeof(Elf64_Sym), 3, 1, 8, sizeof(Elf64_Sym));
   section(".strtab", SHT_STRTAB, 0, strings, names.size(), 0, 0, 1, 0);
   section(".note.GNU-stack", SHT_PROGBITS, 0, strings, 0, 0, 0, 1, 0);
@@ -99,9 +104,9 @@ std::string declareWeights(uint64_t bytes) {
   return out;
 }
 
-/// Moves all offsets in a linked file to `start`, and the weights' to the front of the file. Null
-/// or what is wrong.
-const char *moveOffsets(llvm::MutableArrayRef<char> linked, uint64_t start, uint64_t bytes) {
+/// Moves all offsets in a linked file to `start`, and the weights' section, which ends at `end`, to
+/// the front of the file. Null or what is wrong.
+const char *moveOffsets(llvm::MutableArrayRef<char> linked, uint64_t start, uint64_t end) {
   auto &header = *reinterpret_cast<Elf64_Ehdr *>(linked.data());
   llvm::MutableArrayRef sections(reinterpret_cast<Elf64_Shdr *>(linked.data() + header.e_shoff),
                                  header.e_shnum);
@@ -115,17 +120,17 @@ const char *moveOffsets(llvm::MutableArrayRef<char> linked, uint64_t start, uint
     else if (section.sh_type != SHT_NULL)
       section.sh_offset += start;
   }
-  if (!weights || weights->sh_type != SHT_NOBITS || weights->sh_size != bytes)
+  if (!weights || weights->sh_type != SHT_NOBITS || weights->sh_size != end)
     return "the linker changed the weights' section";
   weights->sh_type = SHT_PROGBITS;
-  weights->sh_offset = weights_reserve;
+  weights->sh_offset = 0;
   bool mapped = header.e_type == ET_REL;
   for (Elf64_Phdr &segment : segments) {
     if (segment.p_type == PT_LOAD && segment.p_vaddr == weights->sh_addr) {
-      if (segment.p_filesz || segment.p_memsz != bytes)
+      if (segment.p_filesz || segment.p_memsz != end)
         return "the linker put something else beside the weights";
-      segment.p_offset = weights_reserve;
-      segment.p_filesz = bytes;
+      segment.p_offset = 0;
+      segment.p_filesz = end;
       mapped = true;
     } else if (segment.p_filesz) {
       segment.p_offset += start;
@@ -144,7 +149,7 @@ llvm::Error wrapWeights(const std::string &weights, uint64_t bytes, const std::s
   if (!buffer)
     return inputError(linked, "link", buffer.getError().message());
   const uint64_t end = weights_reserve + bytes, start = llvm::alignTo(end, page);
-  if (const char *problem = moveOffsets((*buffer)->getBuffer(), start, bytes))
+  if (const char *problem = moveOffsets((*buffer)->getBuffer(), start, end))
     return inputError(linked, "link", problem);
 
   std::error_code error;

@@ -6,7 +6,7 @@
 namespace ingot::x86 {
 
 /// The front of the weights' file: ELF header and padding up to the page on which weights start.
-/// Also their alignment in memory.
+/// In memory they lie as far behind a huge page as in the file.
 constexpr uint64_t weights_reserve = 4096;
 
 /// Errors: what the linker said, or what the system said of `inputs.weights`.

@@ -24,15 +24,15 @@ void vectorizeGroups(Func func, Var var, int32_t groups) {
 /// Weights come from memory. Where they pass group by group there are few loads in flight, so that
 /// asking ahead is worth an instruction a cache line; where a block of rows is unpacked in one go
 /// and then multiplied for long, the next block is asked for at the start of one.
-void prefetchWeights(bool by_group, LinearStage &s, Func out, Var block) {
+void prefetchWeights(bool by_group, LinearStage &s, Stage out, RVar block) {
   const int64_t group_bytes = int64_t(s.rows) * s.k_inner * s.steps / (s.packed_codes ? 2 : 1);
   const int64_t ahead = kPrefetchBytes / group_bytes;
-  for (ImageParam stream : s.streams)
+  for (ImageParam part : s.reads)
     if (by_group)
-      s.result.update().prefetch(stream, s.group, s.group, int32_t(ahead),
+      s.result.update().prefetch(part, s.stream, s.group, int32_t(ahead),
                                  PrefetchBoundStrategy::NonFaulting);
     else
-      out.prefetch(stream, block, block, 1, PrefetchBoundStrategy::NonFaulting);
+      out.prefetch(part, block, block, 1, PrefetchBoundStrategy::NonFaulting);
 }
 
 } // namespace
@@ -44,32 +44,37 @@ void ingot::scheduleLinear(ScheduleRequest &request, LinearStage &s, OutputStage
   // The sums of tokens that are not in a register tile then wait on the stack.
   const bool few = weightsPassOnce(request.spec, s.form);
   const int32_t pass = few ? (max_tokens + tile - 1) / tile * tile : tile;
-  Func out = output.func, y = s.result, acc = s.accumulator;
-  Var out_n = output.vars[0], out_nb = output.vars[1], out_t = output.vars[2];
+  Func y = s.result, acc = s.accumulator;
+  Stage out = output.func.update();
+  Var out_n = output.vars[0], out_t = output.vars[1];
+  RVar out_stream = output.rvars[0], out_nb = output.rvars[1];
   Var to("token_tile"), ti("token_in_tile"), lane("byte_lane");
+  LoopLevel tile_loop(output.func, one ? VarOrRVar(out_nb) : VarOrRVar(to)),
+      block_loop(output.func, out_nb);
 
-  out.bound(out_n, 0, 16).vectorize(out_n, 16);
+  output.func.bound(out_n, 0, 16);
+  out.vectorize(out_n, 16);
   if (one) {
-    out.bound(out_t, 0, 1).reorder(out_n, out_t, out_nb);
-    y.compute_at(out, out_nb);
+    output.func.bound(out_t, 0, 1);
+    out.reorder(out_n, out_stream, out_t, out_nb);
   } else {
     out.split(out_t, to, ti, pass, TailStrategy::RoundUp);
-    out.reorder(out_n, ti, to, out_nb).unroll(ti);
-    y.compute_at(out, to);
+    out.reorder(out_n, ti, out_stream, to, out_nb).unroll(ti);
   }
+  y.compute_at(tile_loop);
   y.store_in(MemoryType::Stack).bound_extent(s.n, 16).vectorize(s.n, 16).unroll(s.nb).unroll(s.t);
 
   if (s.form == DotForm::floats) {
-    y.update().reorder(s.n, s.t, s.step_x, s.step_y, s.group, s.nb);
+    y.update().reorder(s.n, s.t, s.step_x, s.step_y, s.stream, s.group, s.nb);
     y.update().vectorize(s.n, 16).unroll(s.t);
-    s.codes.compute_at(y, s.group).store_in(MemoryType::Stack).bound_extent(s.n, 16);
+    s.codes.compute_at(y, s.stream).store_in(MemoryType::Stack).bound_extent(s.n, 16);
     s.codes.reorder(s.n, s.b, s.q, s.g, s.nb).reorder_storage(s.n, s.b, s.q, s.g, s.nb);
     s.codes.vectorize(s.n, 16);
     return;
   }
 
   Var y_to("sums_tile"), y_ti("sum_in_tile");
-  y.update().split(s.t, y_to, y_ti, tile).reorder(s.n, y_ti, y_to, s.group, s.nb);
+  y.update().split(s.t, y_to, y_ti, tile).reorder(s.n, y_ti, y_to, s.stream, s.group, s.nb);
   y.update().vectorize(s.n, 16).unroll(y_ti);
   prefetchWeights(few, s, out, out_nb);
   acc.compute_at(y, y_to).store_in(MemoryType::Stack).bound_extent(s.n, 16);
@@ -103,15 +108,15 @@ void ingot::scheduleLinear(ScheduleRequest &request, LinearStage &s, OutputStage
     if (max_tokens <= kTokenPadding)
       func.compute_root().bound_storage(token, int32_t(paddedTokens(max_tokens)));
     else
-      func.compute_at(out, to);
+      func.compute_at(tile_loop);
   };
 
   // Unpacked codes: the group that is being multiplied, or the whole block of rows.
   s.codes.store_in(MemoryType::Stack).bound_extent(s.b, s.k_inner).bound_extent(s.n, 16);
   if (few)
-    s.codes.compute_at(y, s.group).bound_extent(s.q, s.steps);
+    s.codes.compute_at(y, s.stream).bound_extent(s.q, s.steps);
   else
-    s.codes.compute_at(out, out_nb).bound_extent(s.q, s.steps);
+    s.codes.compute_at(block_loop).bound_extent(s.q, s.steps);
   s.codes.fuse(s.b, s.n, lane).vectorize(lane, 16 * s.k_inner).unroll(s.q);
   if (s.form == DotForm::widened_pairs) {
     s.wide.store_in(MemoryType::Stack).bound_extent(s.k, s.k_inner * s.steps);
@@ -126,9 +131,9 @@ void ingot::scheduleLinear(ScheduleRequest &request, LinearStage &s, OutputStage
       continue;
     scale.store_in(MemoryType::Stack).bound_extent(s.n, 16).vectorize(s.n, 16);
     if (few)
-      scale.compute_at(y, s.group);
+      scale.compute_at(y, s.stream);
     else
-      scale.compute_at(out, out_nb);
+      scale.compute_at(block_loop);
   }
   if (s.sums.defined()) {
     s.sums.store_in(MemoryType::Stack).bound_extent(s.g, s.groups);

@@ -1,8 +1,9 @@
-// kernel-bench [TARGET [NAME [asm]]]: rates of single kernels on one core, in the shapes of a small
-// model, of those whose name contains NAME; `asm` prints their code instead. Not a test: prints,
-// judges nothing.
+// kernel-bench [TARGET [NAME [asm|tiles]]]: rates of single kernels on one core, in the shapes of a
+// small model, of those whose name contains NAME; `asm` prints their code instead, `tiles` the rate
+// with every tile. Not a test: prints, judges nothing.
 #include "test/codegen/halide/Twins.h"
 
+#include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/InitLLVM.h"
 
 #include <chrono>
@@ -15,7 +16,7 @@ using Kind = KernelOp::Kind;
 namespace {
 
 std::string wanted;
-bool only_assembly = false;
+bool only_assembly = false, all_tiles = false;
 
 double seconds(LoadedKernel &kernel, Memory &memory, int32_t tokens, int32_t position) {
   double best = 1e9;
@@ -28,10 +29,21 @@ double seconds(LoadedKernel &kernel, Memory &memory, int32_t tokens, int32_t pos
   return best;
 }
 
-void report(const char *name, const KernelSpec &spec, const Target &target, int32_t tokens,
-            int32_t position = 0) {
-  if (!llvm::StringRef(name).contains(wanted))
+void report(llvm::StringRef name, const KernelSpec &spec, const Target &target, int32_t tokens,
+            int32_t position = 0, bool tiles = all_tiles) {
+  if (!name.contains(wanted))
     return;
+  if (tiles) {
+    for (const Tile &tile : target.tileCandidates(spec)) {
+      KernelSpec tiled = spec;
+      tiled.tile = tile;
+      report(llvm::formatv("{0}, tile of {1}, streams {2}{3}", name, tile.token_tile, tile.streams,
+                           tile == spec.tile ? " *" : "")
+                 .str(),
+             tiled, target, tokens, position, false);
+    }
+    return;
+  }
   if (only_assembly) {
     std::printf("%s", llvm::cantFail(kernelAssembly(spec, target)).c_str());
     return;
@@ -46,8 +58,8 @@ void report(const char *name, const KernelSpec &spec, const Target &target, int3
   const double time = seconds(kernel, memory, tokens, position);
   const KernelCost cost = kernelCost(spec, tokens, position);
   std::printf(
-      "%-34s %9.1f us  %7.1f GMAC/s  %6.1f GB/s of weights and cache   (compiled in %.2f s)\n",
-      name, time * 1e6, double(cost.macs) / time / 1e9,
+      "%-*s %9.1f us  %7.1f GMAC/s  %6.1f GB/s of weights and cache   (compiled in %.2f s)\n",
+      all_tiles ? 62 : 34, name.str().c_str(), time * 1e6, double(cost.macs) / time / 1e9,
       double(cost.weight_bytes + cost.cache_bytes) / time / 1e9, compile.count());
 }
 
@@ -79,8 +91,8 @@ void rows(const Target &target, int32_t tokens) {
   SpecMaker make(tokens);
   const int32_t x = make.rows(576), gain = make.input(KernelValue::Kind::vector, 576);
   const int32_t y = make.quantize(make.rowsOp(Kind::rms_norm, {x, gain}, 576), 32);
-  report(("norm + quantize, tokens " + std::to_string(tokens)).c_str(), make.finish(target, {y}),
-         target, tokens);
+  report(("norm + quantize, tokens " + std::to_string(tokens)), make.finish(target, {y}), target,
+         tokens);
   SpecMaker quantize(tokens);
   const int32_t z = quantize.quantize(quantize.rows(1536), 32);
   report(("quantize 1536, tokens " + std::to_string(tokens)).c_str(), quantize.finish(target, {z}),
@@ -134,6 +146,7 @@ int main(int argc, char **argv) {
   const Target &target = **made;
   wanted = argc > 2 ? argv[2] : "";
   only_assembly = argc > 3 && llvm::StringRef(argv[3]) == "asm";
+  all_tiles = argc > 3 && llvm::StringRef(argv[3]) == "tiles";
   if (!only_assembly)
     std::printf("%s, %s\n", target.machine().name.c_str(), target.machine().isa.c_str());
   const Encoding u4 = integers(CodeKind::u, 4, 32, CodeKind::f16, true),

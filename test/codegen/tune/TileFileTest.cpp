@@ -48,7 +48,7 @@ TEST(TileFile, OwnResultsComeBeforeThoseOfOtherProcessors) {
 TEST(TileFile, CommentsAndEmptyLinesAreNothing) {
   const TileFile file = parsed("# mine\n\ningot-tiles 1 # first\r\n\nmachine a on b c  # d\r\n"
                                "  tile " +
-                               key + " keys=0 code=0123abcd rows=1 tokens=2\n");
+                               key + " keys=0 code=0123abcd streams=1 tokens=2\n");
   EXPECT_EQ(file.find("a", "b c", key)->tile.token_tile, 2);
 }
 
@@ -62,24 +62,24 @@ TEST(TileFile, WrongLinesAreNamed) {
       {"# a comment only\n", ""},
       {"ingot-tiles 1\nmachine znver3\n", "line 2"},
       {"ingot-tiles 1\nmachine on AMD\n", "line 2"},
-      {"ingot-tiles 1\ntile " + key + " tokens=1 rows=1 keys=0 code=0123abcd\n", "line 2"},
+      {"ingot-tiles 1\ntile " + key + " tokens=1 streams=1 keys=0 code=0123abcd\n", "line 2"},
       {head + "tiles " + key + "\n", "line 3"},
       {head + "tile\n", "line 3"},
-      {head + "tile 1234 tokens=1 rows=1 keys=0\n", "line 3"},
+      {head + "tile 1234 tokens=1 streams=1 keys=0\n", "line 3"},
       {head + "tile " + key + "\n", "line 3"},
-      {head + "\ntile " + key + " tokens=1 rows=1 code=0123abcd\n", "line 4"},
-      {head + "tile " + key + " tokens=1 rows=1 keys=0\n", "line 3"},
-      {head + "tile " + key + " tokens=1 rows=1 keys=0 code=12\n", "line 3"},
-      {head + "tile " + key + " tokens=1 rows=1 keys=0 code=0123abcd code=0123abcd\n", "line 3"},
-      {head + "tile " + key + " tokens=1 rows=1 keys=0 keys=0 code=0123abcd\n", "line 3"},
-      {head + "tile " + key + " tokens=0 rows=1 keys=0 code=0123abcd\n", "line 3"},
-      {head + "tile " + key + " tokens=1 rows=0 keys=0 code=0123abcd\n", "line 3"},
-      {head + "tile " + key + " tokens=1 rows=1 keys=-1 code=0123abcd\n", "line 3"},
-      {head + "tile " + key + " tokens=x rows=1 keys=0 code=0123abcd\n", "line 3"},
-      {head + "tile " + key + " tokens= rows=1 keys=0 code=0123abcd\n", "line 3"},
-      {head + "tile " + key + " tokens=99999999999 rows=1 keys=0 code=0123abcd\n", "line 3"},
-      {head + "tile " + key + " tokens=1 rows=1 keys=0 depth=2 code=0123abcd\n", "line 3"},
-      {head + "tile " + key + " tokens=1 rows=1 keys=0 2 code=0123abcd\n", "line 3"},
+      {head + "\ntile " + key + " tokens=1 streams=1 code=0123abcd\n", "line 4"},
+      {head + "tile " + key + " tokens=1 streams=1 keys=0\n", "line 3"},
+      {head + "tile " + key + " tokens=1 streams=1 keys=0 code=12\n", "line 3"},
+      {head + "tile " + key + " tokens=1 streams=1 keys=0 code=0123abcd code=0123abcd\n", "line 3"},
+      {head + "tile " + key + " tokens=1 streams=1 keys=0 keys=0 code=0123abcd\n", "line 3"},
+      {head + "tile " + key + " tokens=0 streams=1 keys=0 code=0123abcd\n", "line 3"},
+      {head + "tile " + key + " tokens=1 streams=0 keys=0 code=0123abcd\n", "line 3"},
+      {head + "tile " + key + " tokens=1 streams=1 keys=-1 code=0123abcd\n", "line 3"},
+      {head + "tile " + key + " tokens=x streams=1 keys=0 code=0123abcd\n", "line 3"},
+      {head + "tile " + key + " tokens= streams=1 keys=0 code=0123abcd\n", "line 3"},
+      {head + "tile " + key + " tokens=99999999999 streams=1 keys=0 code=0123abcd\n", "line 3"},
+      {head + "tile " + key + " tokens=1 streams=1 keys=0 depth=2 code=0123abcd\n", "line 3"},
+      {head + "tile " + key + " tokens=1 streams=1 keys=0 2 code=0123abcd\n", "line 3"},
   };
   for (const auto &c : cases) {
     llvm::Expected<TileFile> file = TileFile::parse(c.text, "my.tune");

@@ -1,9 +1,9 @@
 // RUN: %ingot-opt %s | %ingot-opt | %FileCheck %s
 
 // CHECK: kernel.func @add_t1(%{{.*}}: tensor<1x8xf32>, %{{.*}}: tensor<1x8xf32>) -> tensor<1x8xf32>
-// CHECK-SAME: anchor = "add", max_tokens = 1 : i64, tile = #kernel.tile<tokens = 1, row_blocks = 2, keys = 0>
+// CHECK-SAME: anchor = "add", max_tokens = 1 : i64, tile = #kernel.tile<tokens = 1, streams = 2, keys = 0>
 kernel.func @add_t1(%a: tensor<1x8xf32>, %b: tensor<1x8xf32>) -> tensor<1x8xf32>
-    attributes {anchor = "add", max_tokens = 1 : i64, tile = #kernel.tile<tokens = 1, row_blocks = 2, keys = 0>} {
+    attributes {anchor = "add", max_tokens = 1 : i64, tile = #kernel.tile<tokens = 1, streams = 2, keys = 0>} {
   %0 = lm.add %a, %b : tensor<1x8xf32>
   // CHECK: kernel.return %{{.*}} : tensor<1x8xf32>
   kernel.return %0 : tensor<1x8xf32>
