@@ -19,6 +19,7 @@ llvm::Error KernelBuilder::attention(const KernelOp &op) {
   const int32_t span_blocks = integers ? kWeightCodeSpan / 16 : 1;
 
   AttentionStage s;
+  s.keys = cache[0];
   s.head_dim = head_dim;
   s.blocks = int32_t(cachePositions(spec.context) / 16);
   Var l("lane"), blk("blk"), h("head"), t("at"), d("d"), span("span");

@@ -10,11 +10,6 @@ using namespace Halide;
 
 namespace {
 
-/// How far ahead weights are asked for: about what one core has on its way from memory at once (100
-/// ns at 25 GB/s). Pages of 4 KiB end the hardware's own prefetching. 2, 8 and 32 KiB ahead gave
-/// the same rate for one token; for 8 tokens, which take longer, 2 KiB gave the best.
-constexpr int64_t kPrefetchBytes = 2048;
-
 void vectorizeGroups(Func func, Var var, int32_t groups) {
   const int32_t lanes = lanesFor(groups);
   if (lanes > 1)
@@ -24,9 +19,9 @@ void vectorizeGroups(Func func, Var var, int32_t groups) {
 /// Weights come from memory. Where they pass group by group there are few loads in flight, so that
 /// asking ahead is worth an instruction a cache line; where a block of rows is unpacked in one go
 /// and then multiplied for long, the next block is asked for at the start of one.
-void prefetchWeights(bool by_group, LinearStage &s, Stage out, RVar block) {
+void prefetchWeights(bool by_group, int32_t streams, LinearStage &s, Stage out, RVar block) {
   const int64_t group_bytes = int64_t(s.rows) * s.k_inner * s.steps / (s.packed_codes ? 2 : 1);
-  const int64_t ahead = kPrefetchBytes / group_bytes;
+  const int64_t ahead = std::max<int64_t>(kPrefetchBytes / streams / group_bytes, 1);
   for (ImageParam part : s.reads)
     if (by_group)
       s.result.update().prefetch(part, s.stream, s.group, int32_t(ahead),
@@ -76,7 +71,7 @@ void ingot::scheduleLinear(ScheduleRequest &request, LinearStage &s, OutputStage
   Var y_to("sums_tile"), y_ti("sum_in_tile");
   y.update().split(s.t, y_to, y_ti, tile).reorder(s.n, y_ti, y_to, s.stream, s.group, s.nb);
   y.update().vectorize(s.n, 16).unroll(y_ti);
-  prefetchWeights(few, s, out, out_nb);
+  prefetchWeights(few, request.spec.tile.streams, s, out, out_nb);
   acc.compute_at(y, y_to).store_in(MemoryType::Stack).bound_extent(s.n, 16);
   acc.vectorize(s.n, 16).unroll(s.t);
 
