@@ -4,18 +4,22 @@
 
 #include "llvm/ADT/SmallString.h"
 #include "llvm/Support/FileSystem.h"
+#include "llvm/Support/MathExtras.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/Signals.h"
 #include "llvm/Support/raw_ostream.h"
 
 #include <cerrno>
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 namespace fs = llvm::sys::fs;
 namespace path = llvm::sys::path;
 
 namespace ingot {
+
+static constexpr uint64_t huge_page = 2 << 20;
 
 static llvm::StringRef folderOf(llvm::StringRef file) {
   llvm::StringRef parent = path::parent_path(file);
@@ -68,8 +72,8 @@ static llvm::Error cannotWrite(llvm::StringRef path, int code) {
 }
 
 llvm::Expected<PlacedFile> PlacedFile::create(llvm::StringRef path, uint64_t bytes) {
-  PlacedFile made(path.str(), -1);
-  made.file = open(made.path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  PlacedFile made(path.str(), -1, bytes);
+  made.file = open(made.path.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
   if (made.file < 0 || ftruncate(made.file, static_cast<off_t>(bytes)))
     return cannotWrite(path, errno);
   return made;
@@ -80,7 +84,32 @@ PlacedFile::~PlacedFile() {
     ::close(file);
 }
 
+PlacedFile::PlacedFile(std::string path, int file, uint64_t bytes)
+    : path(std::move(path)), file(file), pages(bytes / huge_page) {}
+
+/// Small writes would be kept in small pages of the page cache, which whoever maps the file then
+/// pays for one by one. A read of an advised mapping gets a huge page, where the file system has
+/// those; the writes that follow fill it. Elsewhere this does nothing.
+void PlacedFile::cacheInHugePages(uint64_t offset, uint64_t bytes) {
+  for (uint64_t page = offset / huge_page; page * huge_page < offset + bytes; ++page) {
+    if (page >= pages.size() || pages[page].exchange(true))
+      continue;
+    // An address that is a multiple of the page's size lies somewhere in twice its size.
+    void *room = mmap(nullptr, 2 * huge_page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (room == MAP_FAILED)
+      return;
+    auto *at =
+        reinterpret_cast<uint8_t *>(llvm::alignTo(reinterpret_cast<uint64_t>(room), huge_page));
+    void *mapped = mmap(at, huge_page, PROT_READ, MAP_SHARED | MAP_FIXED, file,
+                        static_cast<off_t>(page * huge_page));
+    if (mapped != MAP_FAILED && !madvise(mapped, huge_page, MADV_HUGEPAGE))
+      madvise(mapped, huge_page, MADV_POPULATE_READ);
+    munmap(room, 2 * huge_page);
+  }
+}
+
 void PlacedFile::write(uint64_t offset, llvm::ArrayRef<uint8_t> bytes) {
+  cacheInHugePages(offset, bytes.size());
   while (!bytes.empty() && !failed()) {
     const ssize_t count = pwrite(file, bytes.data(), bytes.size(), static_cast<off_t>(offset));
     if (count > 0) {

@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <string>
+#include <vector>
 
 namespace ingot {
 
@@ -35,7 +36,8 @@ class PlacedFile {
 public:
   static llvm::Expected<PlacedFile> create(llvm::StringRef path, uint64_t bytes);
   PlacedFile(PlacedFile &&other) noexcept
-      : path(std::move(other.path)), file(other.file), code(other.code.load()) {
+      : path(std::move(other.path)), file(other.file), code(other.code.load()),
+        pages(std::move(other.pages)) {
     other.file = -1;
   }
   ~PlacedFile();
@@ -45,10 +47,12 @@ public:
   llvm::Error close();
 
 private:
-  PlacedFile(std::string path, int file) : path(std::move(path)), file(file) {}
+  PlacedFile(std::string path, int file, uint64_t bytes);
+  void cacheInHugePages(uint64_t offset, uint64_t bytes);
   std::string path;
   int file;
-  std::atomic<int> code{0}; ///< the first errno
+  std::atomic<int> code{0};             ///< the first errno
+  std::vector<std::atomic<bool>> pages; ///< huge pages of the file that the system was asked for
 };
 
 /// Moves a finished file to its name, replacing what was there at once and completely.

@@ -248,6 +248,8 @@ ingot_status ingot_session_create(const ingot_program *program,
   const ingot_sampling sampling = ingot_default_sampling();
   ingot_set_sampling(session, &sampling);
   if (options->prefault && program->weights) {
+    // They lie in the file as in memory, up to a multiple of a huge page, and all are read.
+    platform::prefer_huge_pages(program->weights, program->weights_bytes);
     session->prefault.weights = program->weights;
     session->prefault.bytes = program->weights_bytes;
   }

@@ -21,7 +21,7 @@ constexpr uint64_t step_stack_bytes = 16u << 20;
 void *map_memory(uint64_t bytes, uint64_t guard_bytes = 0);
 void unmap_memory(void *memory, uint64_t bytes, uint64_t guard_bytes = 0);
 /// Lets [memory, memory + bytes) be committed in the largest pages that fit inside it. A hint.
-void prefer_huge_pages(void *memory, uint64_t bytes);
+void prefer_huge_pages(const void *memory, uint64_t bytes);
 
 struct Thread {
   uint64_t handle; ///< meaning is the platform's

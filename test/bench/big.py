@@ -120,7 +120,7 @@ def main():
     parser = argparse.ArgumentParser(prog="./dev bench-big", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ingot", default="build/bin/ingot")
-    parser.add_argument("--read-bandwidth", default="build/read_bandwidth",
+    parser.add_argument("--read-bandwidth", default="build/bench/read_bandwidth",
                         help="the compiled read_bandwidth.cpp")
     parser.add_argument("--folder", type=pathlib.Path, default="build/big",
                         help="for the model and the program, 8 GB (default: build/big)")

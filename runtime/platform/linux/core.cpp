@@ -43,13 +43,13 @@ void unmap_memory(void *memory, uint64_t bytes, uint64_t guard_bytes) {
     munmap(static_cast<uint8_t *>(memory) - guard_bytes, bytes + guard_bytes);
 }
 
-void prefer_huge_pages(void *memory, uint64_t bytes) {
+void prefer_huge_pages(const void *memory, uint64_t bytes) {
   // Only whole ones: what lies beside would be committed, too.
   const auto begin = reinterpret_cast<uint64_t>(memory), end = begin + bytes;
   const uint64_t first = (begin + huge_page_bytes - 1) / huge_page_bytes * huge_page_bytes;
   const uint64_t last = end / huge_page_bytes * huge_page_bytes;
   if (first < last)
-    madvise(static_cast<uint8_t *>(memory) + (first - begin), last - first, MADV_HUGEPAGE);
+    madvise(reinterpret_cast<void *>(first), last - first, MADV_HUGEPAGE);
 }
 
 bool start_thread(Thread *thread, void *stack, uint64_t bytes, void *(*run)(void *),
