@@ -13,6 +13,9 @@ using namespace mlir;
 namespace ingot {
 namespace {
 
+/// Of the weights of the next launch: what fits the second-level cache beside a launch's own data.
+constexpr int64_t fetched_while_waiting = 256 << 10;
+
 // Fields of ingot_step_context (runtime/core/program.h).
 enum ContextField {
   arena,
@@ -47,7 +50,8 @@ public:
     context_type = LLVM::LLVMStructType::getLiteral(
         builder.getContext(),
         {pointer, pointer, pointer, pointer, pointer, i32, i32, pointer, pointer, pointer});
-    declare("ingot_barrier_wait", LLVM::LLVMFunctionType::get(voidType(), {pointer, i32, i32}));
+    declare("ingot_barrier_wait",
+            LLVM::LLVMFunctionType::get(voidType(), {pointer, i32, i32, pointer, i64}));
     declare("ingot_profile_mark", LLVM::LLVMFunctionType::get(voidType(), {pointer, i32}));
 
     for (const StepVariant &variant : variants) {
@@ -142,18 +146,19 @@ private:
     LLVM::ReturnOp::create(builder, ValueRange());
   }
 
-  /// void launch.barrier(context, thread, threads): all threads meet.
+  /// void launch.barrier(context, thread, threads, next, bytes): all threads meet.
   LLVM::LLVMFuncOp barrierLauncher() {
     LLVM::LLVMFuncOp &made = launchers["barrier"];
     if (made)
       return made;
     OpBuilder::InsertionGuard guard(builder);
-    made = declareLauncher("launch.barrier", {});
+    made = declareLauncher("launch.barrier", {pointer, i64});
     Block *entry = made.addEntryBlock(builder);
     builder.setInsertionPointToStart(entry);
     LLVM::CallOp::create(builder, TypeRange(), "ingot_barrier_wait",
                          ValueRange{loadField(entry->getArgument(0), barrier, pointer),
-                                    entry->getArgument(1), entry->getArgument(2)});
+                                    entry->getArgument(1), entry->getArgument(2),
+                                    entry->getArgument(3), entry->getArgument(4)});
     finish(made, entry);
     return made;
   }
@@ -388,6 +393,28 @@ private:
     return llvm::Error::success();
   }
 
+  /// Where the weights of the next launch that has a matrix begin and how many of their bytes to
+  /// fetch while waiting; nothing where many tokens share them.
+  llvm::Expected<std::pair<int64_t, int64_t>> nextWeights(Operation &barrier) {
+    for (Operation *op = barrier.getNextNode(); op; op = op->getNextNode()) {
+      auto launch = dyn_cast<kernel::LaunchOp>(op);
+      if (!launch || launch.getPerSequence())
+        continue;
+      kernel::FuncOp callee = kernel::calleeOf(launch);
+      auto spec = kernel::specOf(callee);
+      auto uses = kernel::bufferUses(launch);
+      if (!spec || !uses)
+        return llvm::joinErrors(spec.takeError(), uses.takeError());
+      for (const kernel::BufferUse &use : *uses)
+        if (use.space == kernel::BufferUse::Space::weights &&
+            spec->values[use.argument.value].kind == KernelValue::Kind::matrix)
+          return std::pair(use.offset, spec->max_tokens == 1
+                                           ? std::min(use.bytes, fetched_while_waiting)
+                                           : int64_t(0));
+    }
+    return std::pair(int64_t(0), int64_t(0));
+  }
+
   llvm::Error lowerStep(func::FuncOp step) {
     auto function = declare(functionName(step.getSymName()), step_type);
     Block *entry = function.addEntryBlock(builder);
@@ -398,7 +425,14 @@ private:
                      LLVM::LoadOp::create(builder, pointer, loadField(context, caches, pointer))};
     for (Operation &op : step.getBody().front()) {
       if (isa<kernel::BarrierOp>(op)) {
-        LLVM::CallOp::create(builder, barrierLauncher(), entry->getArguments());
+        auto next = nextWeights(op);
+        if (!next)
+          return next.takeError();
+        SmallVector<Value> operands(entry->getArguments());
+        operands.push_back(next->second ? advance(bases[1], constant(i64, next->first))
+                                        : Value(LLVM::ZeroOp::create(builder, pointer)));
+        operands.push_back(constant(i64, next->second));
+        LLVM::CallOp::create(builder, barrierLauncher(), operands);
         continue;
       }
       auto launch = dyn_cast<kernel::LaunchOp>(op);

@@ -35,8 +35,10 @@ struct ingot_step_context {
 typedef void (*ingot_step_fn)(const struct ingot_step_context *context, int32_t thread,
                               int32_t threads);
 
-/* Defined by the runtime, called by steps: returns when all threads have arrived. */
-void ingot_barrier_wait(struct ingot_barrier *barrier, int32_t thread, int32_t threads);
+/* Defined by the runtime, called by steps: returns when all threads have arrived. A thread that
+ * waits fetches [next, next + next_bytes), what the step reads of memory next, into its cache. */
+void ingot_barrier_wait(struct ingot_barrier *barrier, int32_t thread, int32_t threads,
+                        const void *next, uint64_t next_bytes);
 
 /* Defined by the runtime. Where the context has a profile, steps call it on every thread behind
  * each launch and each barrier, in the order of manifest Step.launches. */

@@ -1,7 +1,11 @@
 // The thread pool and the barrier that steps call (thread_pool.h).
 #include "runtime/core/thread_pool.h"
 
-extern "C" void ingot_barrier_wait(ingot_barrier *barrier, int32_t thread, int32_t threads) {
+/// Cache lines that a waiting thread asks for between two looks at the barrier.
+static constexpr int32_t lines_a_spin = 4;
+
+extern "C" void ingot_barrier_wait(ingot_barrier *barrier, int32_t thread, int32_t threads,
+                                   const void *next, uint64_t next_bytes) {
   (void)thread;
   if (threads <= 1)
     return;
@@ -13,10 +17,17 @@ extern "C" void ingot_barrier_wait(ingot_barrier *barrier, int32_t thread, int32
     barrier->round.store(round + 1, std::memory_order_release);
     return;
   }
+  const auto *ahead = static_cast<const uint8_t *>(next), *const end = ahead + next_bytes;
   for (uint32_t spins = 0; barrier->round.load(std::memory_order_acquire) == round;) {
     if (spins < barrier->spins) {
       ++spins;
-      ingot::platform::pause();
+      if (ahead < end) {
+        for (int32_t line = 0; line < lines_a_spin; ++line)
+          __builtin_prefetch(ahead + line * 64, 0, 2);
+        ahead += lines_a_spin * 64;
+      } else {
+        ingot::platform::pause();
+      }
     } else {
       ingot::platform::yield();
     }
@@ -65,7 +76,7 @@ void *worker_main(void *argument) {
     if (pool.ending)
       return nullptr;
     pool.step(pool.context, worker.index, pool.threads);
-    ingot_barrier_wait(&pool.barrier, worker.index, pool.threads);
+    ingot_barrier_wait(&pool.barrier, worker.index, pool.threads, nullptr, 0);
   }
 }
 
@@ -127,7 +138,7 @@ void ThreadPool::run(ingot_step_fn function, const ingot_step_context *arguments
   if (threads > 1)
     advance(*this);
   platform::call_on_stack(workers[0].stack, platform::step_stack_bytes, run_first_share, this);
-  ingot_barrier_wait(&barrier, 0, threads);
+  ingot_barrier_wait(&barrier, 0, threads, nullptr, 0);
 }
 
 } // namespace ingot::runtime

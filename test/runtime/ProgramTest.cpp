@@ -17,7 +17,7 @@
 #include <vector>
 
 // The steps of fake.h are not run here.
-extern "C" void ingot_barrier_wait(ingot_barrier *, int32_t, int32_t) {}
+extern "C" void ingot_barrier_wait(ingot_barrier *, int32_t, int32_t, const void *, uint64_t) {}
 extern "C" void ingot_profile_mark(ingot_profile *, int32_t) {}
 
 namespace {

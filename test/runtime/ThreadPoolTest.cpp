@@ -28,10 +28,10 @@ void step(const ingot_step_context *context, int32_t thread, int32_t threads) {
   for (int32_t round = 0; round < work.rounds; ++round) {
     auto &arrived = work.arrived[round % 8];
     arrived.fetch_add(1, std::memory_order_relaxed);
-    ingot_barrier_wait(context->barrier, thread, threads);
+    ingot_barrier_wait(context->barrier, thread, threads, nullptr, 0);
     if (arrived.load(std::memory_order_relaxed) % threads)
       work.early.fetch_add(1);
-    ingot_barrier_wait(context->barrier, thread, threads);
+    ingot_barrier_wait(context->barrier, thread, threads, nullptr, 0);
   }
 }
 

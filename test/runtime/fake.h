@@ -77,7 +77,7 @@ inline void step(const ingot_step_context *context, int32_t thread, int32_t thre
     for (int32_t i = 0; i < context->token_count; ++i)
       extend(context->caches[0], context->position + i, context->tokens[i]);
   mark(context, thread);
-  ingot_barrier_wait(context->barrier, thread, threads);
+  ingot_barrier_wait(context->barrier, thread, threads, nullptr, 0);
   mark(context, thread);
   const auto *chain = reinterpret_cast<const uint64_t *>(context->caches[0]);
   const int32_t first = every_row ? 0 : context->token_count - 1;
