@@ -17,15 +17,14 @@ struct ScheduleRequest; // codegen/halide/Schedule.h: the Funcs of a kernel with
 
 /// What one core does at its best, a cycle, of vectors of Machine::vector_bits.
 struct Rates {
-  double issue = 4;        ///< instructions (fused with a load where they have one)
-  double multiplies = 1;   ///< integer dot products and fused float multiply-adds
-  double operations = 2;   ///< vector arithmetic of any kind, multiplies included
-  double loads = 2;        ///< vectors, or scalars broadcast to vectors
-  double stores = 1;       ///< vectors
-  double gigahertz = 3;    ///< under such load
-  double memory_gbps = 12; ///< read by one core
-  double memory_streams =
-      6; ///< sequential reads side by side that reach it; more disturb each other
+  double issue = 4;          ///< instructions (fused with a load where they have one)
+  double multiplies = 1;     ///< integer dot products and fused float multiply-adds
+  double operations = 2;     ///< vector arithmetic of any kind, multiplies included
+  double loads = 2;          ///< vectors, or scalars broadcast to vectors
+  double stores = 1;         ///< vectors
+  double gigahertz = 3;      ///< under such load
+  double memory_gbps = 12;   ///< read by one core
+  double memory_streams = 6; ///< sequential reads side by side that reach that
 };
 
 /// The machine as data.

@@ -131,6 +131,8 @@ llvm::Error KernelBuilder::finishOutput(int32_t index) {
   if (axis == SliceAxis::row_blocks) {
     Var n("out_n"), nb("out_nb"), t("out_t");
     RDom r(0, spec.tile.streams, 0, streamBlocks(), "out_r");
+    if (spec.tile.streams > 1) // what two streams compute is written once: it may be added in place
+      r.where(r.x == spec.tile.streams - 1 || r.y < streamGap());
     func(n, nb, t) = undef<float>();
     func(n, r.y + r.x * streamGap(), t) = blockOf(rows, n, r.y + begin, r.x, t);
     outputBuffer(func, {16, extent, paddedTokenCount()}, {1, 16, stride});

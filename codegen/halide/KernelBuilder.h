@@ -119,7 +119,8 @@ private:
 
   /// A slice of row blocks is computed at Tile::streams places in turns, so that as many streams of
   /// weights come from memory side by side. They start this many blocks from each other and have
-  /// streamBlocks() each: where the slice cannot be divided evenly, some blocks are computed twice.
+  /// streamBlocks() each: where the slice cannot be divided evenly, some blocks are computed twice,
+  /// and those of the last stream count.
   Expr streamGap() { return spec.tile.streams == 1 ? Expr(0) : extent / spec.tile.streams; }
   Expr streamBlocks() { return extent - (spec.tile.streams - 1) * streamGap(); }
   /// Where a stream starts in rows of `height` for outputs of `output_height`.

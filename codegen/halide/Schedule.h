@@ -84,7 +84,7 @@ struct AttentionStage {
   Halide::Func span_scale;            ///< f32 (span, h, t)
   Halide::Func codes;                 ///< i16 (l, blk, h, t): of weight * scale of value
   Halide::Func span_values;           ///< i32 (d, span, h, t): update over (pair, step, blk)
-  Halide::ImageParam keys; ///< of the cache
+  Halide::ImageParam keys;            ///< of the cache
   Halide::Var l, blk, h, t, d, span;
   std::vector<Halide::RVar> rd; ///< head_dim: (d), or pairs of codes first
   Halide::RVar max_rb, sum_rb, value_rl, value_rb, value_span, pair, pair_step, pair_blk;

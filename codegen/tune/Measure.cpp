@@ -49,7 +49,10 @@ public:
     memory.run(kernel, first, tokens, position);
     const double slice = std::max(nanosecondsSince(start) / few, 1.0);
     const double wanted = std::min(kSampleNanoseconds / slice, double(all));
-    const int32_t extent = std::min(std::max(int32_t(wanted) / grain * grain, grain), all);
+    // For one token all slices: places that are read side by side are then as far from each other
+    // as in a step.
+    const int32_t extent =
+        tokens == 1 ? all : std::min(std::max(int32_t(wanted) / grain * grain, grain), all);
     windows = memory.windows(extent);
     calls = int32_t(std::clamp(kSampleNanoseconds / (slice * extent), 1.0, 1e4));
   }

@@ -15,7 +15,7 @@
 
 namespace ingot {
 
-static constexpr llvm::StringLiteral kFirstLine("ingot-tiles 1");
+static constexpr llvm::StringLiteral kFirstLine("ingot-tiles 2");
 static constexpr llvm::StringLiteral kExample("tile KEY tokens=4 streams=1 keys=0 code=01234567");
 static constexpr size_t kCodeDigits = 8;
 

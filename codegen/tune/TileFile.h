@@ -1,6 +1,6 @@
 // Tiles that were measured, as a text file that can be read, committed and edited:
 //
-//   ingot-tiles 1
+//   ingot-tiles 2
 //   # any comment
 //   machine znver3 on AMD EPYC
 //   tile KEY tokens=4 streams=1 keys=0 code=4c53a3b0  # linear_960x576_u4g32_t192, 812.4 us; ...

@@ -169,7 +169,7 @@ std::string TuneOptions::defaultFile(llvm::StringRef cache_folder, const Target 
   if (cache_folder.empty())
     return "";
   llvm::SmallString<128> path(cache_folder);
-  llvm::sys::path::append(path, "tiles-" + target.machine().cpu + ".tune");
+  llvm::sys::path::append(path, "tiles2-" + target.machine().cpu + ".tune");
   return std::string(path);
 }
 

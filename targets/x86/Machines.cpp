@@ -30,9 +30,9 @@ namespace {
 // VMOVDQU). Zen 4 runs 512 bits in two halves; Cascade Lake and later have the second multiplier on
 // port 5; Haswell multiplies integers on port 0 only. Clocks under vector load and the bandwidth of
 // one core are those of typical servers: only their ratio matters, and only where weights stream.
-constexpr Rates zen4{6, 1, 2, 1, 0.5, 3.6, 20, 7}, sapphire_rapids{6, 2, 2, 2, 1, 2.8, 12},
+constexpr Rates zen4{6, 1, 2, 1, 0.5, 3.6, 20, 8}, sapphire_rapids{6, 2, 2, 2, 1, 2.8, 12},
     ice_lake{5, 2, 2, 2, 1, 2.7, 12}, skylake{4, 2, 2, 2, 1, 2.5, 12},
-    zen3{6, 2, 4, 2, 1, 3.3, 20, 7}, haswell{4, 1, 3, 2, 1, 3.0, 12};
+    zen3{6, 2, 4, 2, 1, 3.3, 20, 8}, haswell{4, 1, 3, 2, 1, 3.0, 12};
 
 constexpr X86Machine machines[] = {
     {"znver4", "AMD Zen 4", "avx512-vnni", "znver4", HALIDE_VNNI, ICELAKE ",avx512bf16,sse4a", 512,

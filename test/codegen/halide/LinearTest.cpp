@@ -3,6 +3,8 @@
 
 #include "gtest/gtest.h"
 
+#include <optional>
+
 using namespace ingot;
 using namespace ingot::test;
 using Kind = KernelOp::Kind;
@@ -18,7 +20,8 @@ enum class Epilogue { none, residual, silu };
 
 /// Runs one linear and compares every output bit for bit.
 void checkLinear(const Target &target, const Encoding &encoding, Shape shape, bool quantized,
-                 Epilogue epilogue = Epilogue::none, Codes codes = Codes::random) {
+                 Epilogue epilogue = Epilogue::none, Codes codes = Codes::random,
+                 std::optional<Tile> tile = {}) {
   SCOPED_TRACE(target.machine().name + " " + std::to_string(shape.rows) + "x" +
                std::to_string(shape.columns) + " u/i " + std::to_string(int(encoding.code)) +
                " bits " + std::to_string(encoding.bits) + " group " +
@@ -36,7 +39,9 @@ void checkLinear(const Target &target, const Encoding &encoding, Shape shape, bo
     y = make.rowsOp(Kind::add, {y, residual}, shape.rows);
   else if (epilogue == Epilogue::silu)
     y = make.rowsOp(Kind::silu_mul, {y}, shape.rows / 2);
-  const KernelSpec spec = make.finish(target, {y});
+  KernelSpec spec = make.finish(target, {y});
+  if (tile)
+    spec.tile = *tile;
   LoadedKernel kernel(spec, target);
   ASSERT_TRUE(kernel);
 
@@ -64,9 +69,9 @@ void checkLinear(const Target &target, const Encoding &encoding, Shape shape, bo
                   memory.get<float>(residual) + memory.bytes(residual) / 4);
     memory.alias(y, residual); // in place
   }
-  // Odd slices: 1, then 3 at a time.
+  // Odd slices: 1, then 3 at a time, or where they are read at several places all sizes.
   for (int32_t begin = 0, slices = kernel.slices(shape.tokens), extent = 1; begin < slices;
-       begin += extent, extent = 3)
+       begin += extent, extent = tile ? extent + 1 : 3)
     kernel.run(memory, begin, std::min(extent, slices - begin), shape.tokens);
   EXPECT_TRUE(memory.intact());
 
@@ -148,6 +153,25 @@ TEST(Linear, LongRows) {
       for (int32_t tokens : {1, 8})
         for (bool quantized : {true, false})
           checkLinear(*target, encoding, {32, 1536, tokens, tokens}, quantized);
+}
+
+TEST(Linear, EveryTile) {
+  for (const auto &target : testTargets())
+    for (const Encoding &encoding : {encodings[0], encodings[2]})
+      for (Epilogue epilogue : {Epilogue::residual, Epilogue::silu})
+        for (int32_t tokens : {1, 5}) {
+          const int64_t blocks = epilogue == Epilogue::silu ? 62 : 31;
+          SpecMaker make(tokens);
+          const int32_t x = make.input(KernelValue::Kind::quant, 64);
+          const int32_t w = make.matrix(*target, encoding, blocks * 16, 64);
+          const int32_t y = make.rowsOp(Kind::linear, {x, w}, blocks * 16);
+          make.spec.ops.back().act_group = 32;
+          const std::vector<Tile> tiles = target->tileCandidates(make.finish(*target, {y}));
+          EXPECT_GT(tiles.size(), 1u);
+          for (const Tile &tile : tiles)
+            checkLinear(*target, encoding, {blocks * 16, 64, tokens, tokens}, true, epilogue,
+                        Codes::random, tile);
+        }
 }
 
 TEST(Linear, RandomShapes) {

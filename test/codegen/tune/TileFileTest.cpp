@@ -46,23 +46,23 @@ TEST(TileFile, OwnResultsComeBeforeThoseOfOtherProcessors) {
 }
 
 TEST(TileFile, CommentsAndEmptyLinesAreNothing) {
-  const TileFile file = parsed("# mine\n\ningot-tiles 1 # first\r\n\nmachine a on b c  # d\r\n"
+  const TileFile file = parsed("# mine\n\ningot-tiles 2 # first\r\n\nmachine a on b c  # d\r\n"
                                "  tile " +
                                key + " keys=0 code=0123abcd streams=1 tokens=2\n");
   EXPECT_EQ(file.find("a", "b c", key)->tile.token_tile, 2);
 }
 
 TEST(TileFile, WrongLinesAreNamed) {
-  const std::string head = "ingot-tiles 1\nmachine znver3 on AMD EPYC\n";
+  const std::string head = "ingot-tiles 2\nmachine znver3 on AMD EPYC\n";
   struct {
     std::string text, where;
   } cases[] = {
       {"machine znver3 on AMD EPYC\n", "line 1"},
-      {"ingot-tiles 2\n", "line 1"},
+      {"ingot-tiles 1\n", "line 1"},
       {"# a comment only\n", ""},
-      {"ingot-tiles 1\nmachine znver3\n", "line 2"},
-      {"ingot-tiles 1\nmachine on AMD\n", "line 2"},
-      {"ingot-tiles 1\ntile " + key + " tokens=1 streams=1 keys=0 code=0123abcd\n", "line 2"},
+      {"ingot-tiles 2\nmachine znver3\n", "line 2"},
+      {"ingot-tiles 2\nmachine on AMD\n", "line 2"},
+      {"ingot-tiles 2\ntile " + key + " tokens=1 streams=1 keys=0 code=0123abcd\n", "line 2"},
       {head + "tiles " + key + "\n", "line 3"},
       {head + "tile\n", "line 3"},
       {head + "tile 1234 tokens=1 streams=1 keys=0\n", "line 3"},

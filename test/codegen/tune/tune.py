@@ -51,7 +51,7 @@ def tiles(*flags):
 tuned, report = folder / "tiny.tune", folder / "report.json"
 compile_model("plain")
 compile_model("tuned", "--tune", "--tune-time", "300", "--tune-file", tuned, "--tune-report", report)
-entries = re.findall(r"^tile [0-9a-f]{32} tokens=\d+ rows=\d+ keys=\d+ +code=[0-9a-f]{8} +# (\w+), ",
+entries = re.findall(r"^tile [0-9a-f]{32} tokens=\d+ streams=\d+ keys=\d+ +code=[0-9a-f]{8} +# (\w+), ",
                      tuned.read_text(), re.M)
 said = json.loads(report.read_text())
 assert said["measured"] == len(entries) >= 5, (said["measured"], tuned.read_text())
@@ -70,8 +70,8 @@ assert tuned.read_text() == before
 
 # Without a name the results are kept beside the compiled kernels.
 assert "measured: " in compile_model("tuned", "--tune", "-v")
-kept, = (folder / "cache").glob("tiles-*.tune")
-assert kept.read_text().startswith("ingot-tiles 1\n")
+kept, = (folder / "cache").glob("tiles2-*.tune")
+assert kept.read_text().startswith("ingot-tiles 2\n")
 assert "no kernel was measured" in compile_model("tuned", "--tune", "-v")
 # They are used where --tune asks for them: the same command gives the same program anywhere.
 kept.write_text(re.sub(r"tokens=\d+", "tokens=1", kept.read_text()))
