@@ -2,6 +2,7 @@
 
 #include "dialects/kernel/Spec.h"
 #include "dialects/lm/Lm.h"
+#include "support/Error.h"
 
 using namespace mlir;
 
@@ -35,11 +36,14 @@ manifest::Terms termsOf(const KernelSpec &spec, int64_t KernelCost::*count) {
 
 /// The places of a step's intermediate results, which live from the first launch that writes them
 /// to the last one that reads them.
-std::vector<manifest::Buffer> buffersOf(func::FuncOp step) {
+llvm::Expected<std::vector<manifest::Buffer>> buffersOf(func::FuncOp step) {
   DenseMap<Operation *, uint32_t> number;
   for (Operation &op : step.getBody().front())
     if (isa<kernel::BarrierOp, kernel::LaunchOp>(op))
       number.try_emplace(&op, number.size());
+  if (number.size() > UINT16_MAX)
+    return inputError("", "step '" + step.getSymName() + "'",
+                      "has more than 65,535 launches and barriers");
   std::vector<manifest::Buffer> buffers;
   for (auto launch : step.getOps<kernel::LaunchOp>())
     for (OpResult result : launch.getResults()) {
@@ -49,7 +53,11 @@ std::vector<manifest::Buffer> buffersOf(func::FuncOp step) {
       uint32_t last = number[launch];
       for (Operation *user : result.getUsers())
         last = std::max(last, number.lookup(user));
-      buffers.emplace_back(offset, kernel::partOffsets(result).back(), number[launch], last);
+      const int64_t bytes = kernel::partOffsets(result).back();
+      if (offset + bytes > UINT32_MAX)
+        return inputError("", "step '" + step.getSymName() + "'",
+                          "needs more than 4 GiB for intermediate results");
+      buffers.emplace_back(offset, bytes, number[launch], last);
     }
   return buffers;
 }
@@ -131,11 +139,13 @@ llvm::Expected<LaunchTables> buildLaunches(flatbuffers::FlatBufferBuilder &buffe
       launches.emplace_back(launch ? number.lookup(launch.getCallee()) : int16_t{-1},
                             layers[launches.size()], launch && launch.getPerSequence());
     }
-    const std::vector<manifest::Buffer> buffers = buffersOf(step);
+    auto buffers = buffersOf(step);
+    if (!buffers)
+      return buffers.takeError();
     auto tokens = step->getAttrOfType<IntegerAttr>("max_tokens");
     steps.push_back(manifest::CreateStepDirect(buffer, step.getSymName().str().c_str(),
                                                tokens ? static_cast<int32_t>(tokens.getInt()) : 1,
-                                               &launches, &buffers));
+                                               &launches, &*buffers));
   }
   return LaunchTables{buffer.CreateVector(kernels), buffer.CreateVector(steps)};
 }

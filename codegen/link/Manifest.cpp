@@ -141,11 +141,13 @@ private:
       auto source = cast<ElementsAttr>(weight.getSources()[0]);
       const uint64_t offset = *weight.getOffset();
       const uint64_t next = i + 1 < weights.size() ? *weights[i + 1].getOffset() : end;
-      out.push_back(manifest::CreateWeightDirect(
-          buffer, weight.getSymName().str().c_str(),
-          displayName(*lm::encodingOf(source.getElementType())).c_str(),
-          weight.getEncoding().str().c_str(), type.getRank() == 1 ? 1 : type.getDimSize(0),
-          type.getShape().back(), offset, next - offset));
+      auto name = buffer.CreateString(weight.getSymName().str());
+      // One text for all weights of a format.
+      auto from = buffer.CreateSharedString(displayName(*lm::encodingOf(source.getElementType())));
+      auto to = buffer.CreateSharedString(weight.getEncoding().str());
+      out.push_back(manifest::CreateWeight(buffer, name, from, to,
+                                           type.getRank() == 1 ? 1 : type.getDimSize(0),
+                                           type.getShape().back(), offset, next - offset));
     }
     return buffer.CreateVector(out);
   }

@@ -108,17 +108,21 @@ Layout layout_of(const ProgramSizes &program, int32_t sequences, uint64_t text_s
 
 uint64_t planned_bytes(const ProgramSizes &program, const Layout &layout, Region region,
                        const Use &use) {
-  const auto count = static_cast<uint64_t>(use.sequences);
+  const auto others = static_cast<uint64_t>(use.sequences - 1);
   const auto whole = rounded(layout.size(region), page);
+  const auto history = [](int32_t tokens) {
+    return rounded(static_cast<uint64_t>(tokens) * sizeof(int32_t), page);
+  };
   switch (region) {
   case Region::caches:
-    return least(count * filled_cache_bytes(program, use.tokens), whole);
+    return least(filled_cache_bytes(program, use.tokens) +
+                     others * filled_cache_bytes(program, use.other_tokens),
+                 whole);
   case Region::rows:
     return least(rounded(static_cast<uint64_t>(use.rows) * row_bytes(program), page), whole);
   case Region::history:
-    return least(count * (rounded(static_cast<uint64_t>(use.tokens) * sizeof(int32_t), page) +
-                          (use.sequences > 1 ? page : 0)),
-                 whole);
+    // One behind the other, so they share pages at their ends.
+    return least(history(use.tokens) + others * (history(use.other_tokens) + page), whole);
   case Region::sampler:
     return use.samples ? whole : 0;
   case Region::text:
@@ -150,8 +154,8 @@ Plan conversation_plan(const ProgramSizes &program, int32_t tokens, int32_t thre
   const Layout layout =
       layout_of(program, options.sequences, ingot_tokenizer_scratch_bytes(options.max_text_bytes));
   return plan_of(program, layout,
-                 {options.sequences, tokens, /*rows=*/0, threads, /*samples=*/true,
-                  /*reads_text=*/true});
+                 {options.sequences, tokens, /*other_tokens=*/0, /*rows=*/0, threads,
+                  /*samples=*/true, /*reads_text=*/true});
 }
 
 const flatbuffers::String *writer_of(const manifest::Manifest &manifest, const manifest::Step &step,

@@ -64,8 +64,9 @@ Layout layout_of(const ProgramSizes &program, int32_t sequences, uint64_t text_s
 /// What a session is used for: the plan counts what that touches.
 struct Use {
   int32_t sequences;
-  int32_t tokens; ///< positions filled in each sequence
-  int32_t rows;   ///< sequences of a batch step, or tokens of ingot_eval_all
+  int32_t tokens;       ///< positions filled in the first sequence,
+  int32_t other_tokens; ///< in each of the others
+  int32_t rows;         ///< sequences of a batch step, or tokens of ingot_eval_all
   int32_t threads;
   bool samples, reads_text;
 };

@@ -54,6 +54,29 @@ int first_token_ms(Command &command, double *milliseconds) {
   return 0;
 }
 
+/// In MiB. Beside what is in memory stands what belongs there: the difference is the program's
+/// code, its tokenizer and what the plan leaves out.
+struct Memory {
+  double peak_resident;  ///< the most until now, mapped pages of the program's file included
+  double peak_anonymous; ///< pages that no file backs. A session gives none back: now is the most
+  double planned;        ///< of them, what the plan says that this workload touches, at most
+  double weights;        ///< packed; all are read, and stay pages of the file
+};
+
+Memory memory_of(const Command &command) {
+  const Options &options = *command.options;
+  const ingot_session &session = *command.session;
+  const int32_t decoded = options.depth + options.gen_tokens;
+  const int32_t longest = options.prompt_tokens > decoded ? options.prompt_tokens : decoded;
+  const Plan plan = plan_of(sizes_of(*command.program, session.manifest), session.layout,
+                            {session.sequence_count, longest, decoded, /*rows=*/options.batch,
+                             ingot_threads(&session), /*samples=*/false, /*reads_text=*/false});
+  const platform::MemoryUse use = platform::memory_use();
+  const auto mebibytes = [](uint64_t bytes) { return static_cast<double>(bytes) / (1 << 20); };
+  return {mebibytes(use.peak_resident), mebibytes(use.anonymous), mebibytes(plan.planned),
+          mebibytes(command.program->weights_bytes)};
+}
+
 } // namespace
 
 int run_first_token(Command &command) {
@@ -108,6 +131,7 @@ int run_bench(Command &command) {
   }
   if (status)
     return fail(command, "--bench", status);
+  const Memory memory = memory_of(command);
   double first_token = 0;
   if (int code = first_token_ms(command, &first_token))
     return fail(command, "--bench: starting the program again", platform::error_text(code));
@@ -116,7 +140,6 @@ int run_bench(Command &command) {
   const double batched = options.batch ? static_cast<double>(options.batch) * options.gen_tokens /
                                              median(batch_times, options.reps)
                                        : 0;
-  const double resident = static_cast<double>(platform::peak_resident_bytes()) / (1 << 20);
   char cpu[64];
   platform::processor_name(cpu, sizeof cpu);
 
@@ -134,7 +157,13 @@ int run_bench(Command &command) {
     out.text(", \"ttft_ms\": ")
         .fixed(first_token, 2)
         .text(", \"peak_rss_mib\": ")
-        .fixed(resident, 1)
+        .fixed(memory.peak_resident, 2)
+        .text(", \"peak_anonymous_mib\": ")
+        .fixed(memory.peak_anonymous, 2)
+        .text(", \"planned_mib\": ")
+        .fixed(memory.planned, 2)
+        .text(", \"weights_mib\": ")
+        .fixed(memory.weights, 2)
         .text(", \"threads\": ")
         .number(ingot_threads(session))
         .text(", \"cpu\": ")
@@ -174,8 +203,14 @@ int run_bench(Command &command) {
       .text(" ms from process start (")
       .number(first_token_prompt)
       .text("-token prompt)\npeak memory  ")
-      .fixed(resident, 1)
-      .text(" MiB\nthreads      ")
+      .fixed(memory.peak_resident, 1)
+      .text(" MiB with pages of the file (weights: ")
+      .fixed(memory.weights, 1)
+      .text("), ")
+      .fixed(memory.peak_anonymous, 1)
+      .text(" MiB without (planned: ")
+      .fixed(memory.planned, 1)
+      .text(")\nthreads      ")
       .number(ingot_threads(session))
       .text("\nprocessor    ")
       .text(cpu)

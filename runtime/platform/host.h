@@ -34,7 +34,13 @@ void on_interrupt(void (*handler)());
 uint64_t process_id();
 /// A number that differs from run to run.
 uint64_t entropy();
-uint64_t peak_resident_bytes();
+
+/// What this process keeps in memory.
+struct MemoryUse {
+  uint64_t peak_resident; ///< the most until now, pages of mapped files included
+  uint64_t anonymous;     ///< now: pages that no file backs, those in swap included
+};
+MemoryUse memory_use();
 
 /// Starts this program again with `arguments` (0-terminated; [0] is its name), and measures the
 /// time from there to the first byte that it writes to its standard output; then waits for its end.

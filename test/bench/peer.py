@@ -21,8 +21,11 @@ def parse_options(description):
 
 
 def print_result(result, options):
-    """Adds the most memory that this process had, and the threads."""
+    """Adds the memory of this process, the most that it had and what of it no file backs now, and
+    the threads."""
     with open("/proc/self/status") as status:
-        peak_kib = next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
-    print(json.dumps({**result, "peak_rss_mib": round(peak_kib / 1024, 1),
+        mib = {name: int(size.split()[0]) / 1024 for name, size in
+               (line.split(":", 1) for line in status) if name in ("VmHWM", "RssAnon")}
+    print(json.dumps({**result, "peak_rss_mib": round(mib["VmHWM"], 1),
+                      "peak_anonymous_mib": round(mib["RssAnon"], 1),
                       "threads": options.threads}))

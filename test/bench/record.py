@@ -73,7 +73,18 @@ class Record:
 
     def peak_rss_mib(self, subject, threads):
         """The most that a run of one text took."""
-        return max(self.values(subject, "peak_rss_mib", threads, batch=None), default=None)
+        return self._most(subject, threads, "peak_rss_mib")
+
+    def peak_anonymous_mib(self, subject, threads):
+        """The same without pages of files, such as mapped weights."""
+        return self._most(subject, threads, "peak_anonymous_mib")
+
+    def planned_mib(self, subject, threads):
+        """What the program says beforehand that this is, at most."""
+        return self._most(subject, threads, "planned_mib")
+
+    def _most(self, subject, threads, key):
+        return max(self.values(subject, key, threads, batch=None), default=None)
 
     def read_gb_s(self, threads):
         return median(self.data["read_gb_s"].get(str(threads), []))

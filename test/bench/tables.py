@@ -15,7 +15,7 @@ def table(head, rows):
 def speeds(record):
     head = ["", "threads", *(f"prefill {prompt}" for prompt in record.prompts)]
     head += [f"decode after {depth} (% of read)" for depth in record.depths]
-    head += ["first token, ms", "peak RSS, MiB", "read, GB/s"]
+    head += ["first token, ms", "peak RSS, MiB", "own (planned)", "read, GB/s"]
     rows = []
     for threads in record.threads:
         for name in record.subjects:
@@ -27,6 +27,8 @@ def speeds(record):
                            + number(share, " ({:.0%})"))
             row += [number(record.first_token_ms(name, threads)),
                     number(record.peak_rss_mib(name, threads)),
+                    number(record.peak_anonymous_mib(name, threads), "{:.1f}")
+                    + number(record.planned_mib(name, threads), " ({:.1f})"),
                     number(record.read_gb_s(threads), "{:.1f}")]
             rows.append(row)
     return table(head, rows)

@@ -313,19 +313,24 @@ TEST_F(Program, Bench) {
   const Result result = run({"--bench", "--prompt-tokens", "40", "--gen-tokens", "20", "--depth",
                              "30", "--reps", "2", "--json", "--threads", "2"});
   ASSERT_EQ(result.code, 0) << result.errors;
-  double prefill = 0, decode = 0, first = 0, resident = 0;
+  double prefill = 0, decode = 0, first = 0, resident = 0, anonymous = 0, planned = 0, weights = 0;
   int threads = 0;
   // NOLINTNEXTLINE(bugprone-unchecked-string-to-number-conversion): the values are compared
   ASSERT_EQ(std::sscanf(result.out.c_str(),
                         "{\"prefill_tok_s\": %lf, \"decode_tok_s\": %lf, \"ttft_ms\": %lf, "
-                        "\"peak_rss_mib\": %lf, \"threads\": %d, \"cpu\": \"",
-                        &prefill, &decode, &first, &resident, &threads),
-            5)
+                        "\"peak_rss_mib\": %lf, \"peak_anonymous_mib\": %lf, "
+                        "\"planned_mib\": %lf, \"weights_mib\": %lf, \"threads\": %d, \"cpu\": \"",
+                        &prefill, &decode, &first, &resident, &anonymous, &planned, &weights,
+                        &threads),
+            8)
       << result.out;
   EXPECT_GT(prefill, 0);
   EXPECT_GT(decode, 0);
   EXPECT_GT(first, 0);
-  EXPECT_GT(resident, 0);
+  EXPECT_GT(resident, anonymous);
+  EXPECT_GT(anonymous, 0);
+  EXPECT_GT(planned, 0);
+  EXPECT_NEAR(weights, 12293.0 / (1 << 20), 0.005); // of fake_program.cpp
   EXPECT_EQ(threads, 2);
   EXPECT_EQ(result.out.find("batch"), std::string::npos);
   EXPECT_NE(result.out.find(", \"isa\": \"common\""), std::string::npos) << result.out;

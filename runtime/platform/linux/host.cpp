@@ -11,7 +11,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -22,6 +21,33 @@ namespace {
 void (*interrupt_handler)() = nullptr;
 
 void on_signal(int) { interrupt_handler(); }
+
+/// A file of /proc, or as much as fits, with a 0 behind it; empty when there is none.
+void read_proc(const char *path, char *out, size_t capacity) {
+  size_t used = 0;
+  const int file = open(path, O_RDONLY | O_CLOEXEC);
+  for (ssize_t count = 1; file >= 0 && count > 0 && used < capacity - 1;) {
+    count = read(file, out + used, capacity - 1 - used);
+    used += count > 0 ? static_cast<size_t>(count) : 0;
+  }
+  if (file >= 0)
+    close(file);
+  out[used] = 0;
+}
+
+/// Bytes of the line "KEY:   123 kB"; 0 when there is none.
+uint64_t bytes_of(const char *text, const char *key) {
+  const char *at = strstr(text, key);
+  if (!at)
+    return 0;
+  at += strlen(key);
+  while (*at == ' ' || *at == '\t')
+    ++at;
+  uint64_t kibibytes = 0;
+  for (; *at >= '0' && *at <= '9'; ++at)
+    kibibytes = kibibytes * 10 + static_cast<uint64_t>(*at - '0');
+  return kibibytes * 1024;
+}
 
 } // namespace
 
@@ -106,10 +132,17 @@ uint64_t entropy() {
   return value;
 }
 
-uint64_t peak_resident_bytes() {
-  rusage usage = {};
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<uint64_t>(usage.ru_maxrss) * 1024;
+MemoryUse memory_use() {
+  char text[4096];
+  read_proc("/proc/self/status", text, sizeof text);
+  // Not getrusage's: that begins with what the process was before exec, its parent's memory.
+  MemoryUse use{bytes_of(text, "\nVmHWM:"),
+                bytes_of(text, "\nRssAnon:") + bytes_of(text, "\nVmSwap:")};
+  // Counted page by page, where those above are sums that may lag by some pages a core.
+  read_proc("/proc/self/smaps_rollup", text, sizeof text); // Linux 4.14
+  if (*text)
+    use.anonymous = bytes_of(text, "\nAnonymous:") + bytes_of(text, "\nSwap:");
+  return use;
 }
 
 int time_to_first_byte(char *const *arguments, uint64_t *nanoseconds) {

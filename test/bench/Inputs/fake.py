@@ -23,5 +23,6 @@ else:
     # The arguments come back as figures.
     batch = option("--batch")
     print(json.dumps({"prefill_tok_s": option("--prompt-tokens"), "peak_rss_mib": 8,
+                      "peak_anonymous_mib": 2, "planned_mib": 3,
                       "decode_tok_s": 1000 + option("--depth"), "ttft_ms": 4,
                       **({"batch_decode_tok_s": 100 * batch} if batch else {})}))
