@@ -22,6 +22,7 @@
 #include "llvm/Support/ThreadPool.h"
 
 #include <atomic>
+#include <future>
 #include <mutex>
 
 using namespace mlir;
@@ -86,7 +87,11 @@ public:
     // Errors in what the manifest is made of come before the long work.
     if (llvm::Error error = makeManifest())
       return error;
+    source_hash.emplace(model.file->bytes());
+    startSelftest();
     if (options.emit == Emit::llvm) {
+      if (llvm::Error error = finishSelftest())
+        return error;
       auto steps = lowerProgram();
       if (!steps)
         return steps.takeError();
@@ -101,6 +106,8 @@ public:
       return error;
     // The file is hashed as it is packed, and the steps' object holds the manifest with its hash.
     if (llvm::Error error = writePackedWeights(scratch))
+      return error;
+    if (llvm::Error error = finishSelftest())
       return error;
     if (llvm::Error error = compileStepObject(scratch))
       return error;
@@ -199,7 +206,7 @@ private:
           /*printAfterOnlyOnFailure=*/false, llvm::outs(), flags);
     }
     // The reference runs the model as it was read, rounded where the user asked for that.
-    if (options.verify) {
+    if (options.verify || selftestCount()) {
       original = model.module->clone();
       PassManager rounding(&context);
       buildRoundingPipeline(rounding, options.lowering);
@@ -213,12 +220,46 @@ private:
 
   llvm::Error makeManifest() {
     auto made = buildManifest({*model.module, &model, target.get(), options.lowering.quantize,
-                               options.lowering.int8_activations, options.kv_cache});
+                               options.lowering.int8_activations, options.kv_cache,
+                               selftest.tokens.empty() ? nullptr : &selftest});
     if (!made)
       return made.takeError();
     manifest = std::move(*made);
-    source_hash.emplace(model.file->bytes());
     return llvm::Error::success();
+  }
+
+  int64_t selftestCount() const {
+    if (options.emit == Emit::mlir)
+      return 0;
+    const int64_t wanted = options.selftest_tokens < 0
+                               ? defaultSelftestTokens(model.info.parameters)
+                               : options.selftest_tokens;
+    return std::min(wanted, model.info.context_length);
+  }
+
+  /// Beside the kernels: both take seconds.
+  void startSelftest() {
+    std::vector<int32_t> tokens = selftestTokens(manifest, selftestCount());
+    if (tokens.empty())
+      return;
+    selftest_recorded = std::async(std::launch::async, [this, tokens = std::move(tokens)] {
+      auto record = recordSelftest(*original, tokens, [this] { model.file->releasePages(); });
+      if (record)
+        selftest = std::move(*record);
+      else
+        selftest_error = llvm::toString(record.takeError());
+    });
+  }
+
+  /// Until the record is in the manifest.
+  llvm::Error finishSelftest() {
+    if (!selftest_recorded.valid())
+      return llvm::Error::success();
+    progress.stage("recording what --selftest replays");
+    selftest_recorded.get();
+    if (!selftest_error.empty())
+      return inputError(options.model, "--selftest-tokens", selftest_error);
+    return makeManifest();
   }
 
   llvm::Expected<OwningOpRef<ModuleOp>> lowerProgram() {
@@ -344,6 +385,9 @@ private:
   TuneOptions tune;
   LinkInputs link;
   Progress progress;
+  SelftestRecord selftest;
+  std::string selftest_error;
+  std::future<void> selftest_recorded; ///< the last member: waits where an error ends the rest
 };
 
 } // namespace

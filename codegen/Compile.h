@@ -24,6 +24,9 @@ struct CompileOptions {
   TuneOptions tune;
   bool verify = false; ///< compare the program with the interpreter before publishing it
   int64_t verify_tokens = 64;
+  /// How many tokens a program's --selftest replays; -1: what the reference interpreter does in
+  /// some seconds, perhaps none.
+  int64_t selftest_tokens = -1;
   bool verbose = false;
 
   static constexpr int64_t default_context = 2048;

@@ -7,6 +7,7 @@
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FileUtilities.h"
 #include "llvm/Support/Format.h"
+#include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Program.h"
 
@@ -132,14 +133,15 @@ llvm::Expected<VerifyReport> compareWithReference(mlir::ModuleOp reference, llvm
   const LogitComparison c =
       compareLogits(ours->data.data(), expected->data.data(), ours->rows, ours->columns);
   VerifyReport report;
-  report.passed =
-      c.finite && (int8_activations ? c.mean_kl <= 0.02 : c.max_error <= 1e-3 * c.max_logit);
+  report.passed = c.finite && (int8_activations ? c.mean_kl <= kMeanKlBound
+                                                : c.max_error <= kErrorBound * c.max_logit);
   llvm::raw_string_ostream(report.text)
       << llvm::format("verified on %d tokens: max error %.3g (of max |logit| %.3g), mean KL %.3g, "
                       "99th percentile %.3g, top-1 agreement %.1f %%; bound: ",
                       int(c.tokens), c.max_error, c.max_logit, c.mean_kl, c.p99_kl,
                       100 * c.top1_agreement)
-      << (int8_activations ? "mean KL <= 0.02" : "max error <= 1e-3 of max |logit|")
+      << (int8_activations ? llvm::formatv("mean KL <= {0}", kMeanKlBound).str()
+                           : llvm::formatv("max error <= {0} of max |logit|", kErrorBound).str())
       << (report.passed ? "" : " -- FAILED");
   return report;
 }

@@ -22,14 +22,17 @@ struct LogitComparison {
 LogitComparison compareLogits(const float *program, const float *reference, int64_t tokens,
                               int64_t vocab);
 
+/// What a program may differ by. With integer activations: mean KL. With fp32 ones: the largest
+/// error, as a share of the reference's largest logit.
+constexpr double kMeanKlBound = 0.02, kErrorBound = 1e-3;
+
 struct VerifyReport {
   std::string text; ///< what to print, bounds included
   bool passed = false;
 };
 
 /// Runs the kernels for `variant` of `program` (a file of this machine) and `@forward` of
-/// `reference` on `tokens` tokens of a text. Bounds: with fp32 activations max error <= 1e-3 * max
-/// |logit|; with int8 activations mean KL <= 0.02.
+/// `reference` on `tokens` tokens of a text.
 llvm::Expected<VerifyReport> compareWithReference(mlir::ModuleOp reference, llvm::StringRef program,
                                                   llvm::StringRef variant, int64_t tokens,
                                                   bool int8_activations);

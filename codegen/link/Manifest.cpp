@@ -1,5 +1,6 @@
 #include "codegen/link/Manifest.h"
 
+#include "codegen/Verify.h"
 #include "codegen/link/Launches.h"
 #include "codegen/llvm/Steps.h"
 #include "dialects/kernel/Spec.h"
@@ -33,6 +34,7 @@ public:
     auto launches = buildLaunches(buffer, inputs.planned);
     if (!launches)
       return launches.takeError();
+    auto selftest = buildSelftest();
     auto note_text =
         note.empty() ? flatbuffers::Offset<flatbuffers::String>() : buffer.CreateString(note);
 
@@ -47,6 +49,7 @@ public:
     root.add_caches(caches);
     root.add_kernels(launches->kernels);
     root.add_steps(launches->steps);
+    root.add_selftest(selftest);
     manifest::FinishManifestBuffer(buffer, root.Finish());
     return std::string(reinterpret_cast<const char *>(buffer.GetBufferPointer()), buffer.GetSize());
   }
@@ -182,6 +185,16 @@ private:
                                                 *cache.getOffset(), offsets.back(), &parts));
     }
     return buffer.CreateVector(out);
+  }
+
+  flatbuffers::Offset<manifest::Selftest> buildSelftest() {
+    if (!inputs.selftest)
+      return {};
+    const SelftestRecord &record = *inputs.selftest;
+    const bool exact = !inputs.int8_activations;
+    return manifest::CreateSelftestDirect(buffer, record.text.c_str(), &record.tokens,
+                                          &record.likely, &record.log_sum_exp, record.largest_logit,
+                                          exact ? kErrorBound : 0, exact ? 0 : kMeanKlBound);
   }
 
   flatbuffers::Offset<manifest::Memory> buildMemory() {

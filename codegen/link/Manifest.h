@@ -1,6 +1,7 @@
 // The manifest: everything a compiled program knows about itself (runtime/manifest.fbs).
 #pragma once
 
+#include "codegen/link/Selftest.h"
 #include "frontend/Import.h"
 #include "targets/Target.h"
 
@@ -15,6 +16,7 @@ struct ManifestInputs {
   std::string quantize;
   bool int8_activations = true;
   CodeKind kv_cache = CodeKind::i;
+  const SelftestRecord *selftest = nullptr; ///< or none
 };
 
 /// The flatbuffer. Deterministic. The hash of the model's file is left blank: it is known when the

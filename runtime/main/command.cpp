@@ -64,8 +64,11 @@ int refuse_processor(Command &command) {
 int open_session(Command &command, uint64_t max_text_bytes) {
   ingot_session_options options = ingot_default_session_options();
   options.threads = command.options->threads;
+  const ingot_program &program = *command.program;
   if (command.options->batch)
     options.sequences = command.options->batch;
+  else if (command.options->mode == Mode::selftest && program.batch_steps)
+    options.sequences = program.batch_tokens[program.batch_steps - 1];
   if (max_text_bytes > options.max_text_bytes)
     options.max_text_bytes = max_text_bytes;
   // Tokenizing reads no weights and needs no threads.

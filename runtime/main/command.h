@@ -49,6 +49,7 @@ int run_perplexity(Command &command);
 int run_bench(Command &command);
 int run_profile(Command &command);
 int run_first_token(Command &command);
+int run_selftest(Command &command);
 int run_info(Command &command);
 
 /// The header of a .npy file (format 1.0) of float32 [rows, columns], C order, into out[128].

@@ -37,6 +37,8 @@ int dispatch(Command &command) {
     return run_bench(command);
   case Mode::profile:
     return run_profile(command);
+  case Mode::selftest:
+    return run_selftest(command);
   case Mode::first_token:
     return run_first_token(command);
   }

@@ -12,7 +12,8 @@ const char *const help_text =
     R"(usage: PROGRAM [options]                       chat on the terminal
        PROGRAM -p TEXT [-n N] [options]        answer TEXT; only the answer is printed
        PROGRAM --tokens IDS --logits OUT.npy   float32 logits [tokens, vocabulary]
-       PROGRAM --tokenize TEXT | --detokenize IDS | --perplexity FILE | --bench | --profile | --info
+       PROGRAM --tokenize TEXT | --detokenize IDS | --perplexity FILE
+       PROGRAM --selftest | --bench | --profile | --info
 
 text
   -p, --prompt TEXT     the message to answer ('-': standard input)
@@ -37,6 +38,8 @@ evaluation
   --detokenize IDS      print the text of token ids ('-': standard input)
   --perplexity FILE     perplexity of a text: the second half of each window is scored
   --window N            tokens in a window (default 512)
+  --selftest            replay a text that was recorded at compile time by every step: pass or fail
+  --digest HEX          with --selftest: the logits must have the bits of a run that printed HEX
   --bench               measure speed
   --profile             where the time of a prompt and of generated tokens goes, by kernel and by layer
   --trace FILE          with --profile: also every launch of the last repetition, for ui.perfetto.dev
@@ -46,7 +49,7 @@ evaluation
   --batch N             with them: also N sequences side by side, one token of each at a time
 other
   --info                what this program was made from
-  --json                for --bench, --profile, --info, --perplexity, --tokenize
+  --json                for --bench, --profile, --selftest, --info, --perplexity, --tokenize
   --threads N           default: the physical cores that this process may use
   --isa NAME            which of the program's kernels to run (--info lists them); default: the best
                         ones that this processor runs
@@ -75,6 +78,7 @@ constexpr Option table[] = {
     {"--perplexity", Kind::mode_text, Mode::perplexity, FIELD(text), 0, 0},
     {"--bench", Kind::mode, Mode::bench, 0, 0, 0},
     {"--profile", Kind::mode, Mode::profile, 0, 0, 0},
+    {"--selftest", Kind::mode, Mode::selftest, 0, 0, 0},
     // Not in the help: what --bench starts to measure the time from process start.
     {"--bench-first-token", Kind::mode, Mode::first_token, 0, 0, 0},
     {"--info", Kind::mode, Mode::info, 0, 0, 0},
@@ -85,6 +89,7 @@ constexpr Option table[] = {
     {"--logits", Kind::text, Mode::chat, FIELD(logits), 0, 0},
     {"--trace", Kind::text, Mode::chat, FIELD(trace), 0, 0},
     {"--isa", Kind::text, Mode::chat, FIELD(isa), 0, 0},
+    {"--digest", Kind::text, Mode::chat, FIELD(digest), 0, 0},
     {"--raw", Kind::flag, Mode::chat, FIELD(raw), 0, 0},
     {"--json", Kind::flag, Mode::chat, FIELD(json), 0, 0},
     {"--special", Kind::flag, Mode::chat, FIELD(special), 0, 0},
@@ -326,6 +331,7 @@ bool parse_options(int argc, char **argv, Options *options, char (&message)[256]
       !only_with(options->batch, "--batch", mode == Mode::bench || mode == Mode::profile,
                  "--bench or --profile") ||
       !only_with(options->trace, "--trace", mode == Mode::profile, "--profile") ||
+      !only_with(options->digest, "--digest", mode == Mode::selftest, "--selftest") ||
       !only_with(options->lines, "--lines", mode == Mode::tokenize, "--tokenize") ||
       !only_with(options->special, "--special", mode == Mode::tokenize || options->raw,
                  "--raw or --tokenize") ||
@@ -334,9 +340,9 @@ bool parse_options(int argc, char **argv, Options *options, char (&message)[256]
                  (mode == Mode::prompt || mode == Mode::chat) && !options->raw,
                  "a conversation, and not with --raw") ||
       !only_with(options->json, "--json",
-                 mode == Mode::bench || mode == Mode::profile || mode == Mode::info ||
-                     mode == Mode::perplexity || mode == Mode::tokenize,
-                 "--bench, --profile, --info, --perplexity or --tokenize"))
+                 mode == Mode::bench || mode == Mode::profile || mode == Mode::selftest ||
+                     mode == Mode::info || mode == Mode::perplexity || mode == Mode::tokenize,
+                 "--bench, --profile, --selftest, --info, --perplexity or --tokenize"))
     return fail();
   return true;
 }

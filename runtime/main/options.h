@@ -14,6 +14,7 @@ enum class Mode : uint8_t {
   perplexity,
   bench,
   profile,
+  selftest,
   first_token,
   info,
   help,
@@ -26,7 +27,8 @@ struct Options {
   const char *system = nullptr;
   const char *logits = nullptr;
   const char *trace = nullptr;
-  const char *isa = nullptr; ///< --isa; null: the best that runs
+  const char *digest = nullptr; ///< of --selftest: what its digest must be
+  const char *isa = nullptr;    ///< --isa; null: the best that runs
   bool raw = false, json = false, special = false, lines = false, seeded = false;
   int32_t threads = 0; ///< 0: the physical cores
   int32_t count = -1;  ///< -n; -1: until a stop token or the context is full

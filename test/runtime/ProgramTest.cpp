@@ -350,6 +350,42 @@ TEST_F(Program, Bench) {
   EXPECT_EQ(run({"--bench"}).code, 1); // 512 tokens do not fit
 }
 
+TEST_F(Program, Selftest) {
+  const Result text = run({"--selftest", "--threads", "2"});
+  EXPECT_EQ(text.code, 0) << text.out << text.errors;
+  for (const char *step : {"tokenizer", "score", "decode", "prefill", "decode2", "decode4"})
+    EXPECT_NE(text.out.find("\n" + (step + std::string(11 - strlen(step), ' ')) + "pass"),
+              std::string::npos)
+        << step << "\n"
+        << text.out;
+  EXPECT_EQ(text.out.substr(text.out.size() - 6), "\npass\n");
+  // Every step gives the same rows, so that all digests are one.
+  const size_t at = text.out.find("\ndigest");
+  ASSERT_NE(at, std::string::npos);
+  const std::string digest = text.out.substr(at + 12, 16);
+  const Result same = run({"--selftest", "--threads", "1", "--digest", digest, "--json"});
+  EXPECT_EQ(same.code, 0) << same.errors;
+  for (const std::string &part :
+       {R"({"passed": true, "digest": ")" + digest + "\"",
+        std::string("\"tokens\": 11, \"error_bound\": 9e-6, \"tokenizer\": true"),
+        std::string("{\"name\": \"prefill\", \"passed\": true, \"rows\": 10, \"agreed\": 10,")})
+    EXPECT_NE(same.out.find(part), std::string::npos) << part << "\n" << same.out;
+
+  const Result other = run({"--selftest", "--digest", "0123456789abcdef"});
+  EXPECT_EQ(other.code, 1);
+  EXPECT_EQ(other.errors.rfind("error: --selftest: the logits are within the bound, but", 0), 0u)
+      << other.errors;
+  const Result wrong = run({"--selftest"}, "", FAKE_PROGRAM_WRONG);
+  EXPECT_EQ(wrong.code, 1);
+  for (const char *line : {"\ntokenizer  FAIL  other tokens", "\ndecode     FAIL  mean KL "})
+    EXPECT_NE(wrong.out.find(line), std::string::npos) << wrong.out;
+  EXPECT_EQ(wrong.out.substr(wrong.out.size() - 6), "\nFAIL\n");
+  EXPECT_EQ(wrong.errors.rfind("error: --selftest: this program does not compute", 0), 0u);
+  EXPECT_NE(run({"--selftest", "--json"}, "", FAKE_PROGRAM_WRONG).out.find("\"passed\": false"),
+            std::string::npos);
+  EXPECT_EQ(run({"--bench", "--digest", "0"}).code, 2);
+}
+
 TEST_F(Program, Conversation) {
   EXPECT_EQ(run({"--temp", "0"}, "hi\n").out, "abcdefghijklmnopqrstuvwxyz\n");
   // 21 tokens, 26 of the answer, 26 of the second turn: its answer stops after the 24th token,

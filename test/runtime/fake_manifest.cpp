@@ -4,13 +4,37 @@
 #include "runtime/manifest_generated.h"
 
 #include <array>
+#include <cmath>
 #include <cstdio>
 #include <string>
 #include <vector>
 
 using namespace ingot::manifest;
 
+/// What --selftest of the fake program replays; `wrong`: of a program with other logits.
+flatbuffers::Offset<Selftest> record(flatbuffers::FlatBufferBuilder &builder, bool wrong) {
+  const std::string text = "hello, world, and all who live in it";
+  const std::vector<int32_t> tokens(text.begin(), text.begin() + 11);
+  std::vector<Likely> likely;
+  std::vector<float> log_sums;
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    const uint64_t chain = fake::chain_of(tokens.data(), static_cast<int32_t>(i) + 1) + wrong;
+    double sum = 0;
+    for (int32_t j = 0; j < fake::vocab_size; ++j)
+      sum += std::exp(fake::logit(chain, tokens[i], j));
+    log_sums.push_back(static_cast<float>(std::log(sum)));
+    for (int32_t token : {fake::successor(tokens[i]), 7, 8})
+      likely.emplace_back(token, fake::logit(chain, tokens[i], token));
+  }
+  return CreateSelftestDirect(builder, wrong ? "Hello, world" : text.c_str(), &tokens, &likely, &log_sums, 9, 1e-6, 0);
+}
+
+/// fake_manifest [FEATURE]: with an argument, every variant needs that feature. "wrong": none does,
+/// but --selftest fails.
 int main(int argc, char **argv) {
+  const bool wrong = argc > 1 && std::string(argv[1]) == "wrong";
+  if (wrong)
+    argc = 1;
   flatbuffers::FlatBufferBuilder builder;
   std::vector<uint32_t> offsets{0};
   std::vector<uint8_t> bytes, kinds;
@@ -39,7 +63,6 @@ int main(int argc, char **argv) {
                             &merge_ranks, &merge_results, &special, &class_index, &class_blocks);
   auto model = CreateModelDirect(builder, "llama", "Fake \"model\"", 1234567, 2, 64, 128, 4, 2, 16,
                                  fake::vocab_size, 96, 2048, 100000.0, 1e-5);
-  // With an argument, every variant needs that feature.
   const char *floor = argc > 1 ? argv[1] : "sse2", *best = argc > 1 ? argv[1] : "flux2";
   std::vector<flatbuffers::Offset<Variant>> variants;
   for (auto [name, isa, feature] :
@@ -75,7 +98,7 @@ int main(int argc, char **argv) {
       CreateStepDirect(builder, "decode2", 2, &batch_launches),
       CreateStepDirect(builder, "decode4", 4, &batch_launches)};
   auto manifest = CreateManifestDirect(builder, model, build, chat, nullptr, tokenizer, &weights,
-                                       memory, &caches, &kernels, &steps);
+                                       memory, &caches, &kernels, &steps, record(builder, wrong));
   FinishManifestBuffer(builder, manifest);
   for (size_t i = 0; i < builder.GetSize(); ++i)
     std::printf("%u,%s", builder.GetBufferPointer()[i], i % 20 == 19 ? "\n" : "");

@@ -187,6 +187,15 @@ json::Array variantsToJson(const manifest::Build &build) {
   return variants;
 }
 
+/// What --selftest replays.
+json::Array selftestTokens(const manifest::Manifest &m) {
+  json::Array tokens;
+  if (m.selftest() && m.selftest()->tokens())
+    for (int32_t token : *m.selftest()->tokens())
+      tokens.push_back(token);
+  return tokens;
+}
+
 json::Object toJson(const Program &program, const InspectOptions &options) {
   const manifest::Manifest &m = *program.manifest;
   json::Array sections, weights, caches, kernels;
@@ -231,6 +240,7 @@ json::Object toJson(const Program &program, const InspectOptions &options) {
                       {"anonymous_bytes", int64_t(program.fileBacked(false))},
                       {"weights", std::move(weights)},
                       {"planned_memory", planJson(program)},
+                      {"selftest_tokens", selftestTokens(m)},
                       {"caches", std::move(caches)},
                       {"kernels", std::move(kernels)}};
 }

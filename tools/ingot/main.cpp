@@ -1,5 +1,6 @@
 // ingot: the compiler's command line.
 #include "codegen/Compile.h"
+#include "codegen/link/Selftest.h"
 #include "runtime/core/program.h"
 #include "support/Error.h"
 #include "targets/Target.h"
@@ -95,6 +96,11 @@ int main(int argc, char **argv) {
   compile_command->add_option("--verify-tokens", compile.verify_tokens, "Tokens to compare")
       ->check(CLI::Range(1, 100000))
       ->capture_default_str();
+  compile_command
+      ->add_option("--selftest-tokens", compile.selftest_tokens,
+                   "Tokens that --selftest of the program replays; 0: none (default: 16 for small "
+                   "models, fewer or none for large ones)")
+      ->check(CLI::Range(0, int(kMostSelftestTokens)));
   compile_command->add_option("--cache", compile.cache_folder, "Folder of compiled kernels");
   compile_command->add_flag("--no-cache", no_cache, "Compile every kernel anew");
   compile_command->add_flag("-v,--verbose", compile.verbose,

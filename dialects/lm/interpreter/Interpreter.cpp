@@ -49,9 +49,6 @@ llvm::Expected<Interpreter::Value> Interpreter::resolve(StringRef symbol) {
     cache->element = type.getElementType().isInteger() ? CodeKind::i
                      : type.getElementType().isF16()   ? CodeKind::f16
                                                        : CodeKind::f32;
-    const size_t elements = cache->context * cache->kv_heads * cache->head_dim;
-    cache->keys.resize(elements);
-    cache->values.resize(elements);
   }
   value.cache = cache.get();
   return value;
@@ -83,6 +80,8 @@ llvm::Expected<std::vector<Interpreter::Value>> Interpreter::runBlock(Block &blo
     auto results = runOp(op, frame);
     if (!results)
       return results.takeError();
+    if (observer)
+      observer(op);
     for (auto [result, value] : llvm::zip(op.getResults(), *results))
       frame[result] = std::move(value);
     // Activations die with their last use, so that a long text does not keep every layer's.
@@ -158,6 +157,10 @@ llvm::Expected<std::vector<Interpreter::Value>> Interpreter::runOp(Operation &op
           return inputError(
               "", "", grouped(end) + " tokens do not fit the context of " + grouped(cache.context),
               "compile with a larger --context");
+        // A long context takes memory as it is filled.
+        const size_t filled = end * cache.kv_heads * cache.head_dim;
+        cache.keys.resize(std::max(cache.keys.size(), filled));
+        cache.values.resize(std::max(cache.values.size(), filled));
         reference::append(rows(a.getKeys()), rows(a.getValues()), cache, position);
         return std::vector<Value>();
       })

@@ -7,12 +7,18 @@
 #include "llvm/ADT/DenseMap.h"
 #include "llvm/ADT/StringMap.h"
 
+#include <functional>
+
 namespace ingot::lm {
 
 /// KV caches live as long as the interpreter. Not thread-safe; operations use all cores inside.
 class Interpreter {
 public:
   explicit Interpreter(mlir::ModuleOp module);
+
+  /// What is called behind every operation that has been run.
+  using Observer = std::function<void(mlir::Operation &)>;
+  void observe(Observer with) { observer = std::move(with); }
 
   /// Runs `function(tokens: tensor<Txi32>, position: i32)` and returns its one result
   /// [tokens or 1][vocab_size]. Errors: no such function, a token outside the vocabulary, a weight
@@ -31,6 +37,7 @@ private:
   mlir::ModuleOp module;
   llvm::StringMap<std::unique_ptr<WeightReader>> weights;
   llvm::StringMap<std::unique_ptr<reference::Cache>> caches;
+  Observer observer;
 };
 
 } // namespace ingot::lm

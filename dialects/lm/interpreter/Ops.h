@@ -26,7 +26,7 @@ struct Rows {
 struct Cache {
   int64_t context = 0, kv_heads = 0, head_dim = 0;
   CodeKind element = CodeKind::f32; ///< i (16 bits), f16 or f32
-  std::vector<float> keys, values; // [context][kv_heads * head_dim]
+  std::vector<float> keys, values;  // [positions until now][kv_heads * head_dim]
 };
 
 Rows embedding(const std::vector<int32_t> &tokens, const WeightReader &table);
