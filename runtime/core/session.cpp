@@ -258,8 +258,9 @@ ingot_status ingot_session_create(const ingot_program *program,
   if (threads > INGOT_MAX_THREADS)
     threads = INGOT_MAX_THREADS;
   if (!session->pool.start(threads, prefault_work, &session->prefault)) {
+    const bool no_memory = session->pool.no_memory;
     platform::unmap_memory(memory, layout.bytes);
-    return INGOT_NO_THREADS;
+    return no_memory ? INGOT_NO_MEMORY : INGOT_NO_THREADS;
   }
   *result = session;
   return INGOT_OK;

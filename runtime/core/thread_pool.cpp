@@ -102,6 +102,7 @@ static_assert(sizeof(std::atomic<uint32_t>) == sizeof(uint32_t));
 
 bool ThreadPool::start(int32_t count, void (*work)(void *), void *argument) {
   threads = 0;
+  no_memory = false;
   crowded = count > platform::core_count();
   barrier.spins = crowded ? 0 : barrier_spins;
   idle_work = work;
@@ -113,6 +114,7 @@ bool ThreadPool::start(int32_t count, void (*work)(void *), void *argument) {
     if (!workers[i].stack ||
         (i && !platform::start_thread(&workers[i].thread, workers[i].stack,
                                       platform::step_stack_bytes, worker_main, &workers[i]))) {
+      no_memory = !workers[i].stack;
       unmap_stack(workers[i]);
       stop();
       return false;

@@ -38,8 +38,9 @@ struct ThreadPool {
   alignas(64) ingot_step_fn step = nullptr;
   const ingot_step_context *context = nullptr;
   bool ending = false;
-  bool crowded = false; ///< more threads than cores: waiting threads give way at once
-  int32_t threads = 1;  ///< the caller included
+  bool crowded = false;   ///< more threads than cores: waiting threads give way at once
+  bool no_memory = false; ///< what the system refused to `start`: a stack, or else a thread
+  int32_t threads = 1;    ///< the caller included
   void (*idle_work)(void *) = nullptr; ///< each worker calls it once when it starts
   void *idle_argument = nullptr;
   ingot_barrier barrier;

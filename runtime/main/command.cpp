@@ -61,6 +61,24 @@ int refuse_processor(Command &command) {
   return fail(command, isa ? "--isa" : nullptr, detail, help);
 }
 
+/// Says how much the system refused. Returns exit_input.
+static int refuse_memory(Command &command, const ingot_session_options &options) {
+  const ProgramSizes sizes = sizes_of(*command.program, program_manifest(command.program));
+  const Layout layout =
+      layout_of(sizes, options.sequences, ingot_tokenizer_scratch_bytes(options.max_text_bytes));
+  const int32_t threads = options.threads ? options.threads : platform::core_count();
+  const uint64_t bytes = layout.bytes + static_cast<uint64_t>(threads) * platform::step_stack_bytes;
+  char detail[160];
+  Writer said(detail, sizeof detail - 1);
+  said.text("too little memory: the system refuses to reserve ")
+      .grouped((bytes >> 20) + 1)
+      .text(" MiB beside the program");
+  detail[said.used] = 0;
+  return fail(command, "cannot start", detail,
+              "raise the limit (ulimit -v), use fewer --threads, or compile with a smaller "
+              "--context");
+}
+
 int open_session(Command &command, uint64_t max_text_bytes) {
   ingot_session_options options = ingot_default_session_options();
   options.threads = command.options->threads;
@@ -81,6 +99,8 @@ int open_session(Command &command, uint64_t max_text_bytes) {
   const ingot_status status = ingot_session_create(command.program, &options, &command.session);
   if (status == INGOT_UNSUPPORTED_CPU || (status == INGOT_BAD_ARGUMENT && options.isa))
     return refuse_processor(command);
+  if (status == INGOT_NO_MEMORY)
+    return refuse_memory(command, options);
   return status ? fail(command, "cannot start", status) : exit_ok;
 }
 

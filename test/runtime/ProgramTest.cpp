@@ -386,6 +386,22 @@ TEST_F(Program, Selftest) {
   EXPECT_EQ(run({"--bench", "--digest", "0"}).code, 2);
 }
 
+TEST_F(Program, TooLittleMemoryIsOneSentence) {
+  // Of 62 MiB for the session and 16 MiB for the stack of each thread, KiB:
+  for (const char *limit : {"20000", "90000"}) {
+    const Result result =
+        run({"-c", std::string("ulimit -v ") + limit + "; exec " FAKE_PROGRAM " -p hi --threads 4"},
+            "", "/bin/sh");
+    EXPECT_EQ(result.code, 1) << limit;
+    EXPECT_EQ(result.out, "");
+    EXPECT_EQ(result.errors.rfind("error: cannot start: too little memory: the system refuses to "
+                                  "reserve 12",
+                                  0),
+              0u)
+        << result.errors;
+  }
+}
+
 TEST_F(Program, Conversation) {
   EXPECT_EQ(run({"--temp", "0"}, "hi\n").out, "abcdefghijklmnopqrstuvwxyz\n");
   // 21 tokens, 26 of the answer, 26 of the second turn: its answer stops after the 24th token,

@@ -8,6 +8,7 @@ Bounds are those that docs/memory.md promises.
 import json
 import pathlib
 import re
+import resource
 import subprocess
 import sys
 
@@ -84,4 +85,10 @@ plan = json.loads(subprocess.check_output([program, "--info", "--json"]))["plann
 scratch = sum(row["planned_bytes"] for row in plan["regions"] if "scratch" in row["name"])
 bound("chat: anonymous", sum(row["Anonymous"] + row["Swap"] for row in rows) / MIB,
       alone["planned_mib"] + scratch / MIB + ANONYMOUS)
+
+# Where the system refuses the memory, it is said.
+done = subprocess.run([program, "-p", "Hello"], capture_output=True, text=True,
+                      preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (128 * MIB,) * 2))
+assert done.returncode == 1 and done.stdout == "", done
+assert done.stderr.startswith("error: cannot start: too little memory: the system refuses"), done
 sys.exit(", ".join(failures) or 0)

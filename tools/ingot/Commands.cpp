@@ -12,6 +12,7 @@
 
 #include "mlir/Pass/PassManager.h"
 #include "llvm/Support/Format.h"
+#include "llvm/Support/JSON.h"
 #include "llvm/Support/raw_ostream.h"
 
 namespace ingot {
@@ -76,7 +77,35 @@ int runReference(const ReferenceOptions &options) {
   return 0;
 }
 
-int runTargets() {
+static llvm::json::Array targetsJson() {
+  namespace json = llvm::json;
+  json::Array out;
+  for (const TargetName &row : targetNames()) {
+    const auto target = llvm::cantFail(makeTarget(row.name));
+    json::Array variants;
+    for (const Target *variant : target->variants()) {
+      const Machine &machine = variant->machine();
+      variants.push_back(json::Object{{"name", machine.name},
+                                      {"isa", machine.isa},
+                                      {"cpu", machine.cpu},
+                                      {"triple", machine.triple},
+                                      {"features", json::Array(machine.features)},
+                                      {"vector_bits", machine.vector_bits},
+                                      {"runs_here", variant->runsHere()}});
+    }
+    out.push_back(json::Object{{"name", row.name},
+                               {"description", row.description},
+                               {"runs_here", row.runs_here},
+                               {"variants", std::move(variants)}});
+  }
+  return out;
+}
+
+int runTargets(bool as_json) {
+  if (as_json) {
+    llvm::outs() << llvm::formatv("{0:2}", llvm::json::Value(targetsJson())) << "\n";
+    return 0;
+  }
   size_t width = 0;
   for (const TargetName &target : targetNames())
     width = std::max(width, target.name.size());

@@ -16,7 +16,7 @@ struct ReferenceOptions {
 };
 int runReference(const ReferenceOptions &options);
 
-int runTargets();
+int runTargets(bool json);
 
 std::string defaultCacheFolder();
 

@@ -125,7 +125,9 @@ int main(int argc, char **argv) {
       ->check(CLI::IsMember({"int8", "f32"}))
       ->capture_default_str();
 
+  bool targets_json = false;
   CLI::App *targets_command = app.add_subcommand("targets", "List the machines to compile for");
+  targets_command->add_flag("--json", targets_json, "As JSON");
 
   try {
     app.parse(argc, argv);
@@ -165,6 +167,6 @@ int main(int argc, char **argv) {
   if (*reference_command)
     return runReference(reference);
   if (*targets_command)
-    return runTargets();
+    return runTargets(targets_json);
   return 2;
 }
