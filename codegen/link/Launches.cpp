@@ -117,9 +117,14 @@ llvm::Expected<LaunchTables> buildLaunches(flatbuffers::FlatBufferBuilder &buffe
       return spec.takeError();
     number[function.getSymName()] = static_cast<int16_t>(kernels.size());
     const CostTerms cost = costTerms(*spec);
+    std::vector<uint32_t> columns;
+    for (int32_t value : spec->outputs) {
+      const KernelValue &output = spec->values[value];
+      columns.push_back(output.kind == KernelValue::Kind::rows ? output.width : 0);
+    }
     kernels.push_back(manifest::CreateKernelDirect(
-        buffer, function.getSymName().str().c_str(), function.getMaxTokens() == 1, &cost.macs,
-        &cost.weight_bytes, &cost.cache_bytes, &cost.activation_bytes));
+        buffer, function.getSymName().str().c_str(), function.getMaxTokens() == 1, &columns,
+        &cost.macs, &cost.weight_bytes, &cost.cache_bytes, &cost.activation_bytes));
   }
   SmallVector<func::FuncOp> functions;
   for (StringRef name : {"decode", "prefill", "score"})

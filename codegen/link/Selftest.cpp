@@ -41,7 +41,7 @@ std::vector<int32_t> selftestTokens(llvm::StringRef manifest, int64_t count) {
 llvm::Expected<SelftestRecord> recordSelftest(mlir::ModuleOp reference, std::vector<int32_t> tokens,
                                               const std::function<void()> &weights_read) {
   lm::Interpreter interpreter(reference);
-  interpreter.observe([&](mlir::Operation &op) {
+  interpreter.observe([&](mlir::Operation &op, auto) {
     if (isa<lm::EmbeddingOp, lm::LinearOp, lm::LogitsOp>(op))
       weights_read();
   });

@@ -12,6 +12,9 @@ extern "C" void ingot_profile_mark(ingot_profile *profile, int32_t thread) {
   if (own.next < own.end)
     *own.next = platform::clock_ns();
   ++own.next;
+  // The first mark is the beginning of the step.
+  if (const auto marks = own.next - profile->stamps; profile->watch && marks > 1)
+    profile->watch(profile->watch_user, static_cast<int32_t>(marks) - 2);
 }
 
 namespace ingot::runtime {

@@ -79,6 +79,9 @@ struct ingot_profile {
   ingot::runtime::ProfilePhase phases[ingot::runtime::profile_phases];
   ingot::runtime::ProfilePhase *phase; ///< that steps are added to; null: off
   uint64_t own_ns;                     ///< spent on adding up, between steps
+  /// Called behind each launch and barrier with its index, where there is one thread; or null.
+  void (*watch)(void *user, int32_t launch);
+  void *watch_user;
   bool broken; ///< a step's marks were not as many as the manifest has launches
 
   bool tracing; ///< keep the steps from now on

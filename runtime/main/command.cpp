@@ -95,6 +95,8 @@ int open_session(Command &command, uint64_t max_text_bytes) {
     options.threads = 1;
     options.prefault = 0;
   }
+  if (command.options->layers)
+    options.threads = 1;
   options.isa = command.options->isa;
   const ingot_status status = ingot_session_create(command.program, &options, &command.session);
   if (status == INGOT_UNSUPPORTED_CPU || (status == INGOT_BAD_ARGUMENT && options.isa))

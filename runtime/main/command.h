@@ -43,6 +43,8 @@ int tokenize_all(Command &command, const char *text, uint64_t bytes, int32_t **t
 int run_chat(Command &command);
 int run_prompt(Command &command);
 int run_logits(Command &command);
+/// Of --layers: a part of run_logits.
+int write_layers(Command &command, const int32_t *ids, int32_t count);
 int run_tokenize(Command &command);
 int run_detokenize(Command &command);
 int run_perplexity(Command &command);

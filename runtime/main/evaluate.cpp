@@ -198,6 +198,8 @@ int run_logits(Command &command) {
     return fail(command, "--tokens", text, more_context);
   }
 
+  if (options.layers)
+    return write_layers(command, ids, static_cast<int32_t>(count));
   OutputFile file;
   if (int code = file.open(command, "--logits", options.logits))
     return code;

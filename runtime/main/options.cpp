@@ -33,6 +33,8 @@ sampling (in this order; the same seed gives the same text)
 evaluation
   --tokens IDS|@FILE    token ids, separated by commas or white space
   --logits OUT.npy      where their logits go
+  --layers FILE         instead of that: what each launch of a step computes, for `ingot compare`
+  --step NAME           with --layers: score (default: all tokens at once), or decode (one by one)
   --tokenize TEXT       print token ids, separated by commas ('-': standard input)
   --lines               with --tokenize: each line by itself
   --detokenize IDS      print the text of token ids ('-': standard input)
@@ -88,6 +90,8 @@ constexpr Option table[] = {
     {"--system", Kind::text, Mode::chat, FIELD(system), 0, 0},
     {"--logits", Kind::text, Mode::chat, FIELD(logits), 0, 0},
     {"--trace", Kind::text, Mode::chat, FIELD(trace), 0, 0},
+    {"--layers", Kind::text, Mode::chat, FIELD(layers), 0, 0},
+    {"--step", Kind::text, Mode::chat, FIELD(step), 0, 0},
     {"--isa", Kind::text, Mode::chat, FIELD(isa), 0, 0},
     {"--digest", Kind::text, Mode::chat, FIELD(digest), 0, 0},
     {"--raw", Kind::flag, Mode::chat, FIELD(raw), 0, 0},
@@ -323,11 +327,14 @@ bool parse_options(int argc, char **argv, Options *options, char (&message)[256]
     return true;
   };
   const Mode mode = options->mode;
-  if (mode == Mode::logits && !options->logits) {
+  if (mode == Mode::logits && !options->logits && !options->layers) {
     said.text("--tokens needs --logits OUT.npy");
     return fail();
   }
   if (!only_with(options->logits, "--logits", mode == Mode::logits, "--tokens") ||
+      !only_with(options->layers, "--layers", mode == Mode::logits && !options->logits,
+                 "--tokens, and not with --logits") ||
+      !only_with(options->step, "--step", options->layers, "--layers") ||
       !only_with(options->batch, "--batch", mode == Mode::bench || mode == Mode::profile,
                  "--bench or --profile") ||
       !only_with(options->trace, "--trace", mode == Mode::profile, "--profile") ||

@@ -27,6 +27,7 @@ struct Options {
   const char *system = nullptr;
   const char *logits = nullptr;
   const char *trace = nullptr;
+  const char *layers = nullptr, *step = nullptr;
   const char *digest = nullptr; ///< of --selftest: what its digest must be
   const char *isa = nullptr;    ///< --isa; null: the best that runs
   bool raw = false, json = false, special = false, lines = false, seeded = false;

@@ -386,6 +386,41 @@ TEST_F(Program, Selftest) {
   EXPECT_EQ(run({"--bench", "--digest", "0"}).code, 2);
 }
 
+TEST_F(Program, Layers) {
+  const fs::path out = folder / "layers";
+  const Result score = run({"--tokens", "97,98", "--layers", out.string()});
+  ASSERT_EQ(score.code, 0) << score.errors;
+  const std::string text = read_file(out);
+  const std::string header =
+      "{\"step\": \"score\", \"evaluations\": 1, \"tokens\": 2, \"values\": [\n"
+      "{\"launch\": 0, \"layer\": 0, \"kernel\": \"chain\", \"rows\": 2, \"columns\": 4},\n"
+      "{\"launch\": 2, \"layer\": -2, \"kernel\": \"logits\", \"rows\": 2, \"columns\": 259}]}\n";
+  ASSERT_EQ(text.substr(0, header.size()), header);
+  ASSERT_EQ(text.size(), header.size() + 2 * (4 + 259) * sizeof(float));
+  std::vector<float> values(2 * (4 + 259));
+  memcpy(values.data(), text.data() + header.size(), values.size() * sizeof(float));
+  const int32_t tokens[] = {97, 98};
+  EXPECT_EQ(values[0], 97); // fake.h: what "chain" leaves in the arena
+  EXPECT_EQ(values[4], 98);
+  EXPECT_EQ(values[8], fake::logit(fake::chain_of(tokens, 1), 97, 0));
+  EXPECT_EQ(values.back(), fake::logit(fake::chain_of(tokens, 2), 98, 258));
+
+  ASSERT_EQ(
+      run({"--tokens", "97,98,99,100,101", "--layers", out.string(), "--step", "decode"}).code, 0);
+  EXPECT_EQ(read_file(out).rfind("{\"step\": \"decode\", \"evaluations\": 5, \"tokens\": 1,", 0),
+            0u);
+  const Result many = run({"--tokens", "1,2,3,4,5", "--layers", (folder / "x").string()});
+  EXPECT_EQ(many.code, 1);
+  EXPECT_NE(many.errors.find("a score step takes at most 4 tokens"), std::string::npos);
+  EXPECT_FALSE(fs::exists(folder / "x"));
+  for (const std::vector<std::string> &wrong :
+       std::vector<std::vector<std::string>>{{"--layers", "x"},
+                                             {"--tokens", "1", "--logits", "x", "--layers", "y"},
+                                             {"--tokens", "1", "--logits", "x", "--step", "score"}})
+    EXPECT_EQ(run(wrong).code, 2);
+  EXPECT_EQ(run({"--tokens", "1", "--layers", out.string(), "--step", "prefill"}).code, 1);
+}
+
 TEST_F(Program, TooLittleMemoryIsOneSentence) {
   // Of 62 MiB for the session and 16 MiB for the stack of each thread, KiB:
   for (const char *limit : {"20000", "90000"}) {

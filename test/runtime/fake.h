@@ -14,7 +14,9 @@ namespace fake {
 constexpr int32_t im_start = 256, im_end = 257, endoftext = 258, vocab_size = 259;
 constexpr int32_t logits_stride = 272, prefill_tokens = 8, score_tokens = 4;
 constexpr int32_t batch_tokens[] = {2, 4};
-constexpr uint64_t arena_bytes = 64;
+// In the arena is a row for each token of a score step: the token, three times 0, and padding.
+constexpr int32_t arena_columns = 4, arena_stride = 16;
+constexpr uint64_t arena_bytes = score_tokens * arena_stride * 4;
 // "future" (isa "flux") needs what no processor has; "common" and "base" (isa "plain") run.
 constexpr int32_t variant_count = 3;
 constexpr int32_t cache_block = 4; // positions
@@ -74,8 +76,12 @@ inline void mark(const ingot_step_context *context, int32_t thread) {
 inline void step(const ingot_step_context *context, int32_t thread, int32_t threads,
                  bool every_row) {
   if (thread == 0)
-    for (int32_t i = 0; i < context->token_count; ++i)
+    for (int32_t i = 0; i < context->token_count; ++i) {
       extend(context->caches[0], context->position + i, context->tokens[i]);
+      if (i < score_tokens)
+        reinterpret_cast<float *>(context->arena)[i * arena_stride] =
+            static_cast<float>(context->tokens[i]);
+    }
   mark(context, thread);
   ingot_barrier_wait(context->barrier, thread, threads, nullptr, 0);
   mark(context, thread);

@@ -26,7 +26,8 @@ flatbuffers::Offset<Selftest> record(flatbuffers::FlatBufferBuilder &builder, bo
     for (int32_t token : {fake::successor(tokens[i]), 7, 8})
       likely.emplace_back(token, fake::logit(chain, tokens[i], token));
   }
-  return CreateSelftestDirect(builder, wrong ? "Hello, world" : text.c_str(), &tokens, &likely, &log_sums, 9, 1e-6, 0);
+  return CreateSelftestDirect(builder, wrong ? "Hello, world" : text.c_str(), &tokens, &likely,
+                              &log_sums, 9, 1e-6, 0);
 }
 
 /// fake_manifest [FEATURE]: with an argument, every variant needs that feature. "wrong": none does,
@@ -82,19 +83,20 @@ int main(int argc, char **argv) {
   std::vector<flatbuffers::Offset<Cache>> caches{CreateCacheDirect(builder, "kv.0", 0, 0, &parts)};
   const Terms zero{0, 0, 0, 0}, macs{0, 3, 0, 5}, fixed{2560, 0, 0, 0}, cache{0, 8, 2, 0},
       rows{0, 7, 0, 0};
+  const std::vector<uint32_t> columns{fake::arena_columns};
   std::vector<flatbuffers::Offset<Kernel>> kernels{
-      CreateKernelDirect(builder, "chain", false, &macs, &fixed, &cache, &rows),
-      CreateKernelDirect(builder, "logits", true, &rows, &zero, &zero, &rows),
-      CreateKernelDirect(builder, "both", true, &macs, &zero, &cache, &rows)};
+      CreateKernelDirect(builder, "chain", false, &columns, &macs, &fixed, &cache, &rows),
+      CreateKernelDirect(builder, "logits", true, nullptr, &rows, &zero, &zero, &rows),
+      CreateKernelDirect(builder, "both", true, nullptr, &macs, &zero, &cache, &rows)};
   auto memory = CreateMemory(builder, fake::arena_bytes, fake::cache_bytes(96),
                              fake::prefill_tokens, fake::score_tokens, fake::logits_stride);
   const std::vector<Launch> launches{{0, 0, false}, {-1, 0, false}, {1, -2, false}},
       batch_launches{{2, 1, true}};
   const std::vector<Buffer> buffers{{0, fake::arena_bytes, 0, 2}};
   std::vector<flatbuffers::Offset<Step>> steps{
-      CreateStepDirect(builder, "decode", 1, &launches),
+      CreateStepDirect(builder, "decode", 1, &launches, &buffers),
       CreateStepDirect(builder, "prefill", fake::prefill_tokens, &launches, &buffers),
-      CreateStepDirect(builder, "score", fake::score_tokens, &launches),
+      CreateStepDirect(builder, "score", fake::score_tokens, &launches, &buffers),
       CreateStepDirect(builder, "decode2", 2, &batch_launches),
       CreateStepDirect(builder, "decode4", 4, &batch_launches)};
   auto manifest = CreateManifestDirect(builder, model, build, chat, nullptr, tokenizer, &weights,

@@ -74,12 +74,12 @@ with subprocess.Popen([program, "--temp", "0", "-n", "8"], stdin=subprocess.PIPE
     chat.stdin.close()
     assert chat.wait() == 0
 path = str(pathlib.Path(program).resolve())
+# Pieces of one mapping, because the system was told to use huge pages where they fit.
 weights = [row for row in rows if row["name"] == path and row["flags"].startswith("r--") and
-           row["Size"] >= sizes["weights"]]
-assert len(weights) == 1, rows
-assert weights[0]["Rss"] > 0.9 * sizes["weights"], weights  # so it did read them
+           row["Size"] >= 1 << 16]
+assert sum(row["Rss"] for row in weights) > 0.9 * sizes["weights"], rows  # so it did read them
 bound("chat: anonymous pages of the weights",
-      (weights[0]["Anonymous"] + weights[0]["Swap"]) / MIB, 0)
+      sum(row["Anonymous"] + row["Swap"] for row in weights) / MIB, 0)
 # It is shorter than the workload above, but samples and reads text.
 plan = json.loads(subprocess.check_output([program, "--info", "--json"]))["planned_memory"]
 scratch = sum(row["planned_bytes"] for row in plan["regions"] if "scratch" in row["name"])

@@ -16,6 +16,13 @@ struct ReferenceOptions {
 };
 int runReference(const ReferenceOptions &options);
 
+struct CompareOptions {
+  std::string a, b, tokens, step = "score", isa_a, isa_b, json;
+  double bound = 0;
+};
+/// 1 also where the two differ by more than the bound.
+int runCompare(const CompareOptions &options);
+
 int runTargets(bool json);
 
 std::string defaultCacheFolder();

@@ -78,8 +78,7 @@ uint64_t tokenizerBytes(const manifest::Tokenizer *t) {
          vectorBytes(t->class_index()) + vectorBytes(t->class_blocks());
 }
 
-const char *purpose(const llvm::object::ELFSectionRef &section, llvm::StringRef name,
-                    uint64_t weight_bytes) {
+const char *purpose(const llvm::object::ELFSectionRef &section, llvm::StringRef name) {
   const uint64_t flags = section.getFlags();
   if (name == kManifestSection)
     return "manifest";
@@ -93,8 +92,18 @@ const char *purpose(const llvm::object::ELFSectionRef &section, llvm::StringRef 
     return "runtime";
   if (flags & llvm::ELF::SHF_WRITE)
     return "data";
-  // Each target names the section of the weights as its linker needs it.
-  return section.getSize() == weight_bytes ? "weights" : "constants";
+  return "constants";
+}
+
+/// Each target names the section of the weights as its linker needs it, and may leave room in it.
+void findWeights(std::vector<Section> &sections, uint64_t weight_bytes) {
+  Section *weights = nullptr;
+  for (Section &section : sections)
+    if (section.holds == llvm::StringRef("constants") && section.bytes >= weight_bytes &&
+        (!weights || section.bytes < weights->bytes))
+      weights = &section;
+  if (weights)
+    weights->holds = "weights";
 }
 
 llvm::Expected<Program> readProgram(const llvm::object::ObjectFile &object, llvm::StringRef path) {
@@ -132,9 +141,10 @@ llvm::Expected<Program> readProgram(const llvm::object::ObjectFile &object, llvm
         llvm::cantFail(section.getName()) == ".relro_padding")
       continue;
     const llvm::StringRef name = llvm::cantFail(section.getName());
-    program.sections.push_back({name.str(), section.getSize(), purpose(elf, name, weight_bytes),
+    program.sections.push_back({name.str(), section.getSize(), purpose(elf, name),
                                 !(elf.getFlags() & llvm::ELF::SHF_WRITE)});
   }
+  findWeights(program.sections, weight_bytes);
   return program;
 }
 

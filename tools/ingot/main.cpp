@@ -125,6 +125,30 @@ int main(int argc, char **argv) {
       ->check(CLI::IsMember({"int8", "f32"}))
       ->capture_default_str();
 
+  CompareOptions compare;
+  CLI::App *compare_command = app.add_subcommand(
+      "compare", "Name the first layer and kernel in which a program differs from another");
+  compare_command->add_option("A", compare.a, "Compiled program")->required();
+  compare_command
+      ->add_option(
+          "B", compare.b,
+          "Compiled program, or the model file: the reference interpreter then runs what A "
+          "was compiled from")
+      ->required();
+  compare_command->add_option("--tokens", compare.tokens,
+                              "Token ids 1,2,3 or @FILE (default: those of --selftest)");
+  compare_command->add_option("--step", compare.step, "All tokens at once, or one by one")
+      ->check(CLI::IsMember({"score", "decode"}))
+      ->capture_default_str();
+  compare_command->add_option("--isa-a", compare.isa_a, "Which kernels of A");
+  compare_command->add_option("--isa-b", compare.isa_b, "Which kernels of B");
+  compare_command
+      ->add_option("--bound", compare.bound,
+                   "Relative error that is too much (default: 0.1 with "
+                   "int8 activations, 1e-4 with f32)")
+      ->check(CLI::PositiveNumber);
+  compare_command->add_option("--json", compare.json, "File for the errors of all launches");
+
   bool targets_json = false;
   CLI::App *targets_command = app.add_subcommand("targets", "List the machines to compile for");
   targets_command->add_flag("--json", targets_json, "As JSON");
@@ -166,6 +190,8 @@ int main(int argc, char **argv) {
     return runInspect(inspect);
   if (*reference_command)
     return runReference(reference);
+  if (*compare_command)
+    return runCompare(compare);
   if (*targets_command)
     return runTargets(targets_json);
   return 2;

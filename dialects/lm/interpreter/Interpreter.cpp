@@ -80,8 +80,12 @@ llvm::Expected<std::vector<Interpreter::Value>> Interpreter::runBlock(Block &blo
     auto results = runOp(op, frame);
     if (!results)
       return results.takeError();
-    if (observer)
-      observer(op);
+    if (observer) {
+      SmallVector<reference::Rows *> rows;
+      for (const Value &value : *results)
+        rows.push_back(value.rows.get());
+      observer(op, rows);
+    }
     for (auto [result, value] : llvm::zip(op.getResults(), *results))
       frame[result] = std::move(value);
     // Activations die with their last use, so that a long text does not keep every layer's.

@@ -16,8 +16,9 @@ class Interpreter {
 public:
   explicit Interpreter(mlir::ModuleOp module);
 
-  /// What is called behind every operation that has been run.
-  using Observer = std::function<void(mlir::Operation &)>;
+  /// What is called behind every operation that has been run, with its results: rows, which it may
+  /// change, or null.
+  using Observer = std::function<void(mlir::Operation &, llvm::ArrayRef<reference::Rows *>)>;
   void observe(Observer with) { observer = std::move(with); }
 
   /// Runs `function(tokens: tensor<Txi32>, position: i32)` and returns its one result
