@@ -59,7 +59,7 @@ struct LinkInputs {
   uint64_t weight_bytes = 0;
   std::string runtime_folder; ///< where Ingot keeps the runtime and the C library to link
   std::string output;
-  std::string scratch;      ///< a file that `link` may write
+  std::string scratch;      ///< a path: `link` may write files that start with it
   bool relocatable = false; ///< one object instead of a program (--emit object)
 };
 

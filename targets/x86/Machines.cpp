@@ -9,6 +9,9 @@
 // itself, so the other extensions of Zen 4 are not needed.
 #include "targets/x86/X86Target.h"
 
+#include "support/Error.h"
+#include "targets/cpu/CpuTarget.h"
+
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/TargetParser/Host.h"
@@ -34,7 +37,7 @@ constexpr Rates zen4{6, 1, 2, 1, 0.5, 3.6, 20, 8}, sapphire_rapids{6, 2, 2, 2, 1
     ice_lake{5, 2, 2, 2, 1, 2.7, 12}, skylake{4, 2, 2, 2, 1, 2.5, 12},
     zen3{6, 2, 4, 2, 1, 3.3, 20, 8}, haswell{4, 1, 3, 2, 1, 3.0, 12};
 
-constexpr X86Machine machines[] = {
+constexpr CpuMachine machines[] = {
     {"znver4", "AMD Zen 4", "avx512-vnni", "znver4", HALIDE_VNNI, ICELAKE ",avx512bf16,sse4a", 512,
      32, false, 32, 1024, 32768, zen4},
     {"sapphirerapids", "Intel Sapphire Rapids", "avx512-vnni", "sapphirerapids", HALIDE_VNNI,
@@ -68,25 +71,23 @@ bool hostHas(const char *features) {
   return true;
 }
 
+bool runsHere(const CpuMachine &machine) { return hostHas(machine.features); }
+
+// Weights are a section of "large" data behind everything else: no displacement of 32 bits, which
+// is what code and tables are reached with, goes across them.
+const CpuFamily family{"x86_64-unknown-linux-gnu",
+                       "x86-64-linux",
+                       {"elf_x86_64", llvm::ELF::EM_X86_64, llvm::ELF::SHF_X86_64_LARGE, 4096, "",
+                        "-zlrodata-after-bss"},
+                       machines,
+                       runsHere};
+
 } // namespace
 
-llvm::ArrayRef<X86Machine> ingot::x86Machines() { return machines; }
-
-const X86Machine *ingot::x86HostMachine() {
-  for (const X86Machine &machine : machines)
-    if (hostHas(machine.features))
-      return &machine;
-  return nullptr;
-}
-
-bool X86Target::runsHere() const { return hostHas(row.features); }
-
 std::vector<TargetName> ingot::x86TargetNames() {
-  std::vector<TargetName> names;
-  if (const X86Machine *host = x86HostMachine())
-    names.push_back({"host", std::string("this machine: ") + host->name, true});
-  for (const X86Machine &machine : machines)
-    names.push_back({machine.name, machine.description, hostHas(machine.features)});
+  std::vector<TargetName> names = family.names();
+  if (const CpuMachine *host = family.host())
+    names.insert(names.begin(), {"host", std::string("this machine: ") + host->name, true});
   names.push_back(
       {"x86-64-v3+v4", "x86-64-v3 and x86-64-v4-vnni in one program, which picks", hostHas(AVX2)});
   return names;
@@ -94,13 +95,24 @@ std::vector<TargetName> ingot::x86TargetNames() {
 
 std::string ingot::x86FullName(llvm::StringRef part) {
   if (part == "host")
-    if (const X86Machine *host = x86HostMachine())
+    if (const CpuMachine *host = family.host())
       return host->name;
   for (const ShortName &name : short_names)
     if (part == name.part)
       return name.machine;
-  for (const X86Machine &machine : machines)
-    if (part == machine.name)
-      return machine.name;
-  return "";
+  const CpuMachine *machine = family.find(part);
+  return machine ? machine->name : "";
+}
+
+llvm::Expected<std::unique_ptr<Target>> ingot::makeX86Target(llvm::StringRef name) {
+  if (name == "host") {
+    const CpuMachine *host = family.host();
+    if (!host)
+      return inputError("--target", "", "this processor lacks AVX2, FMA or F16C",
+                        "name the machine that will run the program, e.g. --target=x86-64-v3");
+    return std::make_unique<CpuTarget>(family, *host, "host (" + std::string(host->name) + ")");
+  }
+  if (const CpuMachine *machine = family.find(name))
+    return std::make_unique<CpuTarget>(family, *machine, name);
+  return std::unique_ptr<Target>();
 }

@@ -4,9 +4,9 @@
 // It is made to rank tiles, so what all tiles of a kernel share is counted roughly, and what
 // differs with care: how often codes are loaded, what does not fit the registers, tokens computed
 // in vain.
-#include "targets/x86/CostModel.h"
+#include "targets/cpu/CostModel.h"
 
-#include "targets/x86/X86Target.h"
+#include "targets/cpu/CpuTarget.h"
 
 #include <algorithm>
 #include <cmath>
@@ -270,7 +270,7 @@ double attentionNanoseconds(const Machine &machine, const KernelSpec &spec, cons
 
 } // namespace
 
-std::vector<Tile> x86::tileCandidates(const KernelSpec &spec) {
+std::vector<Tile> cpu::tileCandidates(const KernelSpec &spec) {
   const KernelOp *linear = findOp(spec, KernelOp::Kind::linear),
                  *attention = findOp(spec, KernelOp::Kind::attention);
   std::vector<Tile> tiles;
@@ -304,7 +304,7 @@ std::vector<Tile> x86::tileCandidates(const KernelSpec &spec) {
   return tiles;
 }
 
-int32_t x86::registersInLoop(const Machine &machine, const KernelSpec &spec) {
+int32_t cpu::registersInLoop(const Machine &machine, const KernelSpec &spec) {
   if (const KernelOp *linear = findOp(spec, KernelOp::Kind::linear)) {
     const LinearTile tile(machine, spec, *linear);
     const bool waits = tile.dots > 0 && !tile.straight; // sums of groups, in memory
@@ -316,7 +316,7 @@ int32_t x86::registersInLoop(const Machine &machine, const KernelSpec &spec) {
   return 0;
 }
 
-double x86::estimate(const Machine &machine, const KernelSpec &spec, int64_t tokens,
+double cpu::estimate(const Machine &machine, const KernelSpec &spec, int64_t tokens,
                      int64_t position) {
   double nanoseconds = 0;
   for (const KernelOp &op : spec.ops)

@@ -1,9 +1,9 @@
-// What a kernel costs on an x86-64 machine with one tile or another.
+// What a kernel costs on a processor with one tile or another.
 #pragma once
 
 #include "targets/Target.h"
 
-namespace ingot::x86 {
+namespace ingot::cpu {
 
 /// See Target::tileCandidates.
 std::vector<Tile> tileCandidates(const KernelSpec &spec);
@@ -13,4 +13,4 @@ double estimate(const Machine &machine, const KernelSpec &spec, int64_t tokens, 
 /// tile changes them.
 int32_t registersInLoop(const Machine &machine, const KernelSpec &spec);
 
-} // namespace ingot::x86
+} // namespace ingot::cpu

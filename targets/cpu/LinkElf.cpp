@@ -1,6 +1,6 @@
-// The link recipe of x86-64 Linux. Packed weights are a section `.lrodata` of "large" data: the
-// linker places it away from the code, so that a program of many gigabytes still reaches its code
-// and tables with 32-bit displacements; the one pointer to the weights is 64 bits wide.
+// The link recipe of Linux. Packed weights are a section `.lrodata` of their own: the linker places
+// it behind everything else, so that a program of many gigabytes still reaches its code and tables
+// with the short displacements of its architecture; the one pointer to the weights is 64 bits wide.
 //
 // The linker never sees the weights: it would map them and its output, gigabytes each, and copy one
 // to the other. It links a section of their size without contents, and the file that the packer
@@ -10,13 +10,12 @@
 //
 // The section holds the file from its first byte, so that offsets in the file and addresses agree
 // modulo a huge page: what the page cache keeps in huge pages can be mapped in huge pages.
-#include "targets/x86/LinkElf.h"
+#include "targets/cpu/LinkElf.h"
 
 #include "support/Error.h"
 #include "support/Files.h"
 
 #include "lld/Common/Driver.h"
-#include "llvm/BinaryFormat/ELF.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/MathExtras.h"
 #include "llvm/Support/MemoryBuffer.h"
@@ -26,14 +25,15 @@
 
 LLD_HAS_DRIVER(elf)
 
-namespace ingot::x86 {
+namespace ingot::cpu {
 namespace {
 
 using namespace llvm::ELF;
 
-constexpr uint64_t page = 4096;
 constexpr uint64_t huge_page = 2 << 20;
 constexpr const char *weights_section = ".lrodata";
+constexpr const char *place_weights =
+    "SECTIONS { .lrodata : { *(.lrodata) } } INSERT AFTER .bss;\n";
 
 template <typename T> void append(std::string &out, const T &value) {
   out.append(reinterpret_cast<const char *>(&value), sizeof(T));
@@ -45,7 +45,7 @@ llvm::Error cannotWrite(const std::string &path, std::error_code error) {
 
 /// An object that defines `ingot_weights` as so many bytes without contents, behind the reserve:
 /// [ELF header][symbols, names, section headers].
-std::string declareWeights(uint64_t bytes) {
+std::string declareWeights(const ElfRecipe &recipe, uint64_t bytes) {
   const std::string names("\0.lrodata\0.symtab\0.strtab\0.note.GNU-stack\0ingot_weights\0", 57);
   auto nameOf = [&](llvm::StringRef name) {
     return static_cast<uint32_t>(llvm::StringRef(names).find((name + llvm::Twine('\0')).str()));
@@ -57,7 +57,7 @@ std::string declareWeights(uint64_t bytes) {
   symbol.st_name = nameOf("ingot_weights");
   symbol.setBindingAndType(STB_GLOBAL, STT_OBJECT);
   symbol.st_shndx = 1;
-  symbol.st_value = weights_reserve;
+  symbol.st_value = recipe.page;
   symbol.st_size = bytes;
   append(out, symbol);
 
@@ -81,8 +81,8 @@ std::string declareWeights(uint64_t bytes) {
     append(out, header);
   };
   section("", SHT_NULL, 0, 0, 0, 0, 0, 0, 0);
-  section(weights_section, SHT_NOBITS, SHF_ALLOC | SHF_X86_64_LARGE, symbols,
-          weights_reserve + bytes, 0, 0, huge_page, 0);
+  section(weights_section, SHT_NOBITS, SHF_ALLOC | recipe.weight_flags, symbols,
+          recipe.page + bytes, 0, 0, huge_page, 0);
   section(".symtab", SHT_SYMTAB, 0, symbols, 2 * sizeof(Elf64_Sym), 3, 1, 8, sizeof(Elf64_Sym));
   section(".strtab", SHT_STRTAB, 0, strings, names.size(), 0, 0, 1, 0);
   section(".note.GNU-stack", SHT_PROGBITS, 0, strings, 0, 0, 0, 1, 0);
@@ -93,7 +93,7 @@ std::string declareWeights(uint64_t bytes) {
   header.e_ident[EI_DATA] = ELFDATA2LSB;
   header.e_ident[EI_VERSION] = EV_CURRENT;
   header.e_type = ET_REL;
-  header.e_machine = EM_X86_64;
+  header.e_machine = recipe.machine;
   header.e_version = EV_CURRENT;
   header.e_shoff = sections;
   header.e_ehsize = sizeof(Elf64_Ehdr);
@@ -143,12 +143,13 @@ const char *moveOffsets(llvm::MutableArrayRef<char> linked, uint64_t start, uint
 }
 
 /// Puts a linked file around the weights, which then have its name and permissions.
-llvm::Error wrapWeights(const std::string &weights, uint64_t bytes, const std::string &linked) {
+llvm::Error wrapWeights(uint64_t page, const std::string &weights, uint64_t bytes,
+                        const std::string &linked) {
   namespace fs = llvm::sys::fs;
   auto buffer = llvm::WritableMemoryBuffer::getFile(linked);
   if (!buffer)
     return inputError(linked, "link", buffer.getError().message());
-  const uint64_t end = weights_reserve + bytes, start = llvm::alignTo(end, page);
+  const uint64_t end = page + bytes, start = llvm::alignTo(end, page);
   if (const char *problem = moveOffsets((*buffer)->getBuffer(), start, end))
     return inputError(linked, "link", problem);
 
@@ -192,20 +193,29 @@ llvm::Error runLinker(const std::vector<std::string> &arguments, const std::stri
 
 } // namespace
 
-llvm::Error linkElf(const LinkInputs &inputs) {
-  if (llvm::Error error = writeFile(inputs.scratch, declareWeights(inputs.weight_bytes)))
+llvm::Error linkElf(const ElfRecipe &recipe, const LinkInputs &inputs) {
+  if (llvm::Error error = writeFile(inputs.scratch, declareWeights(recipe, inputs.weight_bytes)))
     return error;
-  std::vector<std::string> arguments{"ld.lld",          "-m", "elf_x86_64",
+  std::vector<std::string> arguments{"ld.lld",          "-m", recipe.emulation,
                                      "--build-id=none", "-o", inputs.output};
   auto add = [&](std::initializer_list<const char *> more) {
     arguments.insert(arguments.end(), more.begin(), more.end());
   };
-  auto runtime = [&](const char *file) { arguments.push_back(inputs.runtime_folder + "/" + file); };
+  auto runtime = [&](const char *file) {
+    arguments.push_back(inputs.runtime_folder + "/" + recipe.folder + "/" + file);
+  };
   if (inputs.relocatable) {
     add({"-r"});
   } else {
-    add({"-static", "--gc-sections", "--strip-all", "-z", "noexecstack", "-z", "relro", "-z", "now",
-         "-z", "lrodata-after-bss"});
+    add({"-static", "--gc-sections", "--strip-all", "-z", "noexecstack", "-z", "relro", "-z",
+         "now"});
+    if (recipe.option) {
+      add({recipe.option});
+    } else {
+      arguments.push_back(inputs.scratch + ".ld");
+      if (llvm::Error error = writeFile(arguments.back(), place_weights))
+        return error;
+    }
     runtime("crt1.o");
     runtime("crti.o");
   }
@@ -221,14 +231,16 @@ llvm::Error linkElf(const LinkInputs &inputs) {
   }
   if (llvm::Error error = runLinker(arguments, inputs.output))
     return error;
-  return wrapWeights(inputs.weights, inputs.weight_bytes, inputs.output);
+  return wrapWeights(recipe.page, inputs.weights, inputs.weight_bytes, inputs.output);
 }
 
-llvm::Error linkShared(const std::vector<std::string> &objects, const std::string &output) {
+llvm::Error linkShared(const ElfRecipe &recipe, const std::vector<std::string> &objects,
+                       const std::string &output) {
   std::vector<std::string> arguments{
-      "ld.lld", "-m", "elf_x86_64", "-shared", "--build-id=none", "--strip-debug", "-o", output};
+      "ld.lld", "-m",  recipe.emulation, "-shared", "--build-id=none", "--strip-debug",
+      "-o",     output};
   arguments.insert(arguments.end(), objects.begin(), objects.end());
   return runLinker(arguments, output);
 }
 
-} // namespace ingot::x86
+} // namespace ingot::cpu

@@ -1,5 +1,5 @@
 // The choice of tiles: legal for the buffers, within the registers, no tokens in vain.
-#include "targets/x86/CostModel.h"
+#include "targets/cpu/CostModel.h"
 
 #include "gtest/gtest.h"
 #include <algorithm>
@@ -113,7 +113,7 @@ TEST(CostModel, TheChoiceFitsTheRegisters) {
         continue;
       spec.tile = target->tile(spec);
       // Sums between groups may wait in memory; what the loop over steps uses may not.
-      EXPECT_LE(x86::registersInLoop(target->machine(), spec), target->machine().vector_registers)
+      EXPECT_LE(cpu::registersInLoop(target->machine(), spec), target->machine().vector_registers)
           << target->machine().name << ", " << spec.max_tokens << " tokens in tiles of "
           << spec.tile.token_tile;
     }

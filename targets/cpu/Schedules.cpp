@@ -1,6 +1,6 @@
 // Schedules of everything that works on one row at a time, and the choice between families.
 // Vectors are 16 lanes throughout (two registers with AVX2): sums then have one order everywhere.
-#include "targets/x86/Schedules.h"
+#include "targets/cpu/Schedules.h"
 
 using namespace ingot;
 using namespace Halide;
@@ -12,7 +12,7 @@ int32_t ingot::lanesFor(int64_t value, int32_t most) {
   return lanes;
 }
 
-void X86Target::schedule(ScheduleRequest &request) const {
+void CpuTarget::schedule(ScheduleRequest &request) const {
   for (LinearStage &stage : request.linears)
     scheduleLinear(request, stage, request.outputs.front());
   for (AttentionStage &stage : request.attentions)

@@ -1,7 +1,7 @@
 // Schedules of attention: one head and a tile of tokens at a time. Scores and weights of the tile
 // for all keys so far are kept on the stack; keys and values are read once per tile. With 16-bit
 // codes both products run in the dot product of pairs (vpdpwssd, vpmaddwd).
-#include "targets/x86/Schedules.h"
+#include "targets/cpu/Schedules.h"
 
 using namespace ingot;
 using namespace Halide;

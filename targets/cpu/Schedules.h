@@ -1,8 +1,8 @@
-// The schedules of x86-64, one function per family of stages.
+// The schedules of processors with vector registers, one function per family of stages.
 #pragma once
 
 #include "codegen/halide/Schedule.h"
-#include "targets/x86/X86Target.h"
+#include "targets/cpu/CpuTarget.h"
 
 namespace ingot {
 

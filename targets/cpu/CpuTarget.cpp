@@ -1,18 +1,35 @@
-// What an x86-64 target answers to the passes: encodings, layouts, tiles.
-#include "targets/x86/X86Target.h"
+// What a processor answers to the passes: encodings, layouts, tiles.
+#include "targets/cpu/CpuTarget.h"
 
-#include "support/Error.h"
-#include "targets/x86/CostModel.h"
-#include "targets/x86/LinkElf.h"
+#include "targets/cpu/CostModel.h"
 
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
 
 using namespace ingot;
 
-X86Target::X86Target(const X86Machine &row, llvm::StringRef name) : row(row) {
+const CpuMachine *CpuFamily::find(llvm::StringRef name) const {
+  const auto *found =
+      llvm::find_if(machines, [&](const CpuMachine &machine) { return name == machine.name; });
+  return found == machines.end() ? nullptr : found;
+}
+
+const CpuMachine *CpuFamily::host() const {
+  const auto *found = llvm::find_if(machines, runs_here);
+  return found == machines.end() ? nullptr : found;
+}
+
+std::vector<TargetName> CpuFamily::names() const {
+  std::vector<TargetName> names;
+  for (const CpuMachine &machine : machines)
+    names.push_back({machine.name, machine.description, runs_here(machine)});
+  return names;
+}
+
+CpuTarget::CpuTarget(const CpuFamily &family, const CpuMachine &row, llvm::StringRef name)
+    : family(family), row(row) {
   description.name = name.str();
-  description.triple = "x86_64-unknown-linux-gnu";
+  description.triple = family.triple;
   description.isa = row.isa;
   description.cpu = row.cpu;
   for (llvm::StringRef feature : llvm::split(row.features, ','))
@@ -29,7 +46,7 @@ X86Target::X86Target(const X86Machine &row, llvm::StringRef name) : row(row) {
 /// Integer codes keep their bits; scales become one float per group: f16 where the stored ones are
 /// f16, f32 otherwise (two-level scales are products that f16 cannot hold). A matrix has one scale
 /// type for scales and mins.
-Encoding X86Target::legalEncoding(const Encoding &stored) const {
+Encoding CpuTarget::legalEncoding(const Encoding &stored) const {
   Encoding legal = stored;
   if (stored.isFloat())
     return legal;
@@ -43,7 +60,7 @@ Encoding X86Target::legalEncoding(const Encoding &stored) const {
   return legal;
 }
 
-PackedLayout X86Target::packedLayout(const Encoding &encoding) const {
+PackedLayout CpuTarget::packedLayout(const Encoding &encoding) const {
   PackedLayout layout;
   if (encoding.isFloat()) {
     layout.k_inner = 1;
@@ -51,7 +68,7 @@ PackedLayout X86Target::packedLayout(const Encoding &encoding) const {
     layout.scale_type = CodeKind::none;
     return layout;
   }
-  layout.k_inner = 4; // two pairs, or what vpdpbusd takes: one layout for all
+  layout.k_inner = 4; // two pairs, or what dot products of bytes take: one layout for all
   layout.code_bits = encoding.bits <= 4 ? 4 : 8;
   layout.scale_type = encoding.scale.type;
   return layout;
@@ -59,45 +76,35 @@ PackedLayout X86Target::packedLayout(const Encoding &encoding) const {
 
 /// Tiles whose innermost loop does not fit the registers are none: they spill at every step, and
 /// what the cost model says of that has not been measured.
-std::vector<Tile> X86Target::tileCandidates(const KernelSpec &spec) const {
-  std::vector<Tile> tiles = x86::tileCandidates(spec);
+std::vector<Tile> CpuTarget::tileCandidates(const KernelSpec &spec) const {
+  std::vector<Tile> tiles = cpu::tileCandidates(spec);
   KernelSpec tiled = spec;
   llvm::erase_if(tiles, [&](const Tile &tile) {
     tiled.tile = tile;
     return tile.token_tile > 1 &&
-           x86::registersInLoop(description, tiled) > description.vector_registers;
+           cpu::registersInLoop(description, tiled) > description.vector_registers;
   });
   return tiles;
 }
 
-double X86Target::estimate(const KernelSpec &spec, int64_t tokens, int64_t position) const {
-  return x86::estimate(description, spec, tokens, position);
+double CpuTarget::estimate(const KernelSpec &spec, int64_t tokens, int64_t position) const {
+  return cpu::estimate(description, spec, tokens, position);
 }
 
-std::string X86Target::halideTarget() const {
-  return std::string("x86-64-linux-") + row.halide +
+std::string CpuTarget::halideTarget() const {
+  return std::string(family.halide) + "-" + row.halide +
          "-no_asserts-no_bounds_query-no_runtime-strict_float";
 }
 
-uint64_t X86Target::weightsReserve() const { return x86::weights_reserve; }
+uint64_t CpuTarget::weightsReserve() const { return family.elf.page; }
 
-llvm::Error X86Target::link(const LinkInputs &inputs) const { return x86::linkElf(inputs); }
+llvm::Error CpuTarget::link(const LinkInputs &inputs) const {
+  return cpu::linkElf(family.elf, inputs);
+}
 
-llvm::Error X86Target::linkLoadable(const std::vector<std::string> &objects,
+llvm::Error CpuTarget::linkLoadable(const std::vector<std::string> &objects,
                                     const std::string &output) const {
-  return x86::linkShared(objects, output);
+  return cpu::linkShared(family.elf, objects, output);
 }
 
-llvm::Expected<std::unique_ptr<Target>> ingot::makeX86Target(llvm::StringRef name) {
-  if (name == "host") {
-    const X86Machine *host = x86HostMachine();
-    if (!host)
-      return inputError("--target", "", "this processor lacks AVX2, FMA or F16C",
-                        "name the machine that will run the program, e.g. --target=x86-64-v3");
-    return std::make_unique<X86Target>(*host, "host (" + std::string(host->name) + ")");
-  }
-  for (const X86Machine &machine : x86Machines())
-    if (name == machine.name)
-      return std::make_unique<X86Target>(machine, name);
-  return std::unique_ptr<Target>();
-}
+bool CpuTarget::runsHere() const { return family.runs_here(row); }

@@ -3,7 +3,7 @@
 // One token: weights stream past once; each group of a block of 16 rows is unpacked into registers
 // and multiplied at once. Many tokens: a block of rows is unpacked once into the first-level cache
 // and used by all tokens, a tile of them at a time, with the sums in registers.
-#include "targets/x86/Schedules.h"
+#include "targets/cpu/Schedules.h"
 
 using namespace ingot;
 using namespace Halide;

@@ -1,0 +1,70 @@
+// What families of processors with vector registers share: a machine is a row of its family's
+// table, and everything else follows from it.
+#pragma once
+
+#include "targets/Target.h"
+#include "targets/cpu/LinkElf.h"
+
+#include "llvm/ADT/ArrayRef.h"
+
+namespace ingot {
+
+/// One processor (or level of an architecture) as plain data.
+struct CpuMachine {
+  const char *name, *description;
+  const char *isa;      ///< Machine::isa
+  const char *cpu;      ///< Machine::cpu
+  const char *halide;   ///< Halide's features, joined by '-'
+  const char *features; ///< LLVM's names of what the code needs, joined by ','
+  int32_t vector_bits, vector_registers;
+  bool dot_saturates;
+  int32_t l1_kib, l2_kib, l3_kib;
+  Rates rates;
+};
+
+/// What the machines of one table share.
+struct CpuFamily {
+  const char *triple; ///< Machine::triple
+  const char *halide; ///< architecture and system as Halide spells them: "x86-64-linux"
+  ElfRecipe elf;
+  llvm::ArrayRef<CpuMachine> machines; ///< best first: the host is the first one that runs here
+  bool (*runs_here)(const CpuMachine &machine);
+
+  /// Null when the table has no such name.
+  const CpuMachine *find(llvm::StringRef name) const;
+  /// The first machine that runs here; null when none does.
+  const CpuMachine *host() const;
+  std::vector<TargetName> names() const;
+};
+
+/// Weights of steps of at most 8 tokens come from memory, like those of one token, so they pass
+/// once, group by group, by all tokens (SchedulesLinear.cpp).
+inline bool weightsPassOnce(const KernelSpec &spec, DotForm form) {
+  return spec.max_tokens <= 8 && form != DotForm::floats;
+}
+
+class CpuTarget final : public Target {
+public:
+  CpuTarget(const CpuFamily &family, const CpuMachine &row, llvm::StringRef name);
+
+  const Machine &machine() const override { return description; }
+  Encoding legalEncoding(const Encoding &stored) const override;
+  PackedLayout packedLayout(const Encoding &encoding) const override;
+  std::vector<Tile> tileCandidates(const KernelSpec &spec) const override;
+  double estimate(const KernelSpec &spec, int64_t tokens, int64_t position) const override;
+  int32_t prefillTokens() const override { return 192; }
+  std::string halideTarget() const override;
+  void schedule(ScheduleRequest &request) const override;
+  uint64_t weightsReserve() const override;
+  llvm::Error link(const LinkInputs &inputs) const override;
+  llvm::Error linkLoadable(const std::vector<std::string> &objects,
+                           const std::string &output) const override;
+  bool runsHere() const override;
+
+private:
+  const CpuFamily &family;
+  const CpuMachine &row;
+  Machine description;
+};
+
+} // namespace ingot

@@ -1,0 +1,35 @@
+// The link recipe of processors under Linux: one static ELF.
+#pragma once
+
+#include "targets/Target.h"
+
+#include "llvm/BinaryFormat/ELF.h"
+
+namespace ingot {
+
+/// What one architecture's ELF files are like.
+struct ElfRecipe {
+  const char *emulation; ///< ld.lld -m
+  uint16_t machine;      ///< e_machine
+  uint64_t weight_flags; ///< of the weights' section, besides SHF_ALLOC
+  /// The largest page that systems of this architecture have. Also what is left free at the front
+  /// of the weights' file: ELF header and padding up to the page on which weights start. In memory
+  /// they lie as far behind a huge page as in the file.
+  uint64_t page;
+  const char *folder; ///< of the runtime and the C library, in LinkInputs::runtime_folder
+  /// The linker's option that puts the weights behind everything else; null where it has none: then
+  /// a script does.
+  const char *option;
+};
+
+namespace cpu {
+
+/// Errors: what the linker said, or what the system said of `inputs.weights`.
+llvm::Error linkElf(const ElfRecipe &recipe, const LinkInputs &inputs);
+
+/// A shared object of `objects`, for dlopen.
+llvm::Error linkShared(const ElfRecipe &recipe, const std::vector<std::string> &objects,
+                       const std::string &output);
+
+} // namespace cpu
+} // namespace ingot
