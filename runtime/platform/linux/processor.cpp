@@ -1,15 +1,10 @@
-// Linux: which cores this process may use, what the processor is called.
+// Linux: which cores this process may use.
 #include "runtime/platform/platform.h"
 
 #include <fcntl.h>
 #include <sched.h>
 #include <string.h>
-#include <sys/auxv.h>
 #include <unistd.h>
-
-#if defined(__x86_64__)
-#include <cpuid.h>
-#endif
 
 namespace ingot::platform {
 namespace {
@@ -92,32 +87,6 @@ int32_t core_count() {
   if (granted && granted < cores)
     cores = granted;
   return cores ? cores : 1;
-}
-
-void processor_name(char *out, size_t capacity) {
-  if (!capacity)
-    return;
-  const char *name = "unknown";
-#if defined(__x86_64__)
-  // The brand string: leaves 0x80000002 to 0x80000004, 16 bytes each.
-  unsigned brand[13] = {};
-  unsigned a, b, c, d;
-  if (__get_cpuid(0x80000000u, &a, &b, &c, &d) && a >= 0x80000004u) {
-    for (unsigned i = 0; i < 3; ++i)
-      __get_cpuid(0x80000002u + i, &brand[4 * i], &brand[4 * i + 1], &brand[4 * i + 2],
-                  &brand[4 * i + 3]);
-    name = reinterpret_cast<const char *>(brand);
-    while (*name == ' ')
-      ++name;
-  }
-#endif
-  size_t length = strlen(name);
-  while (length && name[length - 1] == ' ')
-    --length;
-  if (length >= capacity)
-    length = capacity - 1;
-  memcpy(out, name, length);
-  out[length] = 0;
 }
 
 } // namespace ingot::platform
