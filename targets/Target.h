@@ -27,6 +27,14 @@ struct Rates {
   double memory_streams = 6; ///< sequential reads side by side that reach that
 };
 
+/// What the machine has for products of bytes.
+enum class ByteDot : uint8_t {
+  mixed_quads,  ///< i32 += 4 products of unsigned by signed
+  signed_quads, ///< i32 += 4 products of signed by signed: codes are made signed
+  mixed_pairs,  ///< i16 = 2 products of unsigned by signed, saturated (codes of <= 4 bits)
+  lanes,        ///< i16 += 1 product of signed by signed
+};
+
 /// The machine as data.
 struct Machine {
   std::string name;                  ///< "x86-64-v4", "host (znver4)", "x86-64-v3+v4"
@@ -36,21 +44,29 @@ struct Machine {
   std::vector<std::string> features; ///< LLVM feature names: all that code may use
   int32_t vector_bits = 128;
   int32_t vector_registers = 16;
-  bool dot_saturates = false; ///< pairs of products saturate in i16 (needs codes of <= 4 bits)
+  ByteDot byte_dot = ByteDot::mixed_quads;
+  bool word_pairs = true; ///< i32 += 2 products of i16 is one instruction
   int64_t l1_bytes = 32 << 10, l2_bytes = 512 << 10, l3_bytes = 0;
   Rates rates;
 };
 
-/// How products of u8 codes and i8 activations are summed; decides the shape of the accumulators.
+/// How products of codes and i8 activations are summed; decides the shape of the accumulators.
 enum class DotForm : uint8_t {
   quads,            ///< i32 += 4 products at once (exact)
   saturating_pairs, ///< i16 += 2 products at once, at most 8 times, codes of <= 4 bits (exact)
+  lanes,            ///< i16 += 1 product at once, at most 16 times, codes of <= 4 bits (exact)
   widened_pairs,    ///< codes and activations widened to i16, i32 += 2 products at once (exact)
   floats,           ///< codes decoded to f32
 };
 
 /// The form for codes in this layout, where activations are i8.
 DotForm dotForm(const Machine &machine, const PackedLayout &layout);
+
+/// True where codes, which are stored unsigned, are to be signed bytes: the same numbers below 128,
+/// and less by 128 where they have 8 bits.
+inline bool signedCodes(const Machine &machine) {
+  return machine.byte_dot == ByteDot::signed_quads || machine.byte_dot == ByteDot::lanes;
+}
 
 /// How a program for this target is linked.
 struct LinkInputs {
@@ -100,6 +116,8 @@ public:
                                    const std::string &output) const = 0;
   /// True when programs for this target run on this machine.
   virtual bool runsHere() const = 0;
+  /// The command that runs such programs on other machines; empty: none does.
+  virtual std::string emulator() const { return ""; }
 
   /// The machines that one program carries kernels for, best first; it picks one when it starts. A
   /// single machine is its own only variant. What concerns the whole program (encodings, layouts,

@@ -3,6 +3,7 @@
 
 #include "support/Error.h"
 #include "targets/ComposedTarget.h"
+#include "targets/aarch64/AArch64Target.h"
 #include "targets/x86/X86Target.h"
 
 #include "llvm/ADT/STLExtras.h"
@@ -21,7 +22,10 @@ struct Family {
   llvm::Expected<std::unique_ptr<Target>> (*make)(llvm::StringRef name);
   std::string (*full)(llvm::StringRef part);
 };
-constexpr Family families[] = {{x86TargetNames, makeX86Target, x86FullName}};
+constexpr Family families[] = {
+    {x86TargetNames, makeX86Target, x86FullName},
+    {aarch64TargetNames, makeAArch64Target, aarch64FullName},
+};
 
 /// Null when the first part is not of this family.
 llvm::Expected<std::unique_ptr<Target>> compose(const Family &family, llvm::StringRef name) {
@@ -52,9 +56,12 @@ llvm::Expected<std::unique_ptr<Target>> compose(const Family &family, llvm::Stri
 } // namespace
 
 DotForm ingot::dotForm(const Machine &machine, const PackedLayout &layout) {
-  if (!machine.dot_saturates)
+  const bool pairs = machine.byte_dot == ByteDot::mixed_pairs;
+  if (!pairs && machine.byte_dot != ByteDot::lanes)
     return DotForm::quads;
-  return layout.code_bits == 4 ? DotForm::saturating_pairs : DotForm::widened_pairs;
+  if (layout.code_bits != 4)
+    return DotForm::widened_pairs;
+  return pairs ? DotForm::saturating_pairs : DotForm::lanes;
 }
 
 Tile Target::tile(const KernelSpec &spec) const {

@@ -51,7 +51,9 @@ llvm::Error KernelBuilder::linear(const KernelOp &op) {
   // Pairs that one instruction sums beside each other in lanes of their own, to be added at the end
   // of a group; or, where the codes are unpacked for many tokens anyway, laid out pair by pair.
   const bool beside = s.form == DotForm::saturating_pairs ||
-                      (s.form == DotForm::widened_pairs && spec.max_tokens == 1);
+                      (s.form == DotForm::widened_pairs && spec.max_tokens == 1) ||
+                      s.form == DotForm::lanes;
+  const int32_t at_once = s.form == DotForm::lanes ? 1 : 2; // products in one of `pairs`
   const int32_t split = s.form == DotForm::widened_pairs && !beside ? ki / 2 : 1;
   s.rows = layout.rows;
   s.k_inner = ki / split;
@@ -77,16 +79,26 @@ llvm::Error KernelBuilder::linear(const KernelOp &op) {
   } else {
     code = matrix.codes(byte_of_step, n, step, wg, nb);
   }
-  s.codes(b, n, q, g, nb) = s.form == DotForm::widened_pairs ? cast<int16_t>(code) : code;
+  int32_t offset = encoding.minCode(); // of what a code stands for from what is multiplied
+  if (s.form == DotForm::widened_pairs) {
+    code = cast<int16_t>(code);
+  } else if (signedCodes(target.machine())) {
+    if (encoding.bits == 8) {
+      code = code ^ cast<uint8_t>(128);
+      offset += 128;
+    }
+    code = reinterpret<int8_t>(code);
+  }
+  s.codes(b, n, q, g, nb) = code;
 
   s.scales = Func("weight_scales");
   s.scales(n, g, nb) = cast<float>(matrix.scales(n, wg, nb));
   s.reads = {matrix.codes, matrix.scales};
-  Expr start = encoding.minCode() ? x.sums(g, t) * encoding.minCode() : Expr(0);
+  Expr start = offset ? x.sums(g, t) * offset : Expr(0);
 
-  RDom r(0, beside ? 2 : s.k_inner, 0, s.steps, "step");
+  RDom r(0, beside ? at_once : s.k_inner, 0, s.steps, "step");
   s.step_x = r.x, s.step_y = r.y;
-  Expr of_step = beside ? r.x + 2 * p : Expr(r.x), at = of_step + s.k_inner * r.y;
+  Expr of_step = beside ? r.x + at_once * p : Expr(r.x), at = of_step + s.k_inner * r.y;
   Expr code_at = s.codes(of_step, n, r.y, g, nb), activation = x.codes(at + g * group, t);
   if (s.form == DotForm::widened_pairs) {
     s.wide = Func("wide_activations");
@@ -103,11 +115,14 @@ llvm::Error KernelBuilder::linear(const KernelOp &op) {
       s.pairs(p, n, g, nb, t) = cast<int16_t>(0);
       s.pairs(p, n, g, nb, t) = saturating_add(s.pairs(p, n, g, nb, t),
                                                cast<int16_t>(code_at) * cast<int16_t>(activation));
+    } else if (s.form == DotForm::lanes) {
+      s.pairs(p, n, g, nb, t) = cast<int16_t>(0);
+      s.pairs(p, n, g, nb, t) += cast<int16_t>(code_at) * cast<int16_t>(activation);
     } else {
       s.pairs(p, n, g, nb, t) = 0;
       s.pairs(p, n, g, nb, t) += cast<int32_t>(code_at) * cast<int32_t>(activation);
     }
-    RDom rp(0, ki / 2, "pair");
+    RDom rp(0, ki / at_once, "pair");
     s.pair = rp.x;
     s.accumulator(n, g, nb, t) += cast<int32_t>(s.pairs(rp, n, g, nb, t));
   }

@@ -36,7 +36,8 @@ CpuTarget::CpuTarget(const CpuFamily &family, const CpuMachine &row, llvm::Strin
     description.features.push_back(feature.str());
   description.vector_bits = row.vector_bits;
   description.vector_registers = row.vector_registers;
-  description.dot_saturates = row.dot_saturates;
+  description.byte_dot = row.byte_dot;
+  description.word_pairs = family.word_pairs;
   description.l1_bytes = int64_t(row.l1_kib) << 10;
   description.l2_bytes = int64_t(row.l2_kib) << 10;
   description.l3_bytes = int64_t(row.l3_kib) << 10;

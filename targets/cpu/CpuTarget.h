@@ -17,7 +17,7 @@ struct CpuMachine {
   const char *halide;   ///< Halide's features, joined by '-'
   const char *features; ///< LLVM's names of what the code needs, joined by ','
   int32_t vector_bits, vector_registers;
-  bool dot_saturates;
+  ByteDot byte_dot;
   int32_t l1_kib, l2_kib, l3_kib;
   Rates rates;
 };
@@ -26,9 +26,11 @@ struct CpuMachine {
 struct CpuFamily {
   const char *triple; ///< Machine::triple
   const char *halide; ///< architecture and system as Halide spells them: "x86-64-linux"
+  bool word_pairs;    ///< Machine::word_pairs
   ElfRecipe elf;
   llvm::ArrayRef<CpuMachine> machines; ///< best first: the host is the first one that runs here
   bool (*runs_here)(const CpuMachine &machine);
+  const char *emulator; ///< Target::emulator
 
   /// Null when the table has no such name.
   const CpuMachine *find(llvm::StringRef name) const;
@@ -60,6 +62,7 @@ public:
   llvm::Error linkLoadable(const std::vector<std::string> &objects,
                            const std::string &output) const override;
   bool runsHere() const override;
+  std::string emulator() const override { return family.emulator; }
 
 private:
   const CpuFamily &family;

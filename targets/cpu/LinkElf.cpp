@@ -6,10 +6,13 @@
 // to the other. It links a section of their size without contents, and the file that the packer
 // wrote becomes the program by what is put around the weights:
 //
-//   [ELF header][free][weights][the linked file as it is, but its offsets moved by where it lies]
+//   [headers][free][weights][the linked file as it is, but its offsets moved by where it lies]
 //
 // The section holds the file from its first byte, so that offsets in the file and addresses agree
 // modulo a huge page: what the page cache keeps in huge pages can be mapped in huge pages.
+//
+// The program headers are also mapped at the lowest address: kernels and emulators differ in how
+// they tell a program where they are, and agree in that case only.
 #include "targets/cpu/LinkElf.h"
 
 #include "support/Error.h"
@@ -104,9 +107,15 @@ std::string declareWeights(const ElfRecipe &recipe, uint64_t bytes) {
   return out;
 }
 
+/// ELF header and program headers, which follow it.
+uint64_t headersBytes(const Elf64_Ehdr &header) {
+  return sizeof(Elf64_Ehdr) + header.e_phnum * sizeof(Elf64_Phdr);
+}
+
 /// Moves all offsets in a linked file to `start`, and the weights' section, which ends at `end`, to
 /// the front of the file. Null or what is wrong.
-const char *moveOffsets(llvm::MutableArrayRef<char> linked, uint64_t start, uint64_t end) {
+const char *moveOffsets(llvm::MutableArrayRef<char> linked, uint64_t page, uint64_t start,
+                        uint64_t end) {
   auto &header = *reinterpret_cast<Elf64_Ehdr *>(linked.data());
   llvm::MutableArrayRef sections(reinterpret_cast<Elf64_Shdr *>(linked.data() + header.e_shoff),
                                  header.e_shnum);
@@ -132,13 +141,19 @@ const char *moveOffsets(llvm::MutableArrayRef<char> linked, uint64_t start, uint
       segment.p_offset = 0;
       segment.p_filesz = end;
       mapped = true;
+    } else if (segment.p_type == PT_PHDR) {
+      segment.p_type = PT_LOAD;
+      segment.p_vaddr = segment.p_paddr = llvm::alignDown(segment.p_vaddr, page) - page;
+      segment.p_offset = 0;
+      segment.p_filesz = segment.p_memsz = headersBytes(header);
+      segment.p_align = page;
     } else if (segment.p_filesz) {
       segment.p_offset += start;
     }
   }
   header.e_shoff += start;
-  if (header.e_phnum)
-    header.e_phoff += start;
+  if (header.e_phnum && header.e_phoff != sizeof(Elf64_Ehdr))
+    return "the linker did not place the program headers behind the ELF header";
   return mapped ? nullptr : "the linker did not place the weights";
 }
 
@@ -150,14 +165,15 @@ llvm::Error wrapWeights(uint64_t page, const std::string &weights, uint64_t byte
   if (!buffer)
     return inputError(linked, "link", buffer.getError().message());
   const uint64_t end = page + bytes, start = llvm::alignTo(end, page);
-  if (const char *problem = moveOffsets((*buffer)->getBuffer(), start, end))
+  if (const char *problem = moveOffsets((*buffer)->getBuffer(), page, start, end))
     return inputError(linked, "link", problem);
 
   std::error_code error;
   llvm::raw_fd_ostream stream(weights, error, fs::CD_OpenExisting, fs::FA_Write, fs::OF_None);
   if (error)
     return cannotWrite(weights, error);
-  stream.write((*buffer)->getBufferStart(), sizeof(Elf64_Ehdr));
+  stream.write((*buffer)->getBufferStart(),
+               headersBytes(*reinterpret_cast<const Elf64_Ehdr *>((*buffer)->getBufferStart())));
   stream.seek(end);
   stream.write_zeros(start - end);
   stream.write((*buffer)->getBufferStart(), (*buffer)->getBufferSize());

@@ -37,23 +37,25 @@ constexpr Rates zen4{6, 1, 2, 1, 0.5, 3.6, 20, 8}, sapphire_rapids{6, 2, 2, 2, 1
     ice_lake{5, 2, 2, 2, 1, 2.7, 12}, skylake{4, 2, 2, 2, 1, 2.5, 12},
     zen3{6, 2, 4, 2, 1, 3.3, 20, 8}, haswell{4, 1, 3, 2, 1, 3.0, 12};
 
+constexpr auto quads = ByteDot::mixed_quads, pairs = ByteDot::mixed_pairs;
+
 constexpr CpuMachine machines[] = {
     {"znver4", "AMD Zen 4", "avx512-vnni", "znver4", HALIDE_VNNI, ICELAKE ",avx512bf16,sse4a", 512,
-     32, false, 32, 1024, 32768, zen4},
+     32, quads, 32, 1024, 32768, zen4},
     {"sapphirerapids", "Intel Sapphire Rapids", "avx512-vnni", "sapphirerapids", HALIDE_VNNI,
-     ICELAKE ",avx512bf16,avxvnni", 512, 32, false, 48, 2048, 32768, sapphire_rapids},
+     ICELAKE ",avx512bf16,avxvnni", 512, 32, quads, 48, 2048, 32768, sapphire_rapids},
     {"icelake-server", "Intel Ice Lake", "avx512-vnni", "icelake-server", HALIDE_VNNI, ICELAKE, 512,
-     32, false, 48, 1280, 32768, ice_lake},
+     32, quads, 48, 1280, 32768, ice_lake},
     {"cascadelake", "Intel Cascade Lake", "avx512-vnni", "cascadelake", HALIDE_VNNI, VNNI, 512, 32,
-     false, 32, 1024, 32768, skylake},
+     quads, 32, 1024, 32768, skylake},
     {"x86-64-v4-vnni", "any processor with AVX-512 (F, BW, CD, DQ, VL) and VNNI", "avx512-vnni",
-     "icelake-server", HALIDE_VNNI, VNNI, 512, 32, false, 32, 1024, 16384, ice_lake},
+     "icelake-server", HALIDE_VNNI, VNNI, 512, 32, quads, 32, 1024, 16384, ice_lake},
     {"x86-64-v4", "any processor with AVX-512 (F, BW, CD, DQ, VL)", "avx512", "skylake-avx512",
-     HALIDE_AVX512, AVX512, 512, 32, true, 32, 1024, 16384, skylake},
+     HALIDE_AVX512, AVX512, 512, 32, pairs, 32, 1024, 16384, skylake},
     {"znver3", "AMD Zen 3", "avx2", "znver3", HALIDE_AVX2, AVX2 ",sse4a,vaes,vpclmulqdq", 256, 16,
-     true, 32, 512, 32768, zen3},
+     pairs, 32, 512, 32768, zen3},
     {"x86-64-v3", "any processor with AVX2, FMA and F16C", "avx2", "haswell", HALIDE_AVX2, AVX2,
-     256, 16, true, 32, 256, 8192, haswell},
+     256, 16, pairs, 32, 256, 8192, haswell},
 };
 
 /// Short names of levels in composed targets. The psABI's v4 has no VNNI, but kernels for it
@@ -77,10 +79,12 @@ bool runsHere(const CpuMachine &machine) { return hostHas(machine.features); }
 // is what code and tables are reached with, goes across them.
 const CpuFamily family{"x86_64-unknown-linux-gnu",
                        "x86-64-linux",
+                       /*word_pairs=*/true,
                        {"elf_x86_64", llvm::ELF::EM_X86_64, llvm::ELF::SHF_X86_64_LARGE, 4096, "",
                         "-zlrodata-after-bss"},
                        machines,
-                       runsHere};
+                       runsHere,
+                       /*emulator=*/""};
 
 } // namespace
 

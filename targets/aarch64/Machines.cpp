@@ -1,0 +1,104 @@
+// The table of AArch64 machines.
+//
+// What is peculiar about them: dot products of bytes (sdot, udot: four to an i32 lane) take codes
+// and activations of one signedness, so codes are made signed. Without them, smull and smlal sum
+// products of bytes lane by lane into i16, which is exact for codes of at most 4 bits over 16 steps
+// (16 * 15 * 127 = 30,480). There is no sum of pairs of i16 products either. All have 32 registers
+// of 128 bits.
+//
+// Halide takes conversions of half precision for the whole of FEAT_FP16, but every machine has
+// those; LLVM then generates code for the machine itself.
+#include "targets/aarch64/AArch64Target.h"
+
+#include "targets/ComposedTarget.h"
+#include "targets/cpu/CpuTarget.h"
+
+using namespace ingot;
+
+namespace {
+
+#define DOTPROD "neon,dotprod"
+#define I8MM DOTPROD ",i8mm,bf16"
+#define HALIDE_NEON "arm_fp16"
+#define HALIDE_DOTPROD HALIDE_NEON "-arm_dot_prod"
+
+constexpr auto lanes = ByteDot::lanes, quads = ByteDot::signed_quads;
+
+// Rates, of 128-bit vectors: issue width, and the throughput of SDOT or SMLAL and FMLA, ADD, LDR Q
+// and STR Q from Arm's software optimization guides (Cortex-A53: its pipes are 64 bits wide) and,
+// for Apple, from Dougall Johnson's measurements. Clocks and the bandwidth of one core are those of
+// typical devices: only their ratio matters, and only where weights stream.
+constexpr Rates cortex_a53{2, 1, 1, 0.5, 0.5, 1.4, 3}, cortex_a76{4, 2, 2, 2, 2, 2.4, 10},
+    cortex_a78{6, 2, 2, 2, 2, 2.4, 12}, neoverse_n1{4, 2, 2, 2, 2, 2.8, 12},
+    cortex_x2{8, 4, 4, 3, 2, 2.9, 20}, neoverse_v1{8, 4, 4, 3, 2, 2.6, 16},
+    apple_m1{8, 4, 4, 3, 2, 3.2, 50};
+
+constexpr CpuMachine machines[] = {
+    {"apple-m1", "Apple M1", "dotprod", "apple-m1", HALIDE_DOTPROD, DOTPROD, 128, 32, quads, 128,
+     12288, 8192, apple_m1},
+    {"neoverse-v1", "Arm Neoverse V1 (Graviton 3)", "dotprod", "neoverse-v1", HALIDE_DOTPROD, I8MM,
+     128, 32, quads, 64, 1024, 32768, neoverse_v1},
+    {"cortex-x2", "Arm Cortex-X2", "dotprod", "cortex-x2", HALIDE_DOTPROD, I8MM, 128, 32, quads, 64,
+     1024, 8192, cortex_x2},
+    {"neoverse-n1", "Arm Neoverse N1 (Graviton 2, Altra)", "dotprod", "neoverse-n1", HALIDE_DOTPROD,
+     DOTPROD, 128, 32, quads, 64, 1024, 32768, neoverse_n1},
+    {"cortex-a78", "Arm Cortex-A78", "dotprod", "cortex-a78", HALIDE_DOTPROD, DOTPROD, 128, 32,
+     quads, 64, 512, 4096, cortex_a78},
+    {"cortex-a76", "Arm Cortex-A76 (Raspberry Pi 5)", "dotprod", "cortex-a76", HALIDE_DOTPROD,
+     DOTPROD, 128, 32, quads, 64, 512, 2048, cortex_a76},
+    {"aarch64-dotprod", "any 64-bit ARM processor with dot products", "dotprod", "cortex-a76",
+     HALIDE_DOTPROD, DOTPROD, 128, 32, quads, 64, 512, 2048, cortex_a76},
+    {"cortex-a53", "Arm Cortex-A53 (Raspberry Pi 3)", "neon", "cortex-a53", HALIDE_NEON, "neon",
+     128, 32, lanes, 32, 512, 0, cortex_a53},
+    {"aarch64-neon", "any 64-bit ARM processor", "neon", "cortex-a53", HALIDE_NEON, "neon", 128, 32,
+     lanes, 32, 512, 0, cortex_a53},
+};
+
+struct ShortName {
+  const char *part, *machine;
+} constexpr short_names[] = {{"neon", "aarch64-neon"}, {"dotprod", "aarch64-dotprod"}};
+
+// The compiler itself runs on another family.
+bool runsHere(const CpuMachine &) { return false; }
+
+// Pages may have 64 KiB. Code and tables are reached within 4 GiB.
+const CpuFamily family{"aarch64-unknown-linux-gnu",
+                       "arm-64-linux",
+                       /*word_pairs=*/false,
+                       {"aarch64linux", llvm::ELF::EM_AARCH64, 0, 65536, "aarch64-linux", nullptr},
+                       machines,
+                       runsHere,
+                       "qemu-aarch64"};
+
+/// What --target aarch64-linux stands for.
+constexpr const char *all_name = "aarch64-linux",
+                     *all_parts[] = {"aarch64-dotprod", "aarch64-neon"};
+
+} // namespace
+
+std::vector<TargetName> ingot::aarch64TargetNames() {
+  std::vector<TargetName> names = family.names();
+  names.push_back(
+      {all_name, "aarch64-dotprod and aarch64-neon in one program, which picks", false});
+  return names;
+}
+
+std::string ingot::aarch64FullName(llvm::StringRef part) {
+  for (const ShortName &name : short_names)
+    if (part == name.part)
+      return name.machine;
+  const CpuMachine *machine = family.find(part);
+  return machine ? machine->name : "";
+}
+
+llvm::Expected<std::unique_ptr<Target>> ingot::makeAArch64Target(llvm::StringRef name) {
+  if (name == all_name) {
+    std::vector<std::unique_ptr<Target>> parts;
+    for (const char *part : all_parts)
+      parts.push_back(std::make_unique<CpuTarget>(family, *family.find(part), part));
+    return composeTargets(name, std::move(parts));
+  }
+  if (const CpuMachine *machine = family.find(name))
+    return std::make_unique<CpuTarget>(family, *machine, name);
+  return std::unique_ptr<Target>();
+}
