@@ -86,14 +86,16 @@ void ingot::scheduleLinear(ScheduleRequest &request, LinearStage &s, OutputStage
     sums.vectorize(s.n, 16).atomic().vectorize(s.step_x, s.k_inner).unroll(s.t).unroll(inner);
   } else {
     Func pairs = s.pairs;
+    const int32_t at_once = s.form == DotForm::lanes ? 1 : 2, beside = s.k_inner / at_once;
     pairs.compute_at(y, y_to).store_in(MemoryType::Stack);
-    pairs.bound_extent(s.p, 2).bound_extent(s.n, 16);
-    pairs.vectorize(s.p, 2).vectorize(s.n, 16).unroll(s.t);
+    pairs.bound_extent(s.p, beside).bound_extent(s.n, 16);
+    pairs.vectorize(s.p, beside).vectorize(s.n, 16).unroll(s.t);
     Stage sums = pairs.update();
     sums.split(s.step_y, outer, inner, run).reorder({s.step_x, s.p, s.n, s.t, inner, outer});
-    sums.atomic(s.form == DotForm::saturating_pairs).vectorize(s.step_x, 2);
-    sums.vectorize(s.p, 2).vectorize(s.n, 16).unroll(s.t).unroll(inner);
-    acc.update().reorder(s.pair, s.n, s.t).atomic().vectorize(s.pair, 2).vectorize(s.n, 16);
+    if (at_once > 1)
+      sums.atomic(s.form == DotForm::saturating_pairs).vectorize(s.step_x, at_once);
+    sums.vectorize(s.p, beside).vectorize(s.n, 16).unroll(s.t).unroll(inner);
+    acc.update().reorder(s.pair, s.n, s.t).atomic().vectorize(s.pair, beside).vectorize(s.n, 16);
     acc.update().unroll(s.t);
   }
 
