@@ -19,6 +19,7 @@
 #include "mlir/IR/AsmState.h"
 #include "mlir/Pass/PassManager.h"
 #include "llvm/Support/FileSystem.h"
+#include "llvm/Support/Program.h"
 #include "llvm/Support/ThreadPool.h"
 
 #include <atomic>
@@ -49,6 +50,8 @@ public:
     if (llvm::Error error = checkWritable(options.output))
       return error;
     if (llvm::Error error = checkTuning())
+      return error;
+    if (llvm::Error error = checkVerifying())
       return error;
 
     progress.stage("reading " + options.model);
@@ -143,6 +146,25 @@ private:
       if (llvm::Error error = checkWritable(tune.file))
         return error;
     return tune.report.empty() ? llvm::Error::success() : checkWritable(tune.report);
+  }
+
+  /// Programs that do not run here are verified in an emulator.
+  llvm::Error checkVerifying() {
+    if (!options.verify || options.emit != Emit::exe || target->runsHere())
+      return llvm::Error::success();
+    const std::string runs_not =
+        "programs for " + target->machine().name + " do not run on this machine";
+    const std::string name = target->emulator();
+    if (name.empty())
+      return inputError("", "--verify", runs_not);
+    auto found = llvm::sys::findProgramByName(name);
+    if (!found)
+      return inputError("", "--verify", runs_not + ", and " + name + " is not here either",
+                        "install " + name +
+                            " (Debian: qemu-user), or verify on a machine "
+                            "where they run");
+    command.push_back(*found);
+    return llvm::Error::success();
   }
 
   /// Measured tiles for each variant; those that do not run here take what the file has for them.
@@ -348,19 +370,18 @@ private:
   }
 
   llvm::Error verifyProgram() {
-    if (!target->runsHere())
-      return inputError("", "--verify",
-                        "programs for " + target->machine().name + " do not run on this machine");
     llvm::sys::fs::setPermissions(link.output, llvm::sys::fs::all_all);
     progress.stage("verifying");
+    const bool emulated = !command.empty();
+    command.push_back(link.output);
     for (const Variant &variant : variants) {
       const std::string &name = variant.target->machine().name;
       const std::string label = variants.size() > 1 ? name + ": " : "";
-      if (!variant.target->runsHere()) {
+      if (!emulated && !variant.target->runsHere()) {
         llvm::outs() << label << "not verified, it does not run on this machine\n";
         continue;
       }
-      auto report = compareWithReference(*original, link.output, name, options.verify_tokens,
+      auto report = compareWithReference(*original, command, name, options.verify_tokens,
                                          options.lowering.int8_activations);
       if (!report)
         return report.takeError();
@@ -384,6 +405,7 @@ private:
   std::optional<PieceHash> source_hash;
   TuneOptions tune;
   LinkInputs link;
+  std::vector<std::string> command; ///< what runs the program
   Progress progress;
   SelftestRecord selftest;
   std::string selftest_error;

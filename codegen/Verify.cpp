@@ -33,19 +33,19 @@ double logSumExp(const float *x, int64_t n) {
 }
 
 /// Runs the program; the error carries what it wrote to standard error.
-llvm::Expected<std::string> runProgram(llvm::StringRef program,
+llvm::Expected<std::string> runProgram(llvm::ArrayRef<std::string> program,
                                        std::vector<std::string> arguments) {
   llvm::SmallString<128> out, err;
   if (llvm::sys::fs::createTemporaryFile("ingot-verify", "out", out) ||
       llvm::sys::fs::createTemporaryFile("ingot-verify", "err", err))
     return inputError("", "--verify", "cannot make temporary files");
   llvm::FileRemover remove_out(out), remove_err(err);
-  std::vector<llvm::StringRef> argv{program};
+  std::vector<llvm::StringRef> argv(program.begin(), program.end());
   argv.insert(argv.end(), arguments.begin(), arguments.end());
   std::optional<llvm::StringRef> redirects[] = {llvm::StringRef(""), out.str(), err.str()};
   std::string message;
   const int code =
-      llvm::sys::ExecuteAndWait(program, argv, std::nullopt, redirects, 0, 0, &message);
+      llvm::sys::ExecuteAndWait(program.front(), argv, std::nullopt, redirects, 0, 0, &message);
   auto text = [](llvm::StringRef path) {
     auto buffer = llvm::MemoryBuffer::getFile(path);
     return buffer ? (*buffer)->getBuffer().str() : std::string();
@@ -57,7 +57,8 @@ llvm::Expected<std::string> runProgram(llvm::StringRef program,
   return text(out);
 }
 
-llvm::Expected<std::vector<int32_t>> sampleTokens(llvm::StringRef program, int64_t count) {
+llvm::Expected<std::vector<int32_t>> sampleTokens(llvm::ArrayRef<std::string> program,
+                                                  int64_t count) {
   auto ids = runProgram(program, {"--tokenize", sample});
   if (!ids)
     return ids.takeError();
@@ -100,7 +101,8 @@ LogitComparison compareLogits(const float *program, const float *reference, int6
   return result;
 }
 
-llvm::Expected<VerifyReport> compareWithReference(mlir::ModuleOp reference, llvm::StringRef program,
+llvm::Expected<VerifyReport> compareWithReference(mlir::ModuleOp reference,
+                                                  llvm::ArrayRef<std::string> program,
                                                   llvm::StringRef variant, int64_t count,
                                                   bool int8_activations) {
   auto tokens = sampleTokens(program, count);

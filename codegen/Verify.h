@@ -31,9 +31,10 @@ struct VerifyReport {
   bool passed = false;
 };
 
-/// Runs the kernels for `variant` of `program` (a file of this machine) and `@forward` of
-/// `reference` on `tokens` tokens of a text.
-llvm::Expected<VerifyReport> compareWithReference(mlir::ModuleOp reference, llvm::StringRef program,
+/// Runs the kernels for `variant` of `program` (the command: a file, or an emulator and a file) and
+/// `@forward` of `reference` on `tokens` tokens of a text.
+llvm::Expected<VerifyReport> compareWithReference(mlir::ModuleOp reference,
+                                                  llvm::ArrayRef<std::string> program,
                                                   llvm::StringRef variant, int64_t tokens,
                                                   bool int8_activations);
 
