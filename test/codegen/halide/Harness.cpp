@@ -1,6 +1,8 @@
 // Loads kernels with LLVM's JIT linker and fills their buffers.
 #include "test/codegen/halide/Harness.h"
 
+#include "test/codegen/halide/Emulated.h"
+
 #include "HalideRuntime.h"
 
 #include "llvm/ExecutionEngine/Orc/LLJIT.h"
@@ -148,6 +150,13 @@ void Memory::randomRows(int32_t value, uint32_t seed, float scale) {
     data[i] = normal(random);
 }
 
+std::vector<std::pair<uint8_t *, int64_t>> Memory::all() const {
+  std::vector<std::pair<uint8_t *, int64_t>> result;
+  for (const auto &[key, buffer] : buffers)
+    result.emplace_back(buffer.data.get(), roundUp(buffer.bytes, 64) + kGuard);
+  return result;
+}
+
 bool Memory::intact() const {
   for (const auto &[key, buffer] : buffers)
     for (int64_t i = buffer.bytes; i < roundUp(buffer.bytes, 64) + kGuard; ++i)
@@ -165,6 +174,10 @@ LoadedKernel::LoadedKernel(const KernelSpec &spec, const Target &target)
   llvm::Expected<std::string> object = compileKernel(spec, target);
   if (!object) {
     ADD_FAILURE() << llvm::toString(object.takeError());
+    return;
+  }
+  if (!target.runsHere()) {
+    emulated = std::make_unique<EmulatedKernel>(*object, spec.name, target);
     return;
   }
   static const bool initialized =
@@ -190,8 +203,11 @@ LoadedKernel::~LoadedKernel() = default;
 
 void LoadedKernel::run(Memory &memory, int32_t begin, int32_t extent, int32_t tokens,
                        int32_t position) {
-  ASSERT_TRUE(function);
+  ASSERT_TRUE(*this);
   const size_t count = interface.arguments.size();
+  ASSERT_LE(count, 10u);
+  if (emulated)
+    return runEmulated(memory, begin, extent, tokens, position);
   std::vector<halide_buffer_t> buffers(count);
   for (size_t i = 0; i < count; ++i) {
     const KernelArgument &argument = interface.arguments[i];
@@ -203,7 +219,6 @@ void LoadedKernel::run(Memory &memory, int32_t begin, int32_t extent, int32_t to
   using B = halide_buffer_t *;
   auto b = [&](size_t i) { return i < count ? &buffers[i] : nullptr; };
   // Surplus arguments are ignored by the callee.
-  ASSERT_LE(count, 10u);
   auto call = reinterpret_cast<int32_t (*)(int32_t, int32_t, int32_t, int32_t, B, B, B, B, B, B, B,
                                            B, B, B)>(function);
   EXPECT_EQ(call(begin, extent, tokens, position, b(0), b(1), b(2), b(3), b(4), b(5), b(6), b(7),
@@ -211,15 +226,39 @@ void LoadedKernel::run(Memory &memory, int32_t begin, int32_t extent, int32_t to
             0);
 }
 
+void LoadedKernel::runEmulated(Memory &memory, int32_t begin, int32_t extent, int32_t tokens,
+                               int32_t position) {
+  driver_call call{begin, extent, tokens, position, 0, 0, {}, {}, {}};
+  std::vector<uint8_t *> buffers;
+  const auto all = memory.all();
+  ASSERT_LE(all.size(), size_t(DRIVER_ARGUMENTS));
+  for (const auto &[data, bytes] : all) {
+    call.bytes[call.buffers++] = uint64_t(bytes);
+    buffers.push_back(data);
+  }
+  for (const KernelArgument &argument : interface.arguments) {
+    const auto *host = static_cast<uint8_t *>(memory.host(argument.value, argument.part));
+    call.buffer[call.arguments] = int32_t(llvm::find(buffers, host) - buffers.begin());
+    call.offset[call.arguments++] = begin * argument.slice_stride_bytes;
+  }
+  int32_t result = -1;
+  EXPECT_TRUE(emulated->run(call, buffers.data(), &result)) << "the kernel crashed";
+  EXPECT_EQ(result, 0);
+}
+
 std::vector<std::unique_ptr<Target>> test::testTargets() {
   std::vector<std::unique_ptr<Target>> targets;
-  for (const char *name : {"host", "x86-64-v3", "x86-64-v4"}) {
+  for (const char *name : {"host", "x86-64-v3", "x86-64-v4", "cortex-a53", "cortex-a76"}) {
     llvm::Expected<std::unique_ptr<Target>> target = makeTarget(name);
     if (!target) {
       llvm::consumeError(target.takeError());
       continue;
     }
-    if ((*target)->runsHere())
+    const bool emulated = !EmulatedKernel::emulator(**target).empty();
+    if (!(*target)->runsHere() && !emulated && !(*target)->emulator().empty())
+      std::fprintf(stderr, "note: %s is missing: not tested for %s\n",
+                   (*target)->emulator().c_str(), name);
+    if ((*target)->runsHere() || emulated)
       targets.push_back(std::move(*target));
   }
   return targets;

@@ -105,6 +105,8 @@ public:
   void randomRows(int32_t value, uint32_t seed, float scale = 1);
   /// True when no guard was overwritten.
   bool intact() const;
+  /// All memory, guards included: where and how much.
+  std::vector<std::pair<uint8_t *, int64_t>> all() const;
   void *host(int32_t value, int32_t part) {
     auto alias = aliases.find(value);
     return buffers.at({alias == aliases.end() ? value : alias->second, part}).data.get();
@@ -122,13 +124,15 @@ private:
   std::map<int32_t, int32_t> aliases;
 };
 
-/// A compiled kernel in this process.
+class EmulatedKernel;
+
+/// A compiled kernel: in this process, or where it is for another machine, in an emulator's.
 class LoadedKernel {
 public:
   /// Fails the current test and stays empty when the kernel does not compile.
   LoadedKernel(const KernelSpec &spec, const Target &target);
   ~LoadedKernel();
-  explicit operator bool() const { return function != nullptr; }
+  explicit operator bool() const { return function || emulated; }
 
   void run(Memory &memory, int32_t begin, int32_t extent, int32_t tokens, int32_t position = 0);
   /// All slices in one call.
@@ -141,14 +145,18 @@ public:
   }
 
 private:
+  void runEmulated(Memory &memory, int32_t begin, int32_t extent, int32_t tokens, int32_t position);
+
   struct Jit;
   KernelSpec spec;
   KernelInterface interface;
   std::unique_ptr<Jit> jit;
   void *function = nullptr;
+  std::unique_ptr<EmulatedKernel> emulated;
 };
 
-/// The targets that tests run on: x86-64-v3, -v4 and the host, as far as they run here.
+/// The targets that tests run on: x86-64-v3, -v4 and the host, as far as they run here, and
+/// machines of other families, as far as their emulators are here.
 std::vector<std::unique_ptr<Target>> testTargets();
 
 inline Encoding integers(CodeKind code, int bits, uint32_t group, CodeKind scale, bool min) {
