@@ -50,9 +50,9 @@ llvm::Error KernelBuilder::linear(const KernelOp &op) {
   s.form = dotForm(target.machine(), layout);
   // Pairs that one instruction sums beside each other in lanes of their own, to be added at the end
   // of a group; or, where the codes are unpacked for many tokens anyway, laid out pair by pair.
-  const bool beside = s.form == DotForm::saturating_pairs ||
-                      (s.form == DotForm::widened_pairs && spec.max_tokens == 1) ||
-                      s.form == DotForm::lanes;
+  const bool make_signed = signedCodes(target.machine()); // products of two bytes then fit i16
+  const bool beside = s.form == DotForm::saturating_pairs || s.form == DotForm::lanes ||
+                      (s.form == DotForm::widened_pairs && (make_signed || spec.max_tokens == 1));
   const int32_t at_once = s.form == DotForm::lanes ? 1 : 2; // products in one of `pairs`
   const int32_t split = s.form == DotForm::widened_pairs && !beside ? ki / 2 : 1;
   s.rows = layout.rows;
@@ -80,9 +80,9 @@ llvm::Error KernelBuilder::linear(const KernelOp &op) {
     code = matrix.codes(byte_of_step, n, step, wg, nb);
   }
   int32_t offset = encoding.minCode(); // of what a code stands for from what is multiplied
-  if (s.form == DotForm::widened_pairs) {
+  if (s.form == DotForm::widened_pairs && !make_signed) {
     code = cast<int16_t>(code);
-  } else if (signedCodes(target.machine())) {
+  } else if (make_signed) {
     if (encoding.bits == 8) {
       code = code ^ cast<uint8_t>(128);
       offset += 128;
@@ -100,7 +100,7 @@ llvm::Error KernelBuilder::linear(const KernelOp &op) {
   s.step_x = r.x, s.step_y = r.y;
   Expr of_step = beside ? r.x + at_once * p : Expr(r.x), at = of_step + s.k_inner * r.y;
   Expr code_at = s.codes(of_step, n, r.y, g, nb), activation = x.codes(at + g * group, t);
-  if (s.form == DotForm::widened_pairs) {
+  if (s.form == DotForm::widened_pairs && !make_signed) {
     s.wide = Func("wide_activations");
     s.wide(k, g, t) = cast<int16_t>(x.codes(k + g * group, t));
     activation = s.wide(at, g, t);
@@ -118,6 +118,9 @@ llvm::Error KernelBuilder::linear(const KernelOp &op) {
     } else if (s.form == DotForm::lanes) {
       s.pairs(p, n, g, nb, t) = cast<int16_t>(0);
       s.pairs(p, n, g, nb, t) += cast<int16_t>(code_at) * cast<int16_t>(activation);
+    } else if (make_signed) {
+      s.pairs(p, n, g, nb, t) = 0;
+      s.pairs(p, n, g, nb, t) += cast<int32_t>(cast<int16_t>(code_at) * cast<int16_t>(activation));
     } else {
       s.pairs(p, n, g, nb, t) = 0;
       s.pairs(p, n, g, nb, t) += cast<int32_t>(code_at) * cast<int32_t>(activation);

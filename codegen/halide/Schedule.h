@@ -19,10 +19,10 @@ struct LinearStage {
   Halide::Func result;       ///< f32 (n, nb, stream, t); update 0 over (group)
   Halide::Func accumulator;  ///< i32 (n, g, nb, t); update 0 over (step.x, step.y)
   Halide::Func pairs;        ///< i16 or i32 (p, n, g, nb, t), the forms of pairs: pair p of a step
-  Halide::Func codes;        ///< unpacked (b, n, q, g, nb): u8, i16 (widened) or f32 (floats)
+  Halide::Func codes;        ///< unpacked (b, n, q, g, nb): u8 or i8, i16 (widened) or f32 (floats)
   Halide::Func scales, mins; ///< f32 (n, g, nb)
   Halide::Func sums;         ///< f32 (g, t): activation sums times their scale; where mins are
-  Halide::Func wide;         ///< i16 (k, g, t), widened_pairs only
+  Halide::Func wide;         ///< i16 (k, g, t), where codes are i16
   std::vector<Halide::ImageParam> reads; ///< what is read of the packed matrix
   Halide::Var n, nb, stream, t, g, q, b, p, k;
   Halide::RVar step_x, step_y, group; ///< elements of a step or pair, steps, groups

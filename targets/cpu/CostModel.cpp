@@ -69,6 +69,7 @@ struct LinearTile {
   double sums;         ///< registers of sums of floats, beside them
   int32_t steps;       ///< of an activation group
   int32_t elements;    ///< of an activation group
+  bool bytes;          ///< products of two signed bytes, lane by lane, into i16
   bool straight;       ///< the steps of a group are one straight run of code
   bool few;            ///< weights pass once, group by group, by all tiles of tokens
   bool mins = false, packed = false;
@@ -85,13 +86,18 @@ struct LinearTile {
                ? DotForm::floats
                : dotForm(machine, matrix.layout);
     // Elements of a row that one step takes from a register of 16 rows' codes.
-    const int32_t step = form == DotForm::floats ? 1 : form == DotForm::widened_pairs ? 2 : 4;
+    bytes = form == DotForm::lanes ||
+            (form == DotForm::widened_pairs && machine.byte_dot == ByteDot::lanes);
+    const int32_t step = form == DotForm::floats                    ? 1
+                         : form == DotForm::widened_pairs && !bytes ? 2
+                                                                    : 4;
     steps = std::max(elements / step, 1);
     straight = form == DotForm::quads;
     few = weightsPassOnce(spec, form);
-    codes = wide;
+    // Of bytes, one half of a register is multiplied at a time, into a whole one.
+    codes = wide * (bytes ? 2 : 1);
     sums = wide * tokens;
-    dots = form == DotForm::floats ? 0 : sums;
+    dots = form == DotForm::floats ? 0 : bytes ? 2 * sums : sums;
   }
 
   /// What the loop over steps keeps at once: sums, codes, a broadcast activation, the product where
@@ -105,8 +111,10 @@ struct LinearTile {
   Work group(const Machine &machine, bool sums_wait) const {
     const double tile = sums, over = std::max(registers() - machine.vector_registers, 0.0);
     Work step, result;
-    step.multiplies = tile;
-    step.others = form == DotForm::saturating_pairs || form == DotForm::widened_pairs ? tile : 0;
+    step.multiplies = bytes ? 2 * tile : tile;
+    step.others = form == DotForm::widened_pairs && bytes                               ? 2 * tile
+                  : form == DotForm::saturating_pairs || form == DotForm::widened_pairs ? tile
+                                                                                        : 0;
     step.loads = codes + tokens;
     double kept = 0; // sums that are in memory between groups
     if (over > 0 && straight) {
@@ -135,7 +143,9 @@ struct LinearTile {
     // Converted, scaled and added; sums of pairs are widened before.
     const double terms = mins ? 2 : 1;
     result.multiplies += tile * (1 + terms) + (form == DotForm::saturating_pairs ? tile : 0);
-    result.others += tile * (form == DotForm::saturating_pairs ? 2 : 1);
+    result.others += tile * (form == DotForm::lanes              ? 4
+                             : form == DotForm::saturating_pairs ? 2
+                                                                 : 1);
     result.loads += codes * terms + tokens * terms;
     result.operands += kept;
     result.stores += kept;
@@ -154,8 +164,8 @@ struct LinearTile {
       result.others = vectors * 1.5;
       result.stores = vectors;
     } else if (form == DotForm::widened_pairs) {
-      result.others = vectors * 2;
-      result.stores = vectors * 2;
+      result.others = vectors * (bytes ? 1 : 2);
+      result.stores = vectors * (bytes ? 1 : 2);
     }
     result.loads = vectors * (packed ? 0.5 : 1) + wide * (mins ? 2 : 1);
     result.others += wide * (mins ? 2 : 1);
@@ -189,9 +199,9 @@ double linearNanoseconds(const Machine &machine, const KernelSpec &spec, const K
   block += unpacked_times * groups * cycles(machine.rates, tile.unpack());
   // Codes of a block that the first-level cache does not hold with the activations of a tile.
   const double unpacked = double(matrix.width) * 16 *
-                          (tile.form == DotForm::floats          ? 4
-                           : tile.form == DotForm::widened_pairs ? 2
-                                                                 : 1);
+                          (tile.form == DotForm::floats                         ? 4
+                           : tile.form == DotForm::widened_pairs && !tile.bytes ? 2
+                                                                                : 1);
   const double spill = tile.few || tile.form == DotForm::floats
                            ? 0
                            : std::max(0.0, unpacked - 0.75 * double(machine.l1_bytes));
@@ -208,6 +218,8 @@ double linearNanoseconds(const Machine &machine, const KernelSpec &spec, const K
 double attentionNanoseconds(const Machine &machine, const KernelSpec &spec, const KernelOp &op,
                             int64_t tokens, int64_t position) {
   const bool integers = spec.kv == CodeKind::i, one = spec.max_tokens == 1;
+  // Without sums of pairs every element is multiplied and added, with them every pair.
+  const double sums_of_pair = machine.word_pairs ? 1 : 2;
   const double wide = registersOf16(machine), registers = machine.vector_registers;
   const double tile = one ? std::max(op.heads / std::max(op.kv_heads, 1), 1) : spec.tile.token_tile;
   const double columns = op.head_dim / 16.0;
@@ -215,8 +227,10 @@ double attentionNanoseconds(const Machine &machine, const KernelSpec &spec, cons
   // Scores of 16 keys: a pair of columns at a time, or one.
   Work pair;
   const double product = integers ? 1 : 0;
-  pair.multiplies = wide * tile;
-  pair.others = integers ? wide * tile : wide; // floats: the key is converted
+  pair.multiplies = wide * tile * (integers ? sums_of_pair : 1);
+  pair.others = !integers            ? wide // the key is converted
+                : machine.word_pairs ? wide * tile
+                                     : 0;
   pair.loads = wide + tile;
   pair.scalars = 2;
   const double over = std::max(0.0, wide * tile + wide + 2 + product - registers);
@@ -239,8 +253,8 @@ double attentionNanoseconds(const Machine &machine, const KernelSpec &spec, cons
       together *= 2;
   }
   Work value;
-  value.multiplies = wide * together * tile;
-  value.others = integers ? wide * together * tile : wide * together;
+  value.multiplies = wide * together * tile * (integers ? sums_of_pair : 1);
+  value.others = !integers ? wide * together : machine.word_pairs ? wide * together * tile : 0;
   value.loads = wide * together + tile;
   value.scalars = 2;
   const double value_over =

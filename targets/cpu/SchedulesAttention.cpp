@@ -1,6 +1,7 @@
 // Schedules of attention: one head and a tile of tokens at a time. Scores and weights of the tile
 // for all keys so far are kept on the stack; keys and values are read once per tile. With 16-bit
-// codes both products run in the dot product of pairs (vpdpwssd, vpmaddwd).
+// codes both products run in the dot product of pairs where the machine has one
+// (Machine::word_pairs: vpdpwssd, vpmaddwd), else one element of a pair after the other.
 #include "targets/cpu/Schedules.h"
 
 using namespace ingot;
@@ -57,8 +58,15 @@ void ingot::scheduleAttention(ScheduleRequest &request, const Machine &machine, 
     kept.bound_extent(s.l, 16).reorder(s.l, side, s.blk, across).vectorize(s.l, 16).unroll(side);
     kept.reorder_storage(s.l, side, s.blk, across);
   }
+  auto pairUp = [&](Stage stage, RVar pair) {
+    if (machine.word_pairs)
+      stage.atomic().vectorize(pair, 2);
+    else
+      stage.unroll(pair);
+  };
   // Enough sums side by side to hide the latency of the products.
-  const int32_t side_by_side = !integers || tile > 3 ? 1 : tile == 1 ? 4 : 2;
+  const int32_t most = machine.word_pairs ? 3 : 2;
+  const int32_t side_by_side = !integers || tile > most ? 1 : tile == 1 ? 4 : 2;
   s.partial_scores.store_in(MemoryType::Stack).bound_extent(s.l, 16).vectorize(s.l, 16);
   s.partial_scores.unroll(side);
   if (side_by_side > 1) {
@@ -75,8 +83,9 @@ void ingot::scheduleAttention(ScheduleRequest &request, const Machine &machine, 
     products.prefetch(s.keys, s.rd[1], s.rd[1], kPrefetchBytes / (16 * 4),
                       PrefetchBoundStrategy::NonFaulting);
   if (integers) {
-    products.reorder({s.rd[0], s.l, side, s.blk, s.rd[1], s.rd[2]}).vectorize(s.l, 16).atomic();
-    products.vectorize(s.rd[0], 2).unroll(side);
+    products.reorder({s.rd[0], s.l, side, s.blk, s.rd[1], s.rd[2]}).vectorize(s.l, 16);
+    pairUp(products, s.rd[0]);
+    products.unroll(side);
     if (side_by_side > 1)
       products.unroll(s.blk);
   } else {
@@ -101,7 +110,7 @@ void ingot::scheduleAttention(ScheduleRequest &request, const Machine &machine, 
     return;
   }
   // As many columns at once as leave the sums of the tile in registers.
-  const int32_t registers = machine.vector_bits == 512 ? 1 : 2; // of 16 sums
+  const int32_t registers = 512 / machine.vector_bits; // of 16 sums
   int32_t columns = lanes;
   while (lanes == 16 && s.head_dim % (2 * columns) == 0 &&
          2 * columns / 16 * registers * tile <= machine.vector_registers * 3 / 4)
@@ -123,8 +132,8 @@ void ingot::scheduleAttention(ScheduleRequest &request, const Machine &machine, 
   s.span_values.update()
       .reorder({s.pair, s.d, side, s.pair_step, s.pair_blk})
       .vectorize(s.d, lanes)
-      .atomic()
-      .vectorize(s.pair, 2)
       .unroll(s.d)
       .unroll(side);
+  Stage weighted = s.span_values.update();
+  pairUp(weighted, s.pair);
 }

@@ -115,7 +115,7 @@ void ingot::scheduleLinear(ScheduleRequest &request, LinearStage &s, OutputStage
   else
     s.codes.compute_at(block_loop).bound_extent(s.q, s.steps);
   s.codes.fuse(s.b, s.n, lane).vectorize(lane, 16 * s.k_inner).unroll(s.q);
-  if (s.form == DotForm::widened_pairs) {
+  if (s.wide.defined()) {
     s.wide.store_in(MemoryType::Stack).bound_extent(s.k, s.k_inner * s.steps);
     s.wide.vectorize(s.k, 16);
     placeActivations(s.wide, s.t);
