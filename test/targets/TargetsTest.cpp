@@ -1,5 +1,6 @@
-// The registry and what x86-64 targets answer to the passes.
+// The registry and what targets answer to the passes.
 #include "codegen/halide/Kernel.h"
+#include "runtime/platform/aarch64/features.h"
 #include "runtime/platform/x86/features.h"
 #include "support/Error.h"
 #include "targets/ComposedTarget.h"
@@ -41,7 +42,8 @@ TEST(Targets, EveryListedNameIsATarget) {
     ASSERT_TRUE(bool(target)) << llvm::toString(target.takeError());
     EXPECT_EQ((*target)->runsHere(), name.runs_here) << name.name;
   }
-  for (const char *expected : {"x86-64-v3", "x86-64-v4", "x86-64-v4-vnni", "znver4"})
+  for (const char *expected :
+       {"x86-64-v3", "x86-64-v4", "x86-64-v4-vnni", "znver4", "aarch64-linux", "cortex-a53"})
     EXPECT_TRUE(names.count(expected)) << expected;
 }
 
@@ -156,6 +158,9 @@ TEST(Composed, VariantsAreBestFirst) {
   EXPECT_EQ(variantsOf("x86-64-v3+v4"), (Names{"x86-64-v4-vnni", "x86-64-v3"}));
   EXPECT_EQ(variantsOf("v4+v3"), (Names{"x86-64-v4-vnni", "x86-64-v3"}));
   EXPECT_EQ(variantsOf("x86-64-v3+x86-64-v4"), (Names{"x86-64-v4", "x86-64-v3"}));
+  EXPECT_EQ(variantsOf("aarch64-linux"), (Names{"aarch64-dotprod", "aarch64-neon"}));
+  EXPECT_EQ(variantsOf("cortex-a53+neon+cortex-a76"),
+            (Names{"cortex-a76", "cortex-a53", "aarch64-neon"}));
   EXPECT_EQ(variantsOf("x86-64-v3+znver4+znver3"), (Names{"znver4", "znver3", "x86-64-v3"}));
 }
 
@@ -171,6 +176,8 @@ TEST(Composed, TheFloorAnswersForTheWhole) {
 
 TEST(Composed, UnknownAndRepeatedPartsAreErrors) {
   EXPECT_EQ(errorOf("x86-64-v3+v9"), "--target: x86-64-v3+v9: unknown part 'v9'");
+  EXPECT_EQ(errorOf("x86-64-v3+cortex-a53"),
+            "--target: x86-64-v3+cortex-a53: unknown part 'cortex-a53'");
   EXPECT_EQ(errorOf("x86-64-v3+"), "--target: x86-64-v3+: unknown part ''");
   EXPECT_EQ(errorOf("x86-64-v3+v3"), "--target: x86-64-v3+v3: x86-64-v3 is there twice");
   EXPECT_EQ(errorOf("pdp11+v3"), "--target: unknown target 'pdp11+v3'");
@@ -241,9 +248,23 @@ TEST(Targets, TheRuntimeKnowsEveryFeature) {
   for (const auto &target : allTargets())
     for (const std::string &feature : target->machine().features) {
       bool known = false;
-      platform::x86::has_feature({}, feature.c_str(), &known);
+      if (llvm::StringRef(target->machine().triple).starts_with("aarch64"))
+        platform::aarch64::has_feature({}, feature.c_str(), &known);
+      else
+        platform::x86::has_feature({}, feature.c_str(), &known);
       EXPECT_TRUE(known) << feature;
     }
+}
+
+TEST(Targets, FeaturesOfAArch64AreBitsOfTheSystem) {
+  using platform::aarch64::has_feature;
+  const platform::aarch64::Processor old{1 << 1, 0}, dots{1 << 1 | 1 << 20, 0}, all{~0u, ~0u};
+  EXPECT_TRUE(has_feature(old, "neon", nullptr));
+  EXPECT_FALSE(has_feature(old, "dotprod", nullptr));
+  EXPECT_TRUE(has_feature(dots, "dotprod", nullptr));
+  EXPECT_FALSE(has_feature(dots, "i8mm", nullptr));
+  EXPECT_TRUE(has_feature(all, "i8mm", nullptr));
+  EXPECT_FALSE(has_feature(all, "sve9", nullptr));
 }
 
 } // namespace

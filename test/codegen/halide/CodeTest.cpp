@@ -1,8 +1,7 @@
 // What the machine code must and must not contain, without running it: so also for processors that
 // this machine is not.
-#include "test/codegen/halide/Harness.h"
+#include "test/codegen/halide/Code.h"
 
-#include "llvm/ADT/StringExtras.h"
 #include "llvm/Object/ELFObjectFile.h"
 
 #include "gtest/gtest.h"
@@ -17,72 +16,8 @@ using Kind = KernelOp::Kind;
 namespace {
 
 const char *const machines[] = {"x86-64-v3",   "znver3",         "x86-64-v4",      "x86-64-v4-vnni",
-                                "cascadelake", "icelake-server", "sapphirerapids", "znver4"};
-const Encoding u4 = integers(CodeKind::u, 4, 32, CodeKind::f16, true);
-const Encoding i8 = integers(CodeKind::i, 8, 32, CodeKind::f16, false);
-
-std::unique_ptr<Target> targetNamed(llvm::StringRef name) {
-  return llvm::cantFail(makeTarget(name));
-}
-
-KernelSpec linearSpec(const Target &target, const Encoding &encoding, int32_t max_tokens,
-                      int64_t rows = 64, int64_t columns = 576) {
-  SpecMaker make(max_tokens);
-  const int32_t x = make.input(KernelValue::Kind::quant, columns);
-  const int32_t w = make.matrix(target, encoding, rows, columns);
-  const int32_t y = make.rowsOp(Kind::linear, {x, w}, rows);
-  make.spec.ops.back().act_group = 32;
-  return make.finish(target, {y});
-}
-
-KernelSpec attentionSpec(const Target &target, int32_t max_tokens, int32_t context) {
-  SpecMaker make(max_tokens);
-  make.spec.context = context;
-  const int32_t q = make.rows(9 * 64), cache = make.input(KernelValue::Kind::cache, 3 * 64);
-  const int32_t y = make.rowsOp(Kind::attention, {q, cache}, 9 * 64);
-  KernelOp &op = make.spec.ops.back();
-  op.heads = 9, op.kv_heads = 3, op.head_dim = 64, op.scale = 0.125;
-  return make.finish(target, {y});
-}
-
-KernelSpec normSpec(const Target &target, int32_t max_tokens) {
-  SpecMaker make(max_tokens);
-  const int32_t x = make.rows(576), gain = make.input(KernelValue::Kind::vector, 576);
-  const int32_t q = make.quantize(make.rowsOp(Kind::rms_norm, {x, gain}, 576), 32);
-  return make.finish(target, {q});
-}
-
-KernelSpec anglesSpec(const Target &target) {
-  SpecMaker make(1);
-  const int32_t y = make.value(KernelValue::Kind::angles, 64);
-  KernelOp &op = make.op(Kind::rope_angles, {}, y);
-  op.head_dim = 64, op.rope_theta = 1e5;
-  return make.finish(target, {y});
-}
-
-std::string assembly(const KernelSpec &spec, const Target &target) {
-  llvm::Expected<std::string> text = kernelAssembly(spec, target);
-  if (!text) {
-    ADD_FAILURE() << llvm::toString(text.takeError());
-    return "";
-  }
-  return *text;
-}
-
-/// Instructions whose mnemonic starts with `mnemonic`.
-int count(llvm::StringRef text, llvm::StringRef mnemonic) {
-  int found = 0;
-  for (llvm::StringRef line : llvm::split(text, '\n'))
-    found += line.trim().starts_with(mnemonic);
-  return found;
-}
-
-std::vector<KernelSpec> someKernels(const Target &target) {
-  return {
-      linearSpec(target, u4, 1),   linearSpec(target, i8, 1),      linearSpec(target, u4, 192),
-      linearSpec(target, i8, 192), attentionSpec(target, 1, 2048), attentionSpec(target, 192, 2048),
-      normSpec(target, 1),         normSpec(target, 192),          anglesSpec(target)};
-}
+                                "cascadelake", "icelake-server", "sapphirerapids", "znver4",
+                                "cortex-a53",  "cortex-a76"};
 
 TEST(Code, VnniMachinesUseTheDotProduct) {
   for (const char *name : {"cascadelake", "icelake-server", "sapphirerapids", "znver4"})

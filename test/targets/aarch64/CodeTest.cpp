@@ -1,0 +1,79 @@
+// The instructions that AArch64 machines' kernels are made of.
+#include "test/codegen/halide/Code.h"
+
+using namespace ingot;
+using namespace ingot::test;
+
+namespace {
+
+// A group is 8 steps of 4 elements of 16 rows: registers of 16 codes.
+constexpr int steps = 8, registers = 4;
+
+TEST(AArch64Code, DotProductsTakeFourElementsOfEachRow) {
+  for (const char *name : {"cortex-a76", "cortex-a78", "neoverse-v1", "apple-m1"})
+    for (const Encoding &encoding : {u4, i8}) {
+      const auto target = targetNamed(name);
+      const std::string one = assembly(linearSpec(*target, encoding, 1), *target);
+      EXPECT_EQ(count(one, "sdot"), steps * registers) << name;
+      const KernelSpec spec = linearSpec(*target, encoding, 192);
+      const std::string many = assembly(spec, *target);
+      EXPECT_EQ(count(many, "sdot"), steps * registers * spec.tile.token_tile) << name;
+      EXPECT_GT(spec.tile.token_tile, 1) << name;
+      for (const std::string &text : {one, many}) {
+        for (const char *other : {"smull", "smlal", "mul\t", "mla\t", "madd\tw", "ldrb", "ldrsb"})
+          EXPECT_EQ(count(text, other), 0) << name << " " << other;
+      }
+    }
+}
+
+TEST(AArch64Code, WithoutDotProductsBytesAreMultipliedLaneByLane) {
+  const auto target = targetNamed("cortex-a53");
+  for (int32_t tokens : {1, 192}) {
+    // One token: a group in a straight line. A tile: a loop over 2 steps. Two halves a register.
+    const KernelSpec narrow = linearSpec(*target, u4, tokens),
+                     wide = linearSpec(*target, i8, tokens);
+    auto products = [&](const KernelSpec &spec) {
+      return 2 * registers * (tokens == 1 ? steps : 2 * spec.tile.token_tile);
+    };
+    const std::string four = assembly(narrow, *target), eight = assembly(wide, *target);
+    EXPECT_EQ(count(four, "smlal") + count(four, "smull"), products(narrow));
+    EXPECT_EQ(count(eight, "smull"), products(wide));
+    EXPECT_EQ(count(eight, "sadalp") + count(eight, "saddlp"), products(wide));
+    for (const std::string &text : {four, eight})
+      for (const char *other :
+           {"sdot", "udot", "mul\tv", "mla\t", "sxtl", "sshll", "ldrb", "ldrsb"})
+        EXPECT_EQ(count(text, other), 0) << other;
+  }
+}
+
+/// Keys and values are read as pairs, and every element is multiplied and added by one instruction.
+TEST(AArch64Code, AttentionMultipliesAndAddsAtOnce) {
+  for (const char *name : {"cortex-a53", "cortex-a76"})
+    for (int32_t tokens : {1, 192}) {
+      const auto target = targetNamed(name);
+      const std::string text = assembly(attentionSpec(*target, tokens, 2048, CodeKind::i), *target);
+      EXPECT_GE(count(text, "smlal"), 32) << name;
+      EXPECT_GE(count(text, "ld2"), 2) << name;
+      EXPECT_EQ(count(text, "smull"), 0) << name;
+      EXPECT_EQ(count(text, "addp"), 0) << name;
+    }
+}
+
+TEST(AArch64Code, OnlyInstructionsOfTheMachine) {
+  for (const TargetName &name : targetNames()) {
+    const auto target = targetNamed(name.name);
+    if (!llvm::StringRef(target->machine().triple).starts_with("aarch64") ||
+        target->variants().size() > 1)
+      continue;
+    const bool dots = llvm::is_contained(target->machine().features, "dotprod");
+    for (const KernelSpec &spec : someKernels(*target)) {
+      const std::string text = assembly(spec, *target);
+      EXPECT_TRUE(dots || count(text, "sdot") + count(text, "udot") == 0) << name.name;
+      // Arithmetic in half precision rounds differently; atomics and SVE are nobody's here.
+      for (const char *other : {"fmla\tv0.8h", "fadd\th", "ldadd", "whilel", "ptrue", "smmla"})
+        EXPECT_EQ(count(text, other), 0) << name.name << " " << other;
+    }
+  }
+}
+
+} // namespace
