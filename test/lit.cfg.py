@@ -1,12 +1,13 @@
 # How lit runs the tests of this folder: files that end in .mlir or .test and have RUN lines.
 #
 # Substitutions: %ingot, %ingot-opt, %FileCheck, %not, %python (the one of .venv), %runtime (what
-# programs are linked with), %source (the repository's root) and, for tests that REQUIRE them:
+# programs are linked with; %aarch64-runtime), %source (the repository's root) and, for tests that REQUIRE them:
 #   smollm2      %model: SmolLM2-135M-Instruct, Q4_1 (./dev test gets it; INGOT_MODEL)
 #   wikitext     %wikitext: the validation text (INGOT_WIKITEXT)
 #   matplotlib   %peer-python: .peers' Python (./dev bench makes it)
 #   avx2, avx512vnni    the processor has them
 #   qemu         qemu-x86_64 pretends to be another one
+#   qemu-aarch64 there is one: programs for AArch64 run
 import os
 import pathlib
 import shutil
@@ -53,6 +54,8 @@ substitute("FileCheck", os.path.join(config.llvm_tools, "FileCheck"))
 substitute("not", os.path.join(config.llvm_tools, "not"))
 substitute("python", sys.executable)
 substitute("runtime", os.path.join(config.build_root, "lib", "ingot", "libingot_runtime.a"))
+substitute("aarch64-runtime", os.path.join(config.build_root, "lib", "ingot", "aarch64-linux",
+                                           "libingot_runtime.a"))
 substitute("source", config.source_root)
 
 cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
@@ -80,3 +83,7 @@ if {"avx512f", "avx512bw", "avx512vl", "avx512_vnni"} <= flags:
     config.available_features.add("avx512vnni")
 if shutil.which("qemu-x86_64"):
     config.available_features.add("qemu")
+if shutil.which("qemu-aarch64"):
+    config.available_features.add("qemu-aarch64")
+else:
+    lit_config.note("qemu-aarch64 is missing: tests that run programs for AArch64 are unsupported")
