@@ -100,10 +100,12 @@ llvm::Error KernelBuilder::linear(const KernelOp &op) {
   s.step_x = r.x, s.step_y = r.y;
   Expr of_step = beside ? r.x + at_once * p : Expr(r.x), at = of_step + s.k_inner * r.y;
   Expr code_at = s.codes(of_step, n, r.y, g, nb), activation = x.codes(at + g * group, t);
-  if (s.form == DotForm::widened_pairs && !make_signed) {
-    s.wide = Func("wide_activations");
-    s.wide(k, g, t) = cast<int16_t>(x.codes(k + g * group, t));
-    activation = s.wide(at, g, t);
+  const bool widened = s.form == DotForm::widened_pairs && !make_signed;
+  if (widened || (s.form == DotForm::quads && target.machine().dot_by_lane)) {
+    s.copies = Func("activations");
+    Expr copied = x.codes(k + g * group, t);
+    s.copies(k, g, t) = widened ? cast<int16_t>(copied) : copied;
+    activation = s.copies(at, g, t);
   }
   s.accumulator = Func("dots");
   s.accumulator(n, g, nb, t) = start;

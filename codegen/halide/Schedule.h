@@ -22,7 +22,7 @@ struct LinearStage {
   Halide::Func codes;        ///< unpacked (b, n, q, g, nb): u8 or i8, i16 (widened) or f32 (floats)
   Halide::Func scales, mins; ///< f32 (n, g, nb)
   Halide::Func sums;         ///< f32 (g, t): activation sums times their scale; where mins are
-  Halide::Func wide;         ///< i16 (k, g, t), where codes are i16
+  Halide::Func copies;       ///< activations (k, g, t): i16 where codes are, or to be in registers
   std::vector<Halide::ImageParam> reads; ///< what is read of the packed matrix
   Halide::Var n, nb, stream, t, g, q, b, p, k;
   Halide::RVar step_x, step_y, group; ///< elements of a step or pair, steps, groups

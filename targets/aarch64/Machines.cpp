@@ -64,6 +64,7 @@ bool runsHere(const CpuMachine &) { return false; }
 // Pages may have 64 KiB. Code and tables are reached within 4 GiB.
 const CpuFamily family{"aarch64-unknown-linux-gnu",
                        "arm-64-linux",
+                       /*dot_by_lane=*/true,
                        /*word_pairs=*/false,
                        {"aarch64linux", llvm::ELF::EM_AARCH64, 0, 65536, "aarch64-linux", nullptr},
                        machines,

@@ -37,6 +37,7 @@ CpuTarget::CpuTarget(const CpuFamily &family, const CpuMachine &row, llvm::Strin
   description.vector_bits = row.vector_bits;
   description.vector_registers = row.vector_registers;
   description.byte_dot = row.byte_dot;
+  description.dot_by_lane = family.dot_by_lane;
   description.word_pairs = family.word_pairs;
   description.l1_bytes = int64_t(row.l1_kib) << 10;
   description.l2_bytes = int64_t(row.l2_kib) << 10;

@@ -24,9 +24,9 @@ struct CpuMachine {
 
 /// What the machines of one table share.
 struct CpuFamily {
-  const char *triple; ///< Machine::triple
-  const char *halide; ///< architecture and system as Halide spells them: "x86-64-linux"
-  bool word_pairs;    ///< Machine::word_pairs
+  const char *triple;           ///< Machine::triple
+  const char *halide;           ///< architecture and system as Halide spells them: "x86-64-linux"
+  bool dot_by_lane, word_pairs; ///< as in Machine
   ElfRecipe elf;
   llvm::ArrayRef<CpuMachine> machines; ///< best first: the host is the first one that runs here
   bool (*runs_here)(const CpuMachine &machine);

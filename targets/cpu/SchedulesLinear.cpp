@@ -115,12 +115,18 @@ void ingot::scheduleLinear(ScheduleRequest &request, LinearStage &s, OutputStage
   else
     s.codes.compute_at(block_loop).bound_extent(s.q, s.steps);
   s.codes.fuse(s.b, s.n, lane).vectorize(lane, 16 * s.k_inner).unroll(s.q);
-  if (s.wide.defined()) {
-    s.wide.store_in(MemoryType::Stack).bound_extent(s.k, s.k_inner * s.steps);
-    s.wide.vectorize(s.k, 16);
-    placeActivations(s.wide, s.t);
+  if (s.copies.defined()) {
+    s.copies.store_in(MemoryType::Stack).bound_extent(s.k, s.k_inner * s.steps);
+    s.copies.vectorize(s.k, 16);
+  }
+  if (s.copies.defined() && s.form == DotForm::quads) {
+    // Steps are one straight run: what is copied for a group stays in registers, and a step takes
+    // its lane.
+    s.copies.compute_at(y, y_to).unroll(s.k).unroll(s.t);
+  } else if (s.copies.defined()) {
+    placeActivations(s.copies, s.t);
     if (max_tokens > kTokenPadding)
-      s.wide.unroll(s.t);
+      s.copies.unroll(s.t);
   }
 
   for (Func scale : {s.scales, s.mins}) {

@@ -79,6 +79,7 @@ bool runsHere(const CpuMachine &machine) { return hostHas(machine.features); }
 // is what code and tables are reached with, goes across them.
 const CpuFamily family{"x86_64-unknown-linux-gnu",
                        "x86-64-linux",
+                       /*dot_by_lane=*/false,
                        /*word_pairs=*/true,
                        {"elf_x86_64", llvm::ELF::EM_X86_64, llvm::ELF::SHF_X86_64_LARGE, 4096, "",
                         "-zlrodata-after-bss"},
