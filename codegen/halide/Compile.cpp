@@ -9,6 +9,7 @@
 #include "support/Error.h"
 #include "targets/Target.h"
 
+#include "llvm/Analysis/LoopInfo.h"
 #include "llvm/Analysis/ValueTracking.h"
 #include "llvm/Bitcode/BitcodeReader.h"
 #include "llvm/IR/Constants.h"
@@ -25,6 +26,8 @@
 #include "llvm/Support/TargetSelect.h"
 #include "llvm/Target/TargetMachine.h"
 #include "llvm/Transforms/IPO/GlobalDCE.h"
+#include "llvm/Transforms/Scalar/LoopUnrollPass.h"
+#include "llvm/Transforms/Utils/LoopUtils.h"
 
 using namespace ingot;
 
@@ -158,6 +161,42 @@ void relaxSaturation(llvm::Module &module) {
       }
 }
 
+bool isPrefetch(const llvm::Instruction &instruction) {
+  auto *call = llvm::dyn_cast<llvm::IntrinsicInst>(&instruction);
+  return call && call->getIntrinsicID() == llvm::Intrinsic::prefetch;
+}
+
+/// Halide asks ahead for a few cache lines in a loop of its own, most of whose instructions count:
+/// one after the other they need nothing but an offset each.
+void unrollPrefetches(llvm::Module &module) {
+  llvm::LoopAnalysisManager loops;
+  llvm::FunctionAnalysisManager functions;
+  llvm::CGSCCAnalysisManager graphs;
+  llvm::ModuleAnalysisManager modules;
+  llvm::PassBuilder builder;
+  builder.registerModuleAnalyses(modules);
+  builder.registerCGSCCAnalyses(graphs);
+  builder.registerFunctionAnalyses(functions);
+  builder.registerLoopAnalyses(loops);
+  builder.crossRegisterProxies(loops, functions, graphs, modules);
+  for (llvm::Function &function : module) {
+    if (function.isDeclaration())
+      continue;
+    bool some = false;
+    for (llvm::Loop *loop : functions.getResult<llvm::LoopAnalysis>(function).getLoopsInPreorder())
+      if (loop->getNumBlocks() == 1 && llvm::any_of(*loop->getHeader(), isPrefetch) &&
+          llvm::none_of(*loop->getHeader(), [](const llvm::Instruction &instruction) {
+            return instruction.mayWriteToMemory() && !isPrefetch(instruction);
+          })) {
+        llvm::addStringMetadataToLoop(loop, "llvm.loop.unroll.full", 1);
+        some = true;
+      }
+    if (some)
+      llvm::LoopUnrollPass(llvm::LoopUnrollOptions(2, /*OnlyWhenForced=*/true))
+          .run(function, functions);
+  }
+}
+
 /// Keeps the kernel and what it calls; the rest is Halide's wrappers for other callers.
 void keepOnlyKernel(const KernelSpec &spec, llvm::Module &module) {
   for (llvm::GlobalValue &value : module.global_values())
@@ -201,6 +240,7 @@ llvm::Expected<std::string> compile(const KernelSpec &spec, const Target &target
   keepOnlyKernel(spec, module);
   fuseRunningSums(module);
   relaxSaturation(module);
+  unrollPrefetches(module);
 
   const Machine &machine = target.machine();
   const llvm::Triple triple(machine.triple);

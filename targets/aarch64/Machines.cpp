@@ -71,8 +71,8 @@ const CpuFamily family{"aarch64-unknown-linux-gnu",
                        runsHere,
                        "qemu-aarch64"};
 
-/// What --target aarch64-linux stands for.
-constexpr const char *all_name = "aarch64-linux",
+/// What both names stand for.
+constexpr const char *linux_name = "aarch64-linux", *android_name = "aarch64-android",
                      *all_parts[] = {"aarch64-dotprod", "aarch64-neon"};
 
 } // namespace
@@ -80,7 +80,8 @@ constexpr const char *all_name = "aarch64-linux",
 std::vector<TargetName> ingot::aarch64TargetNames() {
   std::vector<TargetName> names = family.names();
   names.push_back(
-      {all_name, "aarch64-dotprod and aarch64-neon in one program, which picks", false});
+      {linux_name, "aarch64-dotprod and aarch64-neon in one program, which picks", false});
+  names.push_back({android_name, "the same program: Android runs it from a shell", false});
   return names;
 }
 
@@ -93,7 +94,7 @@ std::string ingot::aarch64FullName(llvm::StringRef part) {
 }
 
 llvm::Expected<std::unique_ptr<Target>> ingot::makeAArch64Target(llvm::StringRef name) {
-  if (name == all_name) {
+  if (name == linux_name || name == android_name) {
     std::vector<std::unique_ptr<Target>> parts;
     for (const char *part : all_parts)
       parts.push_back(std::make_unique<CpuTarget>(family, *family.find(part), part));

@@ -1,4 +1,5 @@
 // Linux: which cores this process may use.
+#include "runtime/platform/linux/cores.h"
 #include "runtime/platform/platform.h"
 
 #include <fcntl.h>
@@ -23,8 +24,8 @@ int32_t first_number(const char *path) {
   return value;
 }
 
-/// The lowest-numbered hardware thread of the core that `cpu` belongs to; `cpu` when unknown.
-int32_t core_of(int32_t cpu) {
+/// The first number in a file of a hardware thread in /sys, -1 when there is none.
+int32_t number_of(int32_t cpu, const char *file) {
   char path[96] = "/sys/devices/system/cpu/cpu";
   char digits[12];
   size_t length = 0;
@@ -35,9 +36,13 @@ int32_t core_of(int32_t cpu) {
   char *at = path + strlen(path);
   while (length)
     *at++ = digits[--length];
-  constexpr char file[] = "/topology/thread_siblings_list";
-  memcpy(at, file, sizeof file);
-  const int32_t first = first_number(path);
+  memcpy(at, file, strlen(file) + 1);
+  return first_number(path);
+}
+
+/// The lowest-numbered hardware thread of the core that `cpu` belongs to; `cpu` when unknown.
+int32_t core_of(int32_t cpu) {
+  const int32_t first = number_of(cpu, "/topology/thread_siblings_list");
   return first < 0 ? cpu : first;
 }
 
@@ -68,8 +73,18 @@ int32_t granted_cores() {
 
 } // namespace
 
+int32_t equal_cores(const int32_t *capacities, int32_t count) {
+  int32_t largest = 0, equal = 0;
+  for (int32_t i = 0; i < count; ++i)
+    largest = capacities[i] > largest ? capacities[i] : largest;
+  for (int32_t i = 0; i < count; ++i)
+    equal += capacities[i] >= largest / 2;
+  return equal;
+}
+
 int32_t core_count() {
   constexpr int32_t limit = 4096;
+  int32_t capacities[limit];
   unsigned char allowed[limit / 8] = {}, seen[limit / 8] = {};
   if (sched_getaffinity(0, sizeof allowed, reinterpret_cast<cpu_set_t *>(allowed)) != 0)
     return 1;
@@ -81,8 +96,11 @@ int32_t core_count() {
     if (core >= limit || (seen[core / 8] >> (core % 8) & 1))
       continue;
     seen[core / 8] = static_cast<unsigned char>(seen[core / 8] | 1 << (core % 8));
-    ++cores;
+    // 1024: the fastest of the machine. Absent where all are alike.
+    const int32_t capacity = number_of(cpu, "/cpu_capacity");
+    capacities[cores++] = capacity < 0 ? 0 : capacity;
   }
+  cores = equal_cores(capacities, cores);
   const int32_t granted = granted_cores();
   if (granted && granted < cores)
     cores = granted;
