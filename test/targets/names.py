@@ -8,7 +8,8 @@ import re
 import sys
 
 source = pathlib.Path(sys.argv[1])
-names = [path.name for path in (source / "targets").iterdir() if path.is_dir() and path.name != "cpu"]
+names = [path.name for path in (source / "targets").iterdir()
+         if path.is_dir() and path.name != "cpu"]
 assert {"x86", "aarch64"} <= set(names), names
 words = re.compile("|".join(names) + r"|x86_64|\bavx|\bneon\b|\bsve\b|\barm_", re.IGNORECASE)
 found = []
