@@ -10,6 +10,7 @@
 #include "targets/Target.h"
 
 #include "llvm/Analysis/LoopInfo.h"
+#include "llvm/Analysis/ScalarEvolution.h"
 #include "llvm/Analysis/ValueTracking.h"
 #include "llvm/Bitcode/BitcodeReader.h"
 #include "llvm/IR/Constants.h"
@@ -167,8 +168,9 @@ bool isPrefetch(const llvm::Instruction &instruction) {
 }
 
 /// Halide asks ahead for a few cache lines in a loop of its own, most of whose instructions count:
-/// one after the other they need nothing but an offset each.
+/// one after the other they need nothing but an offset each. Longer loops run once a block of rows.
 void unrollPrefetches(llvm::Module &module) {
+  constexpr unsigned most_unrolled = 8;
   llvm::LoopAnalysisManager loops;
   llvm::FunctionAnalysisManager functions;
   llvm::CGSCCAnalysisManager graphs;
@@ -183,8 +185,11 @@ void unrollPrefetches(llvm::Module &module) {
     if (function.isDeclaration())
       continue;
     bool some = false;
+    auto &evolution = functions.getResult<llvm::ScalarEvolutionAnalysis>(function);
     for (llvm::Loop *loop : functions.getResult<llvm::LoopAnalysis>(function).getLoopsInPreorder())
-      if (loop->getNumBlocks() == 1 && llvm::any_of(*loop->getHeader(), isPrefetch) &&
+      if (const unsigned lines = evolution.getSmallConstantTripCount(loop);
+          lines && lines <= most_unrolled && loop->getNumBlocks() == 1 &&
+          llvm::any_of(*loop->getHeader(), isPrefetch) &&
           llvm::none_of(*loop->getHeader(), [](const llvm::Instruction &instruction) {
             return instruction.mayWriteToMemory() && !isPrefetch(instruction);
           })) {
