@@ -19,8 +19,6 @@ namespace path = llvm::sys::path;
 
 namespace ingot {
 
-static constexpr uint64_t huge_page = 2 << 20;
-
 static llvm::StringRef folderOf(llvm::StringRef file) {
   llvm::StringRef parent = path::parent_path(file);
   return parent.empty() ? "." : parent;

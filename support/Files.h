@@ -30,6 +30,10 @@ private:
 /// Writes `bytes` to `path`. The error names the path and says what the system said.
 llvm::Error writeFile(llvm::StringRef path, llvm::StringRef bytes);
 
+/// A huge page of memory: what PlacedFile has the page cache keep, and what addresses must agree
+/// with offsets in the file modulo, so that it can be mapped.
+constexpr uint64_t huge_page = 2 << 20;
+
 /// A file of known size that is written in any order, by several threads at once; zero where
 /// nothing is written.
 class PlacedFile {

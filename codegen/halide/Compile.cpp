@@ -162,6 +162,23 @@ void relaxSaturation(llvm::Module &module) {
       }
 }
 
+/// What LLVM's passes ask of each other.
+struct Analyses {
+  llvm::LoopAnalysisManager loops;
+  llvm::FunctionAnalysisManager functions;
+  llvm::CGSCCAnalysisManager graphs;
+  llvm::ModuleAnalysisManager modules;
+
+  Analyses() {
+    llvm::PassBuilder builder;
+    builder.registerModuleAnalyses(modules);
+    builder.registerCGSCCAnalyses(graphs);
+    builder.registerFunctionAnalyses(functions);
+    builder.registerLoopAnalyses(loops);
+    builder.crossRegisterProxies(loops, functions, graphs, modules);
+  }
+};
+
 bool isPrefetch(const llvm::Instruction &instruction) {
   auto *call = llvm::dyn_cast<llvm::IntrinsicInst>(&instruction);
   return call && call->getIntrinsicID() == llvm::Intrinsic::prefetch;
@@ -171,22 +188,14 @@ bool isPrefetch(const llvm::Instruction &instruction) {
 /// one after the other they need nothing but an offset each. Longer loops run once a block of rows.
 void unrollPrefetches(llvm::Module &module) {
   constexpr unsigned most_unrolled = 8;
-  llvm::LoopAnalysisManager loops;
-  llvm::FunctionAnalysisManager functions;
-  llvm::CGSCCAnalysisManager graphs;
-  llvm::ModuleAnalysisManager modules;
-  llvm::PassBuilder builder;
-  builder.registerModuleAnalyses(modules);
-  builder.registerCGSCCAnalyses(graphs);
-  builder.registerFunctionAnalyses(functions);
-  builder.registerLoopAnalyses(loops);
-  builder.crossRegisterProxies(loops, functions, graphs, modules);
+  Analyses analyses;
   for (llvm::Function &function : module) {
     if (function.isDeclaration())
       continue;
     bool some = false;
-    auto &evolution = functions.getResult<llvm::ScalarEvolutionAnalysis>(function);
-    for (llvm::Loop *loop : functions.getResult<llvm::LoopAnalysis>(function).getLoopsInPreorder())
+    auto &evolution = analyses.functions.getResult<llvm::ScalarEvolutionAnalysis>(function);
+    for (llvm::Loop *loop :
+         analyses.functions.getResult<llvm::LoopAnalysis>(function).getLoopsInPreorder())
       if (const unsigned lines = evolution.getSmallConstantTripCount(loop);
           lines && lines <= most_unrolled && loop->getNumBlocks() == 1 &&
           llvm::any_of(*loop->getHeader(), isPrefetch) &&
@@ -198,7 +207,7 @@ void unrollPrefetches(llvm::Module &module) {
       }
     if (some)
       llvm::LoopUnrollPass(llvm::LoopUnrollOptions(2, /*OnlyWhenForced=*/true))
-          .run(function, functions);
+          .run(function, analyses.functions);
   }
 }
 
@@ -207,19 +216,10 @@ void keepOnlyKernel(const KernelSpec &spec, llvm::Module &module) {
   for (llvm::GlobalValue &value : module.global_values())
     if (!value.isDeclaration() && value.getName() != spec.name)
       value.setLinkage(llvm::GlobalValue::InternalLinkage);
-  llvm::LoopAnalysisManager loops;
-  llvm::FunctionAnalysisManager functions;
-  llvm::CGSCCAnalysisManager graphs;
-  llvm::ModuleAnalysisManager modules;
-  llvm::PassBuilder builder;
-  builder.registerModuleAnalyses(modules);
-  builder.registerCGSCCAnalyses(graphs);
-  builder.registerFunctionAnalyses(functions);
-  builder.registerLoopAnalyses(loops);
-  builder.crossRegisterProxies(loops, functions, graphs, modules);
+  Analyses analyses;
   llvm::ModulePassManager passes;
   passes.addPass(llvm::GlobalDCEPass());
-  passes.run(module, modules);
+  passes.run(module, analyses.modules);
 }
 
 llvm::Expected<std::string> compile(const KernelSpec &spec, const Target &target,

@@ -54,9 +54,8 @@ constexpr CpuMachine machines[] = {
      lanes, 32, 512, 0, cortex_a53},
 };
 
-struct ShortName {
-  const char *part, *machine;
-} constexpr short_names[] = {{"neon", "aarch64-neon"}, {"dotprod", "aarch64-dotprod"}};
+constexpr std::pair<const char *, const char *> short_names[] = {{"neon", "aarch64-neon"},
+                                                                 {"dotprod", "aarch64-dotprod"}};
 
 // The compiler itself runs on another family.
 bool runsHere(const CpuMachine &) { return false; }
@@ -69,7 +68,8 @@ const CpuFamily family{"aarch64-unknown-linux-gnu",
                        {"aarch64linux", llvm::ELF::EM_AARCH64, 0, 65536, "aarch64-linux", nullptr},
                        machines,
                        runsHere,
-                       "qemu-aarch64"};
+                       "qemu-aarch64",
+                       short_names};
 
 /// What both names stand for.
 constexpr const char *linux_name = "aarch64-linux", *android_name = "aarch64-android",
@@ -85,13 +85,7 @@ std::vector<TargetName> ingot::aarch64TargetNames() {
   return names;
 }
 
-std::string ingot::aarch64FullName(llvm::StringRef part) {
-  for (const ShortName &name : short_names)
-    if (part == name.part)
-      return name.machine;
-  const CpuMachine *machine = family.find(part);
-  return machine ? machine->name : "";
-}
+std::string ingot::aarch64FullName(llvm::StringRef part) { return family.fullName(part); }
 
 llvm::Expected<std::unique_ptr<Target>> ingot::makeAArch64Target(llvm::StringRef name) {
   if (name == linux_name || name == android_name) {

@@ -14,6 +14,14 @@ const CpuMachine *CpuFamily::find(llvm::StringRef name) const {
   return found == machines.end() ? nullptr : found;
 }
 
+std::string CpuFamily::fullName(llvm::StringRef part) const {
+  for (auto [name, machine] : short_names)
+    if (part == name)
+      return machine;
+  const CpuMachine *machine = find(part);
+  return machine ? machine->name : "";
+}
+
 const CpuMachine *CpuFamily::host() const {
   const auto *found = llvm::find_if(machines, runs_here);
   return found == machines.end() ? nullptr : found;

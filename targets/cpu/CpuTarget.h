@@ -31,9 +31,13 @@ struct CpuFamily {
   llvm::ArrayRef<CpuMachine> machines; ///< best first: the host is the first one that runs here
   bool (*runs_here)(const CpuMachine &machine);
   const char *emulator; ///< Target::emulator
+  /// What parts of a composed target may be called instead: {"v3", "x86-64-v3"}.
+  llvm::ArrayRef<std::pair<const char *, const char *>> short_names;
 
   /// Null when the table has no such name.
   const CpuMachine *find(llvm::StringRef name) const;
+  /// The name in the table that a part of a composed target means. Empty: unknown.
+  std::string fullName(llvm::StringRef part) const;
   /// The first machine that runs here; null when none does.
   const CpuMachine *host() const;
   std::vector<TargetName> names() const;

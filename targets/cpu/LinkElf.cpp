@@ -33,7 +33,6 @@ namespace {
 
 using namespace llvm::ELF;
 
-constexpr uint64_t huge_page = 2 << 20;
 constexpr const char *weights_section = ".lrodata";
 constexpr const char *place_weights =
     "SECTIONS { .lrodata : { *(.lrodata) } } INSERT AFTER .bss;\n";

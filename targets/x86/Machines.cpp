@@ -61,9 +61,8 @@ constexpr CpuMachine machines[] = {
 /// Short names of levels in composed targets. The psABI's v4 has no VNNI, but kernels for it
 /// without are hardly faster than those of v3: where somebody composes levels, v4 means the one
 /// worth it.
-struct ShortName {
-  const char *part, *machine;
-} constexpr short_names[] = {{"v3", "x86-64-v3"}, {"v4", "x86-64-v4-vnni"}};
+constexpr std::pair<const char *, const char *> short_names[] = {{"v3", "x86-64-v3"},
+                                                                 {"v4", "x86-64-v4-vnni"}};
 
 bool hostHas(const char *features) {
   static const llvm::StringMap<bool> host = llvm::sys::getHostCPUFeatures();
@@ -85,7 +84,8 @@ const CpuFamily family{"x86_64-unknown-linux-gnu",
                         "-zlrodata-after-bss"},
                        machines,
                        runsHere,
-                       /*emulator=*/""};
+                       /*emulator=*/"",
+                       short_names};
 
 } // namespace
 
@@ -102,11 +102,7 @@ std::string ingot::x86FullName(llvm::StringRef part) {
   if (part == "host")
     if (const CpuMachine *host = family.host())
       return host->name;
-  for (const ShortName &name : short_names)
-    if (part == name.part)
-      return name.machine;
-  const CpuMachine *machine = family.find(part);
-  return machine ? machine->name : "";
+  return family.fullName(part);
 }
 
 llvm::Expected<std::unique_ptr<Target>> ingot::makeX86Target(llvm::StringRef name) {

@@ -7,34 +7,20 @@ import json
 import pathlib
 import re
 import shutil
-import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "oracle"))
 
 import tiny_models  # noqa: E402
+from tiny_programs import Folder, run  # noqa: E402
 
-ingot, objdump, folder = sys.argv[1], sys.argv[2], pathlib.Path(sys.argv[3])
-shutil.rmtree(folder, ignore_errors=True)
-folder.mkdir(parents=True)
-model = folder / "model.gguf"
-tokens = ",".join(str(i * 37 % 250) for i in range(70))
-
-
-def run(*command, code=0):
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == code, (command, done.returncode, done.stdout, done.stderr)
-    return done.stdout if code == 0 else done.stderr
+ingot, objdump = sys.argv[1:3]
+tiny = Folder(ingot, sys.argv[3])
+folder, model, logits = tiny.path, tiny.model, tiny.logits
 
 
 def compiled(name, target, *options):
-    run(ingot, "compile", model, "-o", folder / name, "--target", target, *options)
-    return folder / name
-
-
-def logits(program, *options):
-    run(program, "--tokens", tokens, "--logits", folder / "out.npy", *options)
-    return (folder / "out.npy").read_bytes()
+    return tiny.compiled(name, "--target", target, *options)
 
 
 def kernels(program):

@@ -7,35 +7,17 @@ import json
 import pathlib
 import re
 import shutil
-import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "oracle"))
 
 import tiny_models  # noqa: E402
+from tiny_programs import Folder, run  # noqa: E402
 
-ingot, objdump, folder = sys.argv[1], sys.argv[2], pathlib.Path(sys.argv[3])
-shutil.rmtree(folder, ignore_errors=True)
-folder.mkdir(parents=True)
-model = folder / "model.gguf"
-tokens = ",".join(str(i * 37 % 250) for i in range(70))
+ingot, objdump = sys.argv[1:3]
+tiny = Folder(ingot, sys.argv[3])
+folder, model, compiled, logits = tiny.path, tiny.model, tiny.compiled, tiny.logits
 variants = {"cortex-a53": "aarch64-neon", "cortex-a76": "aarch64-dotprod", "max": "aarch64-dotprod"}
-
-
-def run(*command):
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace")
-    assert done.returncode == 0, (command, done.returncode, done.stdout, done.stderr)
-    return done.stdout
-
-
-def compiled(name, *options):
-    run(ingot, "compile", model, "-o", folder / name, *options)
-    return folder / name
-
-
-def logits(*command):
-    run(*command, "--tokens", tokens, "--logits", folder / "out.npy")
-    return (folder / "out.npy").read_bytes()
 
 
 def check(*options, **shape):
