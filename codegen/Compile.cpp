@@ -241,9 +241,12 @@ private:
   }
 
   llvm::Error makeManifest() {
-    auto made = buildManifest({*model.module, &model, target.get(), options.lowering.quantize,
-                               options.lowering.int8_activations, options.kv_cache,
-                               selftest.tokens.empty() ? nullptr : &selftest});
+    std::vector<ModuleOp> modules;
+    for (Variant &variant : variants)
+      modules.push_back(*variant.module);
+    auto made = buildManifest({*model.module, modules, &model, target.get(),
+                               options.lowering.quantize, options.lowering.int8_activations,
+                               options.kv_cache, selftest.tokens.empty() ? nullptr : &selftest});
     if (!made)
       return made.takeError();
     manifest = std::move(*made);

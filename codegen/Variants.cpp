@@ -12,15 +12,6 @@ using namespace mlir;
 namespace ingot {
 namespace {
 
-/// "x86-64-v3" -> "_x86_64_v3": fit for every assembler, and what a profiler shows.
-std::string suffixOf(const Target &target) {
-  std::string suffix = "_" + target.machine().name;
-  for (char &c : suffix)
-    if (!llvm::isAlnum(c))
-      c = '_';
-  return suffix;
-}
-
 void renameKernels(ModuleOp module, StringRef suffix) {
   auto renamed = [&](StringRef name) { return (name + suffix).str(); };
   for (auto function : module.getOps<kernel::FuncOp>())
@@ -29,6 +20,15 @@ void renameKernels(ModuleOp module, StringRef suffix) {
 }
 
 } // namespace
+
+/// "x86-64-v3" -> "_x86_64_v3": fit for every assembler, and what a profiler shows.
+std::string variantSuffix(StringRef machine, size_t machines) {
+  std::string suffix = machines > 1 ? ("_" + machine).str() : "";
+  for (char &c : suffix)
+    if (!llvm::isAlnum(c))
+      c = '_';
+  return suffix;
+}
 
 llvm::Expected<std::vector<Variant>> makeVariants(ModuleOp lowered, const Target &target) {
   const std::vector<const Target *> targets = target.variants();
@@ -39,7 +39,7 @@ llvm::Expected<std::vector<Variant>> makeVariants(ModuleOp lowered, const Target
     variant.module = lowered.clone();
     if (targets.size() == 1)
       break; // it was lowered for this one
-    variant.suffix = suffixOf(*one);
+    variant.suffix = variantSuffix(one->machine().name, targets.size());
     PassManager manager(lowered.getContext());
     manager.addPass(createKernelTile({one->machine().name}));
     if (failed(manager.run(*variant.module)))

@@ -14,6 +14,9 @@ struct Variant {
   mlir::OwningOpRef<mlir::ModuleOp> module;
 };
 
+/// The suffix in a program with kernels for so many machines.
+std::string variantSuffix(llvm::StringRef machine, size_t machines);
+
 /// Copies of a module that was lowered for `target`, in the order of its variants: each with its
 /// own tiles and names of kernels. Weights, buffers and caches have the same places in all of them:
 /// no pass that plans memory reads a tile.

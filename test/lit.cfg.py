@@ -4,6 +4,7 @@
 # programs are linked with; %aarch64-runtime), %source (the repository's root) and, for tests that REQUIRE them:
 #   smollm2      %model: SmolLM2-135M-Instruct, Q4_1 (./dev test gets it; INGOT_MODEL)
 #   wikitext     %wikitext: the validation text (INGOT_WIKITEXT)
+#   browser      %browser: a Chromium without a window
 #   matplotlib   %peer-python: .peers' Python (./dev bench makes it)
 #   avx2, avx512vnni    the processor has them
 #   qemu         qemu-x86_64 pretends to be another one
@@ -65,6 +66,9 @@ substitute_file("model", "smollm2", pathlib.Path(
 substitute_file("wikitext", "wikitext", pathlib.Path(
     os.environ.get("INGOT_WIKITEXT")
     or os.path.join(config.source_root, "..", "shared", "data", "wikitext2.valid.txt")).resolve())
+
+substitute_file("browser", "browser",
+                pathlib.Path(shutil.which("chromium-headless-shell") or "chromium-headless-shell"))
 
 # What draws the plots of ./dev bench is in .peers, which it makes.
 peer_python = pathlib.Path(config.source_root, ".peers", "bin", "python")

@@ -107,8 +107,16 @@ std::vector<int16_t> launchLayers(func::FuncOp step) {
   return layers;
 }
 
-llvm::Expected<LaunchTables> buildLaunches(flatbuffers::FlatBufferBuilder &buffer,
-                                           ModuleOp planned) {
+llvm::Expected<LaunchTables> buildLaunches(flatbuffers::FlatBufferBuilder &buffer, ModuleOp planned,
+                                           ArrayRef<ModuleOp> variants) {
+  std::vector<std::vector<manifest::Tile>> tiles; // by kernel and variant
+  for (ModuleOp variant : variants)
+    for (auto [index, function] : llvm::enumerate(variant.getOps<kernel::FuncOp>())) {
+      if (index == tiles.size())
+        tiles.emplace_back();
+      const Tile tile = function.getTile() ? kernel::tileFrom(*function.getTile()) : Tile();
+      tiles[index].emplace_back(tile.token_tile, tile.streams, tile.key_tile);
+    }
   std::vector<flatbuffers::Offset<manifest::Kernel>> kernels;
   llvm::StringMap<int16_t> number;
   for (auto function : planned.getOps<kernel::FuncOp>()) {
@@ -123,8 +131,9 @@ llvm::Expected<LaunchTables> buildLaunches(flatbuffers::FlatBufferBuilder &buffe
       columns.push_back(output.kind == KernelValue::Kind::rows ? output.width : 0);
     }
     kernels.push_back(manifest::CreateKernelDirect(
-        buffer, function.getSymName().str().c_str(), function.getMaxTokens() == 1, &columns,
-        &cost.macs, &cost.weight_bytes, &cost.cache_bytes, &cost.activation_bytes));
+        buffer, function.getSymName().str().c_str(), &tiles[kernels.size()],
+        function.getMaxTokens() == 1, &columns, &cost.macs, &cost.weight_bytes, &cost.cache_bytes,
+        &cost.activation_bytes));
   }
   SmallVector<func::FuncOp> functions;
   for (StringRef name : {"decode", "prefill", "score"})

@@ -15,8 +15,10 @@ struct LaunchTables {
   flatbuffers::Offset<flatbuffers::Vector<flatbuffers::Offset<manifest::Kernel>>> kernels;
   flatbuffers::Offset<flatbuffers::Vector<flatbuffers::Offset<manifest::Step>>> steps;
 };
+/// `variants`: modules with the kernels of `planned` in the same order, each with tiles of its own.
 llvm::Expected<LaunchTables> buildLaunches(flatbuffers::FlatBufferBuilder &buffer,
-                                           mlir::ModuleOp planned);
+                                           mlir::ModuleOp planned,
+                                           llvm::ArrayRef<mlir::ModuleOp> variants);
 
 /// kernelCost as the manifest has it.
 struct CostTerms {

@@ -31,7 +31,7 @@ public:
     auto weights = buildWeights();
     auto memory = buildMemory();
     auto caches = buildCaches();
-    auto launches = buildLaunches(buffer, inputs.planned);
+    auto launches = buildLaunches(buffer, inputs.planned, inputs.variants);
     if (!launches)
       return launches.takeError();
     auto selftest = buildSelftest();

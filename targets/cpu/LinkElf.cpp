@@ -222,7 +222,8 @@ llvm::Error linkElf(const ElfRecipe &recipe, const LinkInputs &inputs) {
   if (inputs.relocatable) {
     add({"-r"});
   } else {
-    add({"-static", "--gc-sections", "--strip-all", "-z", "noexecstack", "-z", "relro", "-z",
+    // Symbols stay, for profilers and debuggers: 50 KB of the file that nothing loads.
+    add({"-static", "--gc-sections", "--strip-debug", "-z", "noexecstack", "-z", "relro", "-z",
          "now"});
     if (recipe.option) {
       add({recipe.option});

@@ -85,9 +85,9 @@ int main(int argc, char **argv) {
       rows{0, 7, 0, 0};
   const std::vector<uint32_t> columns{fake::arena_columns};
   std::vector<flatbuffers::Offset<Kernel>> kernels{
-      CreateKernelDirect(builder, "chain", false, &columns, &macs, &fixed, &cache, &rows),
-      CreateKernelDirect(builder, "logits", true, nullptr, &rows, &zero, &zero, &rows),
-      CreateKernelDirect(builder, "both", true, nullptr, &macs, &zero, &cache, &rows)};
+      CreateKernelDirect(builder, "chain", nullptr, false, &columns, &macs, &fixed, &cache, &rows),
+      CreateKernelDirect(builder, "logits", nullptr, true, nullptr, &rows, &zero, &zero, &rows),
+      CreateKernelDirect(builder, "both", nullptr, true, nullptr, &macs, &zero, &cache, &rows)};
   auto memory = CreateMemory(builder, fake::arena_bytes, fake::cache_bytes(96),
                              fake::prefill_tokens, fake::score_tokens, fake::logits_stride);
   const std::vector<Launch> launches{{0, 0, false}, {-1, 0, false}, {1, -2, false}},

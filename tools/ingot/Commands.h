@@ -6,7 +6,7 @@
 namespace ingot {
 
 struct InspectOptions {
-  std::string file;
+  std::string file, html;
   bool json = false;
 };
 int runInspect(const InspectOptions &options);

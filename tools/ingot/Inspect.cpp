@@ -2,6 +2,7 @@
 #include "frontend/gguf/Gguf.h"
 #include "support/Error.h"
 #include "tools/ingot/Commands.h"
+#include "tools/ingot/InspectHtml.h"
 #include "tools/ingot/InspectProgram.h"
 
 #include "llvm/Object/ObjectFile.h"
@@ -50,7 +51,7 @@ llvm::Error inspectModel(const InspectOptions &options) {
     bytes += tensor.data.size();
     parameters += tensor.rows * tensor.columns;
   }
-  if (options.json) {
+  if (options.json || !options.html.empty()) {
     json::Array tensors;
     for (const GgufTensor &tensor : file.tensors())
       tensors.push_back(json::Object{{"name", printable(tensor.name)},
@@ -65,6 +66,8 @@ llvm::Error inspectModel(const InspectOptions &options) {
                       {"parameters", int64_t(parameters)},
                       {"tensor_bytes", int64_t(bytes)},
                       {"tensors", std::move(tensors)}};
+    if (!options.html.empty())
+      return writeHtml(std::move(root), options.html);
     llvm::outs() << llvm::formatv("{0:2}", json::Value(std::move(root))) << "\n";
     return llvm::Error::success();
   }

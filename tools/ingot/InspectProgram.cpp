@@ -2,6 +2,10 @@
 // planned.
 #include "tools/ingot/InspectProgram.h"
 
+#include "tools/ingot/Disassembly.h"
+#include "tools/ingot/InspectHtml.h"
+
+#include "codegen/Variants.h"
 #include "codegen/link/Sections.h"
 #include "runtime/core/plan.h"
 #include "runtime/include/ingot.h"
@@ -166,9 +170,13 @@ json::Object planJson(const Program &program) {
                                          {"bytes", int64_t(b->bytes())},
                                          {"first_use", b->first_use()},
                                          {"last_use", b->last_use()}});
+      json::Array launches; // by number of kernel; -1: a barrier
+      if (step->launches())
+        for (const auto *launch : *step->launches())
+          launches.push_back(launch->kernel());
       steps.push_back(json::Object{{"name", orEmpty(step->name())},
                                    {"tokens", step->tokens()},
-                                   {"launches", step->launches() ? step->launches()->size() : 0},
+                                   {"launches", std::move(launches)},
                                    {"buffers", std::move(buffers)}});
     }
   const runtime::Plan plan = planFor(program, program.sizes.context_length);
@@ -206,9 +214,68 @@ json::Array selftestTokens(const manifest::Manifest &m) {
   return tokens;
 }
 
-json::Object toJson(const Program &program, const InspectOptions &options) {
+/// How work on `tokens` tokens behind none grows with them: what a table of kernels shows.
+json::Object costJson(const manifest::Kernel &kernel) {
+  auto terms = [](const manifest::Terms *t) {
+    return t ? json::Array{t->fixed(), t->per_token(), t->per_position(), t->per_key()}
+             : json::Array();
+  };
+  return json::Object{{"macs", terms(kernel.macs())},
+                      {"weight_bytes", terms(kernel.weight_bytes())},
+                      {"cache_bytes", terms(kernel.cache_bytes())},
+                      {"activation_bytes", terms(kernel.activation_bytes())}};
+}
+
+/// Kernels with their tile and code for each variant. A variant's symbols are the kernels' names
+/// with a suffix of its own, in the order of variants; a stripped program has none.
+json::Array kernelsJson(const Program &program, const llvm::object::ObjectFile &object) {
   const manifest::Manifest &m = *program.manifest;
-  json::Array sections, weights, caches, kernels;
+  json::Array kernels;
+  if (!m.kernels())
+    return kernels;
+  std::string features;
+  for (const auto *variant : *m.build()->variants())
+    if (variant->features())
+      for (const auto *feature : *variant->features())
+        features += (features.empty() ? "+" : ",+") + feature->str();
+  const std::vector<FunctionCode> functions = functionsOf(object, kKernelsSection, features);
+  for (const auto *kernel : *m.kernels()) {
+    if (!kernel->name())
+      continue;
+    json::Array codes, tiles;
+    for (const auto *variant : *m.build()->variants()) {
+      const std::string name = kernel->name()->str() + variantSuffix(orEmpty(variant->name()),
+                                                                     m.build()->variants()->size());
+      const auto found =
+          llvm::find_if(functions, [&](const FunctionCode &f) { return f.name == name; });
+      if (found == functions.end())
+        continue;
+      json::Object mnemonics;
+      for (const auto &[mnemonic, count] : found->mnemonics)
+        mnemonics[mnemonic] = int64_t(count);
+      codes.push_back(json::Object{{"variant", orEmpty(variant->name())},
+                                   {"bytes", int64_t(found->bytes)},
+                                   {"instructions", int64_t(found->instructions)},
+                                   {"mnemonics", std::move(mnemonics)}});
+    }
+    if (kernel->tiles())
+      for (const auto *tile : *kernel->tiles())
+        tiles.push_back(json::Object{
+            {"tokens", tile->tokens()}, {"streams", tile->streams()}, {"keys", tile->keys()}});
+    json::Object row = costJson(*kernel);
+    row["name"] = orEmpty(kernel->name());
+    row["one_token"] = kernel->one_token();
+    row["tiles"] = std::move(tiles);
+    row["code"] = std::move(codes);
+    kernels.push_back(std::move(row));
+  }
+  return kernels;
+}
+
+json::Object toJson(const Program &program, const llvm::object::ObjectFile &object,
+                    const InspectOptions &options) {
+  const manifest::Manifest &m = *program.manifest;
+  json::Array sections, weights, caches;
   for (const Section &section : program.sections)
     sections.push_back(json::Object{{"name", section.name},
                                     {"bytes", int64_t(section.bytes)},
@@ -231,9 +298,6 @@ json::Object toJson(const Program &program, const InspectOptions &options) {
       caches.push_back(json::Object{{"name", orEmpty(c->name())},
                                     {"offset", int64_t(c->offset())},
                                     {"bytes", int64_t(c->bytes())}});
-  if (m.kernels())
-    for (const auto *k : *m.kernels())
-      kernels.push_back(orEmpty(k->name()));
   return json::Object{{"file", options.file},
                       {"kind", "program"},
                       {"name", orEmpty(m.model()->name())},
@@ -252,7 +316,7 @@ json::Object toJson(const Program &program, const InspectOptions &options) {
                       {"planned_memory", planJson(program)},
                       {"selftest_tokens", selftestTokens(m)},
                       {"caches", std::move(caches)},
-                      {"kernels", std::move(kernels)}};
+                      {"kernels", kernelsJson(program, object)}};
 }
 
 void line(llvm::StringRef name, unsigned width, std::initializer_list<uint64_t> numbers) {
@@ -381,8 +445,10 @@ llvm::Error inspectProgram(const llvm::object::ObjectFile &object, const Inspect
   auto program = readProgram(object, options.file);
   if (!program)
     return program.takeError();
+  if (!options.html.empty())
+    return writeHtml(toJson(*program, object, options), options.html);
   if (options.json)
-    llvm::outs() << llvm::formatv("{0:2}", json::Value(toJson(*program, options))) << "\n";
+    llvm::outs() << llvm::formatv("{0:2}", json::Value(toJson(*program, object, options))) << "\n";
   else
     printProgram(*program, options);
   return llvm::Error::success();

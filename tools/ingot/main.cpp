@@ -110,7 +110,11 @@ int main(int argc, char **argv) {
   CLI::App *inspect_command =
       app.add_subcommand("inspect", "Show what is in a model file or a compiled program");
   inspect_command->add_option("FILE", inspect.file, "GGUF file or compiled program")->required();
-  inspect_command->add_flag("--json", inspect.json, "As JSON");
+  CLI::Option *inspect_json = inspect_command->add_flag("--json", inspect.json, "As JSON");
+  inspect_command
+      ->add_option("--html", inspect.html,
+                   "As a page that needs nothing else, written to this file")
+      ->excludes(inspect_json);
 
   ReferenceOptions reference;
   CLI::App *reference_command =
