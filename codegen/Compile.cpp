@@ -5,6 +5,7 @@
 #include "codegen/Verify.h"
 #include "codegen/cache/KernelCache.h"
 #include "codegen/halide/Kernel.h"
+#include "codegen/link/Header.h"
 #include "codegen/link/Manifest.h"
 #include "codegen/link/Pack.h"
 #include "codegen/llvm/Steps.h"
@@ -19,6 +20,7 @@
 #include "mlir/IR/AsmState.h"
 #include "mlir/Pass/PassManager.h"
 #include "llvm/Support/FileSystem.h"
+#include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Program.h"
 #include "llvm/Support/ThreadPool.h"
 
@@ -47,8 +49,10 @@ public:
     if (!made)
       return made.takeError();
     target = std::move(*made);
-    if (llvm::Error error = checkWritable(options.output))
-      return error;
+    for (const std::string &file : {options.output, options.header, options.depfile})
+      if (!file.empty())
+        if (llvm::Error error = checkWritable(file))
+          return error;
     if (llvm::Error error = checkTuning())
       return error;
     if (llvm::Error error = checkVerifying())
@@ -117,6 +121,7 @@ public:
 
     progress.stage("linking");
     link.relocatable = options.emit == Emit::object;
+    link.symbol = options.symbol;
     link.runtime_folder = options.runtime_folder;
     link.output = result;
     link.scratch = scratch.file("link.o");
@@ -127,10 +132,48 @@ public:
     if (options.verify && options.emit == Emit::exe)
       if (llvm::Error error = verifyProgram())
         return error;
+    // The output is last: where it is new, what describes it is new, too.
+    if (!options.header.empty())
+      if (llvm::Error error =
+              writeAndPublish(scratch, headerOf(manifest, options.symbol), options.header))
+        return error;
+    if (!options.depfile.empty())
+      if (llvm::Error error = writeAndPublish(scratch, rule(), options.depfile))
+        return error;
     return publish(result, options.output);
   }
 
 private:
+  static llvm::Error writeAndPublish(ScratchFolder &scratch, const std::string &text,
+                                     const std::string &path) {
+    const std::string finished = scratch.file("text");
+    // A build tool need not compile again what depends on a text that stays the same.
+    if (auto old = llvm::MemoryBuffer::getFile(path); old && (*old)->getBuffer() == text)
+      return llvm::Error::success();
+    if (llvm::Error error = writeFile(finished, text))
+      return error;
+    return publish(finished, path);
+  }
+
+  /// OUTPUT: the files that it depends on, as Makefiles spell names.
+  std::string rule() const {
+    auto spelled = [](StringRef path) {
+      SmallString<256> absolute(path);
+      llvm::sys::fs::make_absolute(absolute);
+      std::string out;
+      for (char c : absolute) {
+        if (c == ' ' || c == '#')
+          out += '\\';
+        out += c == '$' ? "$$" : std::string(1, c);
+      }
+      return out;
+    };
+    std::string out = spelled(options.output) + ": " + spelled(options.model);
+    if (!tune.file.empty() && llvm::sys::fs::exists(tune.file))
+      out += " " + spelled(tune.file);
+    return out + "\n";
+  }
+
   llvm::Error checkTuning() {
     tune = options.tune;
     if (!tune.measure)
@@ -296,10 +339,10 @@ private:
     std::vector<StepVariant> steps;
     for (Variant &variant : variants)
       steps.push_back({*variant.module, variant.suffix});
-    return lowerSteps(steps, {std::move(manifest), number("ingot.weight_bytes"),
-                              number("ingot.arena_bytes"), number("ingot.cache_bytes"),
-                              static_cast<int32_t>(model.info.vocab_size),
-                              static_cast<int32_t>(model.info.context_length)});
+    return lowerSteps(steps,
+                      {manifest, number("ingot.weight_bytes"), number("ingot.arena_bytes"),
+                       number("ingot.cache_bytes"), static_cast<int32_t>(model.info.vocab_size),
+                       static_cast<int32_t>(model.info.context_length)});
   }
 
   llvm::Error compileKernels(ScratchFolder &scratch) {
@@ -417,6 +460,13 @@ private:
 
 } // namespace
 
-llvm::Error compileModel(const CompileOptions &options) { return Compilation(options).run(); }
+llvm::Error compileModel(const CompileOptions &options) {
+  llvm::Error error = Compilation(options).run();
+  if (error && !options.depfile.empty())
+    for (const std::string &file : {options.output, options.header})
+      if (!file.empty() && llvm::sys::fs::is_regular_file(file))
+        (void)llvm::sys::fs::remove(file);
+  return error;
+}
 
 } // namespace ingot

@@ -18,6 +18,11 @@ struct CompileOptions {
   int64_t context = 0;             ///< tokens; 0: the model's own, at most default_context
   CodeKind kv_cache = CodeKind::i; ///< elements: i (16 bits), f16 or f32
   Emit emit = Emit::exe;
+  std::string symbol = "ingot_main_program"; ///< what the program is called in an object
+  std::string header;                        ///< C header to write; empty: none
+  /// Makefile rule to write: what was read. Where there is one, a build tool is at work, for which
+  /// nothing that could be taken for the result is left after an error.
+  std::string depfile;
   std::string dump_after;     ///< print the IR after this pass (or "import") to standard output
   std::string cache_folder;   ///< of compiled kernels; empty: none
   std::string runtime_folder; ///< what programs are linked with
@@ -32,7 +37,7 @@ struct CompileOptions {
   static constexpr int64_t default_context = 2048;
 };
 
-/// Compiles. `output` appears complete, or not at all.
+/// Compiles. `output` appears complete, or not at all; what had its name stays (but see depfile).
 llvm::Error compileModel(const CompileOptions &options);
 
 } // namespace ingot

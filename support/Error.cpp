@@ -24,17 +24,33 @@ llvm::Error inputError(const llvm::Twine &file, const llvm::Twine &where,
   return llvm::make_error<InputError>(file.str(), where.str(), message.str(), help.str());
 }
 
-int reportError(llvm::Error error) {
+static void printDiagnostic(InputError error) {
+  const std::string file = error.file.empty() ? "ingot" : error.file;
+  error.file.clear();
+  llvm::errs() << file << ": ";
+  error.log(llvm::WithColor::error());
+  llvm::errs() << "\n";
+  if (!error.help.empty())
+    llvm::errs() << file << ": ", llvm::WithColor::note() << error.help << "\n";
+}
+
+int reportError(llvm::Error error, bool as_diagnostic) {
   llvm::handleAllErrors(
       std::move(error),
-      [](const InputError &e) {
+      [&](const InputError &e) {
+        if (as_diagnostic)
+          return printDiagnostic(e);
         e.log(llvm::WithColor::error());
         llvm::errs() << "\n";
         if (!e.help.empty())
           llvm::WithColor(llvm::errs(), llvm::HighlightColor::Note) << "help: ",
               llvm::errs() << e.help << "\n";
       },
-      [](const llvm::ErrorInfoBase &e) { llvm::WithColor::error() << e.message() << "\n"; });
+      [&](const llvm::ErrorInfoBase &e) {
+        if (as_diagnostic)
+          return printDiagnostic(InputError("", "", e.message(), ""));
+        llvm::WithColor::error() << e.message() << "\n";
+      });
   return 1;
 }
 

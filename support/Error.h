@@ -29,8 +29,9 @@ public:
 llvm::Error inputError(const llvm::Twine &file, const llvm::Twine &where,
                        const llvm::Twine &message, const llvm::Twine &help = "");
 
-/// Prints every error in `error`, coloured on a terminal, and returns the exit code (1).
-int reportError(llvm::Error error);
+/// Prints every error in `error`, coloured on a terminal, and returns the exit code (1). With
+/// `as_diagnostic` as compilers do, "FILE: error: MESSAGE", which build tools and editors find.
+int reportError(llvm::Error error, bool as_diagnostic = false);
 
 /// 497664 -> "497,664": the way errors and tables print counts.
 std::string grouped(uint64_t value);

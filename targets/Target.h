@@ -78,6 +78,7 @@ struct LinkInputs {
   std::string output;
   std::string scratch;      ///< a path: `link` may write files that start with it
   bool relocatable = false; ///< one object instead of a program (--emit object)
+  std::string symbol;       ///< of an object: what the program is called in it, its only symbol
 };
 
 class Target {

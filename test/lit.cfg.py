@@ -1,7 +1,7 @@
 # How lit runs the tests of this folder: files that end in .mlir or .test and have RUN lines.
 #
 # Substitutions: %ingot, %ingot-opt, %FileCheck, %not, %python (the one of .venv), %runtime (what
-# programs are linked with; %aarch64-runtime), %source (the repository's root) and, for tests that REQUIRE them:
+# programs are linked with; %aarch64-runtime), %source (the repository's root), %build and, for tests that REQUIRE them:
 #   smollm2      %model: SmolLM2-135M-Instruct, Q4_1 (./dev test gets it; INGOT_MODEL)
 #   wikitext     %wikitext: the validation text (INGOT_WIKITEXT)
 #   browser      %browser: a Chromium without a window
@@ -58,6 +58,7 @@ substitute("runtime", os.path.join(config.build_root, "lib", "ingot", "libingot_
 substitute("aarch64-runtime", os.path.join(config.build_root, "lib", "ingot", "aarch64-linux",
                                            "libingot_runtime.a"))
 substitute("source", config.source_root)
+substitute("build", config.build_root)
 
 cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
 substitute_file("model", "smollm2", pathlib.Path(

@@ -74,9 +74,6 @@ struct ingot_program {
   int32_t batch_tokens[INGOT_MAX_BATCH_STEPS]; /* ascending */
 };
 
-/* The program this runtime is linked with. */
-extern const struct ingot_program ingot_main_program; // NOLINT: extern is not a definition
-
 #ifdef __cplusplus
 }
 #endif

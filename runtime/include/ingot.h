@@ -29,11 +29,12 @@
  * Results depend neither on the number of threads nor on what is evaluated beside a sequence. */
 #pragma once
 
-#include "../core/program.h"
-
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __GNUC__
+#pragma GCC visibility push(default) /* a model's shared library shows what is declared here */
+#endif
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -59,8 +60,11 @@ typedef enum ingot_status {
 /* One English clause without a full stop, static: "the context is full". */
 const char *ingot_status_string(ingot_status status);
 
-typedef struct ingot_program ingot_program;
+typedef struct ingot_program ingot_program; /* a compiled model */
 typedef struct ingot_session ingot_session;
+
+/* The model of a program that `ingot compile` made, or of an object made without --symbol. */
+extern const ingot_program ingot_main_program; // NOLINT: extern is not a definition
 
 #define INGOT_MAX_THREADS 256
 #define INGOT_MAX_SEQUENCES 256
@@ -209,4 +213,7 @@ ingot_status ingot_sample(ingot_session *session, int32_t *token);
 
 #ifdef __cplusplus
 }
+#endif
+#ifdef __GNUC__
+#pragma GCC visibility pop
 #endif

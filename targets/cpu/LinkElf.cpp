@@ -19,6 +19,9 @@
 #include "support/Files.h"
 
 #include "lld/Common/Driver.h"
+#include "llvm/ObjCopy/ConfigManager.h"
+#include "llvm/ObjCopy/ObjCopy.h"
+#include "llvm/Object/ObjectFile.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/MathExtras.h"
 #include "llvm/Support/MemoryBuffer.h"
@@ -34,6 +37,7 @@ namespace {
 using namespace llvm::ELF;
 
 constexpr const char *weights_section = ".lrodata";
+constexpr const char *program_symbol = "ingot_main_program";
 constexpr const char *place_weights =
     "SECTIONS { .lrodata : { *(.lrodata) } } INSERT AFTER .bss;\n";
 
@@ -206,6 +210,30 @@ llvm::Error runLinker(const std::vector<std::string> &arguments, const std::stri
   return llvm::Error::success();
 }
 
+/// Leaves the program, under the name that was asked for, as all that an object shows: objects of
+/// several models have kernels of equal names and different code, and are linked into one app.
+llvm::Error keepOneSymbol(const std::string &linked, const std::string &symbol) {
+  auto read = llvm::MemoryBuffer::getFile(linked, /*IsText=*/false, false, /*IsVolatile=*/true);
+  if (!read)
+    return inputError(linked, "link", read.getError().message());
+  auto object = llvm::object::ObjectFile::createObjectFile(**read);
+  if (!object)
+    return object.takeError();
+  llvm::objcopy::ConfigManager config;
+  config.Common.SymbolsToRename[program_symbol] = symbol;
+  auto name = llvm::objcopy::NameOrPattern::create(
+      program_symbol, llvm::objcopy::MatchStyle::Literal, [](llvm::Error error) { return error; });
+  if (!name)
+    return name.takeError();
+  if (llvm::Error error = config.Common.SymbolsToKeepGlobal.addMatcher(std::move(*name)))
+    return error;
+  std::string kept;
+  llvm::raw_string_ostream stream(kept);
+  if (llvm::Error error = llvm::objcopy::executeObjcopyOnBinary(config, **object, stream))
+    return error;
+  return writeFile(linked, kept);
+}
+
 } // namespace
 
 llvm::Error linkElf(const ElfRecipe &recipe, const LinkInputs &inputs) {
@@ -247,6 +275,9 @@ llvm::Error linkElf(const ElfRecipe &recipe, const LinkInputs &inputs) {
   }
   if (llvm::Error error = runLinker(arguments, inputs.output))
     return error;
+  if (inputs.relocatable)
+    if (llvm::Error error = keepOneSymbol(inputs.output, inputs.symbol))
+      return error;
   return wrapWeights(recipe.page, inputs.weights, inputs.weight_bytes, inputs.output);
 }
 

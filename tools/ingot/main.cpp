@@ -6,6 +6,7 @@
 #include "targets/Target.h"
 #include "tools/ingot/Commands.h"
 
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/InitLLVM.h"
 #include "llvm/Support/Path.h"
@@ -73,6 +74,25 @@ int main(int argc, char **argv) {
       ->capture_default_str();
   compile_command->add_option("--emit", emit, "What to write")
       ->check(CLI::IsMember({"exe", "object", "llvm", "mlir"}))
+      ->capture_default_str();
+  compile_command
+      ->add_option("--symbol", compile.symbol,
+                   "What the program is called in an object: const ingot_program SYMBOL")
+      ->check([](const std::string &name) {
+        const bool fits = !name.empty() && !llvm::isDigit(name[0]) &&
+                          llvm::all_of(name, [](char c) { return llvm::isAlnum(c) || c == '_'; });
+        return fits ? "" : "is not a name in C";
+      })
+      ->capture_default_str();
+  compile_command->add_option("--header", compile.header,
+                              "C header to write: sizes, tokens and name of the model");
+  compile_command->add_option("--depfile", compile.depfile,
+                              "Makefile rule to write: the files that were read");
+  std::string diagnostics = "plain";
+  compile_command
+      ->add_option("--diagnostics", diagnostics,
+                   "How errors are written; compiler: as FILE: error: MESSAGE, for build tools")
+      ->check(CLI::IsMember({"plain", "compiler"}))
       ->capture_default_str();
   compile_command->add_option("--dump-after", compile.dump_after,
                               "Print the IR after a pass (`import` for the model as read)");
@@ -187,7 +207,7 @@ int main(int argc, char **argv) {
     if (*tune_option && !*tune_time)
       compile.tune.seconds = std::stod(tune);
     if (llvm::Error error = compileModel(compile))
-      return reportError(std::move(error));
+      return reportError(std::move(error), diagnostics == "compiler");
     return 0;
   }
   if (*inspect_command)

@@ -1,0 +1,137 @@
+# ingot_add_model: a model file as a target of a CMake build. Read by IngotConfig.cmake, and by Ingot's
+# own build for projects that contain it (add_subdirectory, FetchContent). docs/cmake.md tells how
+# to use it.
+include_guard(GLOBAL)
+if(POLICY CMP0174) # an empty value is a value, which means the default
+  cmake_policy(SET CMP0174 NEW)
+endif()
+
+# The processor that the project is built for, as compilers and Ingot's folders spell it.
+function(ingot_processor out)
+  string(TOLOWER "${CMAKE_SYSTEM_PROCESSOR}" processor)
+  if(processor STREQUAL "amd64")
+    set(processor x86_64)
+  elseif(processor STREQUAL "arm64")
+    set(processor aarch64)
+  endif()
+  set(${out} "${processor}" PARENT_SCOPE)
+endfunction()
+
+# What a model is compiled for where nobody says: the machine that builds, or every machine of the
+# processor that the toolchain file names.
+function(ingot_default_target out)
+  ingot_processor(processor)
+  if(NOT CMAKE_CROSSCOMPILING)
+    set(${out} host PARENT_SCOPE)
+  elseif(processor STREQUAL "x86_64")
+    set(${out} x86-64-v3+v4 PARENT_SCOPE)
+  else()
+    set(${out} ${processor}-linux PARENT_SCOPE)
+  endif()
+endfunction()
+
+#   ingot_add_model(NAME MODEL FILE
+#                   [EXECUTABLE | SHARED]
+#                   [TARGET machine] [QUANTIZE format] [QUANTIZE_OUTPUT format] [CONTEXT tokens]
+#                   [ACTIVATIONS int8|f32] [KV_CACHE i16|f16|f32] [BATCH n...] [TUNE_FILE file]
+#                   [OPTIONS option...])
+#
+# Makes the library NAME, static unless SHARED. What links it can include "NAME.h", which declares
+# `const ingot_program NAME_program` and has the model's sizes and tokens as constants, and calls
+# the functions of <ingot.h>. With EXECUTABLE, NAME is built as a program that needs nothing else;
+# $<TARGET_PROPERTY:NAME,INGOT_PROGRAM> is its path.
+function(ingot_add_model name)
+  set(values MODEL TARGET QUANTIZE QUANTIZE_OUTPUT CONTEXT ACTIVATIONS KV_CACHE TUNE_FILE)
+  cmake_parse_arguments(PARSE_ARGV 1 ARG "EXECUTABLE;SHARED" "${values}" "BATCH;OPTIONS")
+  if(ARG_UNPARSED_ARGUMENTS)
+    message(FATAL_ERROR "ingot_add_model(${name}): unknown arguments: ${ARG_UNPARSED_ARGUMENTS}")
+  elseif(ARG_KEYWORDS_MISSING_VALUES)
+    message(FATAL_ERROR "ingot_add_model(${name}): no value for ${ARG_KEYWORDS_MISSING_VALUES}")
+  elseif(NOT ARG_MODEL)
+    message(FATAL_ERROR "ingot_add_model(${name}): MODEL, a GGUF file, is needed")
+  elseif(ARG_EXECUTABLE AND ARG_SHARED)
+    message(FATAL_ERROR "ingot_add_model(${name}): EXECUTABLE and SHARED exclude each other")
+  endif()
+  string(MAKE_C_IDENTIFIER "${name}" symbol)
+  cmake_path(ABSOLUTE_PATH ARG_MODEL BASE_DIRECTORY "${CMAKE_CURRENT_SOURCE_DIR}" NORMALIZE)
+  if(NOT ARG_TARGET)
+    ingot_default_target(ARG_TARGET)
+  endif()
+
+  set(folder "${CMAKE_CURRENT_BINARY_DIR}/ingot/${name}")
+  set(options --target ${ARG_TARGET})
+  foreach(option QUANTIZE QUANTIZE_OUTPUT CONTEXT ACTIVATIONS KV_CACHE TUNE_FILE)
+    if(ARG_${option})
+      string(TOLOWER "--${option}" spelled)
+      string(REPLACE "_" "-" spelled "${spelled}")
+      list(APPEND options ${spelled} "${ARG_${option}}")
+    endif()
+  endforeach()
+  if(ARG_BATCH)
+    list(JOIN ARG_BATCH "," batch)
+    list(APPEND options --batch ${batch})
+  endif()
+  list(APPEND options ${ARG_OPTIONS})
+  set(header "")
+  if(ARG_EXECUTABLE)
+    set(output "${folder}/${name}")
+    list(APPEND options --emit exe)
+  else()
+    set(output "${folder}/${name}.o")
+    set(header "${folder}/${name}.h")
+    list(APPEND options --emit object --symbol ${symbol}_program --header ${header})
+  endif()
+  # Makefiles do not see that a command has changed: this file does.
+  file(CONFIGURE OUTPUT "${folder}/options" CONTENT "${options}\n" @ONLY)
+  # The header is written where it changes, so that what includes it is not compiled again for
+  # other weights: as a byproduct, it may be older than the model.
+  add_custom_command(
+    OUTPUT "${output}"
+    BYPRODUCTS ${header}
+    COMMAND Ingot::ingot compile "${ARG_MODEL}" -o "${output}" --depfile "${folder}/depfile"
+            --diagnostics compiler ${options}
+    DEPENDS "${ARG_MODEL}" "${folder}/options" Ingot::ingot
+    DEPFILE "${folder}/depfile"
+    COMMENT "Compiling ${ARG_MODEL} for ${ARG_TARGET}"
+    VERBATIM)
+
+  if(ARG_EXECUTABLE)
+    add_custom_target(${name} ALL DEPENDS "${output}")
+    set_target_properties(${name} PROPERTIES INGOT_PROGRAM "${output}")
+    return()
+  endif()
+  set_source_files_properties("${output}" PROPERTIES EXTERNAL_OBJECT ON GENERATED ON)
+  get_property(languages GLOBAL PROPERTY ENABLED_LANGUAGES)
+  set(language CXX)
+  if("C" IN_LIST languages)
+    set(language C)
+  endif()
+  if(ARG_SHARED)
+    add_library(${name} SHARED "${output}")
+    ingot_export_symbols(${name} ${symbol}_program "${folder}/exports")
+    target_link_libraries(${name} PRIVATE Ingot::runtime)
+    target_include_directories(${name} INTERFACE
+      $<TARGET_PROPERTY:Ingot::runtime,INTERFACE_INCLUDE_DIRECTORIES>)
+  else()
+    add_library(${name} STATIC "${output}")
+    target_link_libraries(${name} INTERFACE Ingot::runtime)
+  endif()
+  target_include_directories(${name} INTERFACE "${folder}")
+  set_target_properties(${name} PROPERTIES LINKER_LANGUAGE ${language})
+endfunction()
+
+# Has the library TARGET show the model and the functions of ingot.h, and nothing else.
+function(ingot_export_symbols target symbol script)
+  set(list "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/ingot.symbols")
+  if(NOT EXISTS "${list}") # not installed
+    set(list "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/../runtime/include/ingot.symbols")
+  endif()
+  file(STRINGS "${list}" symbols REGEX "^ingot_")
+  list(JOIN symbols ";\n    " exported)
+  file(CONFIGURE OUTPUT "${script}" @ONLY
+       CONTENT "{\n  global:\n    ${symbol};\n    ${exported};\n  local: *;\n};\n")
+  list(TRANSFORM symbols PREPEND "LINKER:--undefined=")
+  target_link_options(${target} PRIVATE ${symbols} "LINKER:--version-script=${script}"
+                      "LINKER:-Bsymbolic" "LINKER:--gc-sections")
+  set_property(TARGET ${target} APPEND PROPERTY LINK_DEPENDS "${script}")
+endfunction()

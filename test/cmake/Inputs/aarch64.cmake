@@ -1,0 +1,10 @@
+# A toolchain file: Linux on 64-bit ARM, by clang and the libraries of Debian's cross packages.
+set(CMAKE_SYSTEM_NAME Linux)
+set(CMAKE_SYSTEM_PROCESSOR aarch64)
+set(CMAKE_C_COMPILER clang-22)
+set(CMAKE_C_COMPILER_TARGET aarch64-linux-gnu)
+set(CMAKE_AR /usr/lib/llvm-22/bin/llvm-ar)
+set(CMAKE_RANLIB /usr/lib/llvm-22/bin/llvm-ranlib)
+set(CMAKE_EXE_LINKER_FLAGS_INIT "-fuse-ld=lld -static")
+set(CMAKE_CROSSCOMPILING_EMULATOR qemu-aarch64)
+set(CMAKE_FIND_ROOT_PATH_MODE_PROGRAM NEVER)

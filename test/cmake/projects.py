@@ -1,0 +1,221 @@
+"""Builds apps with models as users do, from an installed Ingot and from one that a project contains.
+
+    projects.py CASE INGOT_BUILD INGOT_SOURCE FOLDER [MODEL]
+
+Cases: ninja, makefiles (prefix, moved prefix; what is built again when), forms (a shared library, a
+program, pkg-config), aarch64, contained, packages, and smollm2, which needs MODEL.
+"""
+
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+TEXT = "hello"
+
+
+def run(*command, code=0, **options):
+    """Standard output, as bytes of the program's; what was said where it does not end with `code`."""
+    done = subprocess.run([str(c) for c in command], capture_output=True, **options)
+    if (done.returncode != 0) if code else (done.returncode == 0):
+        return done.stdout + done.stderr if code else done.stdout
+    sys.exit(f"exit {done.returncode} of {command}\n{done.stdout.decode(errors='replace')}"
+             f"{done.stderr.decode(errors='replace')}")
+
+
+class Project:
+    """A build folder of Inputs/app or of a folder of examples/."""
+
+    def __init__(self, case, source, *options, name="build"):
+        self.folder = case.folder / name
+        self.source = source
+        self.configure(*options)
+
+    def configure(self, *options):
+        run("cmake", "-S", self.source, "-B", self.folder, *options)
+
+    def build(self, *options, code=0):
+        return run("cmake", "--build", self.folder, *options, code=code).decode(errors="replace")
+
+    def app(self, *arguments, emulator=()):
+        return run(*emulator, self.folder / "app", *arguments)
+
+    def times(self):
+        """When each object was written."""
+        return {path.name: path.stat().st_mtime_ns for path in self.folder.rglob("*.o")}
+
+
+class Case:
+    def __init__(self, build, source, folder):
+        self.build, self.source, self.folder = map(pathlib.Path, (build, source, folder))
+        self.inputs = self.source / "test" / "cmake" / "Inputs"
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(parents=True)
+        self.model = self.folder / "tiny model.gguf"
+        run(sys.executable, self.source / "test/oracle/tiny_models.py", self.model)
+        self.prefix = self.folder / "prefix"
+
+    def install(self):
+        run("cmake", "--install", self.build, "--prefix", self.prefix)
+
+    def options(self, generator="Ninja", *more):
+        return ["-G", generator, f"-DCMAKE_PREFIX_PATH={self.prefix}", f"-DMODEL={self.model}",
+                "-DCMAKE_C_COMPILER=clang-22", *more]
+
+    def expected(self):
+        """What the compiled program completes."""
+        program = self.folder / "expected"
+        run(self.build / "bin/ingot", "compile", self.model, "-o", program, "--context", 96)
+        return run(program, "--raw", "-p", TEXT, "-n", 12, "--temp", 0)
+
+    def app(self, *options, **names):
+        return Project(self, self.inputs / "app", *options, **names)
+
+
+def check(condition, *what):
+    if not condition:
+        sys.exit(" ".join(map(str, what)))
+
+
+def rebuilds(case, generator):
+    """The app answers as the program does, and only what depends on a change is built again."""
+    case.install()
+    app = case.app(*case.options(generator))
+    app.build()
+    expected = case.expected()
+    check(app.app(TEXT) == expected, "the app says", app.app(TEXT), "not", expected)
+    check(app.app(TEXT, "2"), "the second model says nothing")
+    said = app.app().decode()
+    check(said == "tiny of llama, context 96 and 64, vocabulary 268, end 267\n", said)
+
+    before = app.times()
+    check(len(before) == 3, before)
+    (case.prefix / "share/doc/ingot/README.md").touch()
+    said = app.build()
+    check("Compiling" not in said and app.times() == before, "built again:", said)
+
+    app.configure("-DQUANTIZE=int4:g32")
+    app.build()
+    after = app.times()
+    changed = [name for name in before if before[name] != after[name]]
+    check(changed == ["tiny-model.o"], "another QUANTIZE built again:", changed)
+    before = app.times()
+    check("Compiling" not in app.build() and app.times() == before, "the next build builds again")
+
+    # The whole tree may be moved.
+    first = case.prefix
+    case.prefix = first.rename(case.folder / "elsewhere")
+    moved = case.app(*case.options(generator), name="moved")
+    moved.build()
+    check(moved.app(TEXT) == expected, "from a moved prefix it says", moved.app(TEXT))
+    case.prefix.rename(first)
+
+    # A damaged model: one error, as compilers write them, and nothing that looks like a result.
+    whole = case.model.read_bytes()
+    case.model.write_bytes(whole[:50000])
+    said = app.build("--target", "tiny-model", code=1)
+    errors = [line for line in said.splitlines() if "error:" in line]
+    check(len(errors) == 1 and errors[0].startswith(f"{case.model}: error: tensor "), said)
+    left = [*(app.folder / "ingot/tiny-model").glob("*.[oh]")]
+    check(not left, "left after the error:", left)
+    case.model.write_bytes(whole)
+    app.configure("-DQUANTIZE=")
+    app.build()
+    check(app.app(TEXT) == expected, "after the model is whole again it says", app.app(TEXT))
+
+
+def forms(case):
+    case.install()
+    expected = case.expected()
+    app = case.app(*case.options("Ninja", "-DFORM=SHARED"), name="shared")
+    app.build()
+    check(app.app(TEXT) == expected, "with a shared library it says", app.app(TEXT))
+    shown = {line.split()[-1] for line in run(
+        "nm", "-D", "--defined-only", app.folder / "libtiny-model.so").decode().splitlines()}
+    listed = {line for line in (case.source / "runtime/include/ingot.symbols").read_text()
+              .splitlines() if not line.startswith("#")}
+    check(shown == listed | {"tiny_model_program"}, "symbols that differ:",
+          shown ^ (listed | {"tiny_model_program"}))
+
+    program = case.app(*case.options("Ninja", "-DFORM=EXECUTABLE"), name="program")
+    program.build()
+    said = run(program.folder / "ingot/tiny-model/tiny-model", "--raw", "-p", TEXT, "-n", 12,
+               "--temp", 0)
+    check(said == expected, "the program says", said)
+
+    flags = run("pkg-config", "--cflags", "--libs", "ingot", env={
+        **os.environ, "PKG_CONFIG_PATH": str(case.prefix / "lib/pkgconfig")}).decode().split()
+    objects = [app.folder / f"ingot/{name}/{name}.o" for name in ("tiny-model", "other")]
+    run("clang-22", case.inputs / "app/main.c", *(f"-I{o.parent}" for o in objects), *objects,
+        *flags, "-o", case.folder / "by-hand")
+    check(run(case.folder / "by-hand", TEXT) == expected, "by pkg-config: another answer")
+
+
+def aarch64(case):
+    """The same project, by a toolchain file."""
+    case.install()
+    expected = case.expected()
+    app = case.app(*case.options("Ninja", "--toolchain", case.inputs / "aarch64.cmake"))
+    app.build()
+    said = app.app(TEXT, emulator=["qemu-aarch64"])
+    check(said == expected, "on AArch64 it says", said, "not", expected)
+
+
+def contained(case):
+    """add_subdirectory: with an installed compiler, and as far as rules go, with one of its own."""
+    case.install()
+    options = ["-G", "Unix Makefiles", f"-DMODEL={case.model}", f"-DINGOT_SOURCE={case.source}",
+               "-DCMAKE_C_COMPILER=clang-22"]
+    app = case.app(*options, f"-DINGOT_NATIVE_PREFIX={case.prefix}")
+    app.build()
+    check(app.app(TEXT) == case.expected(), "it says", app.app(TEXT))
+    cache = (case.build / "CMakeCache.txt").read_text()
+    halide = [f"-D{line}" for line in cache.splitlines() if line.startswith("Halide")
+              and "_DIR:" in line]
+    options[1] = "Ninja"
+    own = case.app(*options, "-DCMAKE_CXX_COMPILER=clang++-22", *halide, name="own")
+    rule = run("ninja", "-C", own.folder, "-t", "query", "ingot/other/other.o").decode()
+    check("ingot-build/bin/ingot" in rule, "models do not depend on the compiler:", rule)
+    run("ninja", "-C", own.folder, "ingot_runtime")
+    check((own.folder / "ingot-build/lib/ingot/libingot_runtime.a").exists(), "no runtime")
+
+
+def packages(case):
+    """What is in a package works where it is unpacked."""
+    run("cpack", "--config", case.build / "CPackConfig.cmake", "-B", case.folder, "-D",
+        "CPACK_DEBIAN_COMPRESSION_TYPE=gzip")
+    deb, = case.folder.glob("*.deb")
+    archive, = case.folder.glob("*.tar.gz")
+    needed = run("dpkg-deb", "--field", deb, "Depends").decode()
+    check("libc6" in needed, "the package depends on", needed)
+    run("dpkg-deb", "--extract", deb, case.folder / "deb")
+    run("tar", "-xf", archive, "-C", case.folder)
+    expected = case.expected()
+    for prefix in (case.folder / "deb/usr", *case.folder.glob("ingot-*/")):
+        case.prefix = prefix
+        app = case.app(*case.options(), name="app" + prefix.name)
+        app.build()
+        check(app.app(TEXT) == expected, "from", prefix, "it says", app.app(TEXT))
+
+
+def smollm2(case, model):
+    case.install()
+    app = Project(case, case.source / "examples/cmake", *case.options(), f"-DMODEL={model}",
+                  name="smollm2")
+    app.build()
+    said = run(app.folder / "complete", "The capital of France is").decode()
+    check("Paris" in said, "SmolLM2 says", said)
+
+
+def main():
+    name, *where = sys.argv[1:5]
+    case = Case(*where)
+    if name in ("ninja", "makefiles"):
+        rebuilds(case, {"ninja": "Ninja", "makefiles": "Unix Makefiles"}[name])
+    else:
+        globals()[name](case, *sys.argv[5:])
+    shutil.rmtree(case.folder)
+
+
+main()
