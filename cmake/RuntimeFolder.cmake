@@ -12,3 +12,9 @@ function(ingot_runtime_files architecture folder)
 endfunction()
 ingot_runtime_files(x86_64 .)
 ingot_runtime_files(aarch64 aarch64-linux)
+# Of programs that load libraries: glibc's, with which the drivers that they load are made.
+foreach(file crt1.o crti.o crtn.o libc.so.6)
+  find_file(INGOT_GLIBC_${file} ${file} PATHS /usr/lib/x86_64-linux-gnu /lib/x86_64-linux-gnu
+            NO_DEFAULT_PATH REQUIRED)
+  configure_file(${INGOT_GLIBC_${file}} ${PROJECT_BINARY_DIR}/lib/ingot/glibc/${file} COPYONLY)
+endforeach()

@@ -9,6 +9,7 @@
 #include "codegen/link/Manifest.h"
 #include "codegen/link/Pack.h"
 #include "codegen/llvm/Steps.h"
+#include "codegen/spirv/Program.h"
 #include "dialects/kernel/Spec.h"
 #include "frontend/Import.h"
 #include "support/Error.h"
@@ -178,6 +179,9 @@ private:
     tune = options.tune;
     if (!tune.measure)
       return llvm::Error::success();
+    if (target->kernelForm() != KernelForm::objects)
+      return inputError("", "--tune",
+                        "kernels for " + target->machine().name + " have no tiles to choose from");
     if (!target->runsHere())
       return inputError("", "--tune",
                         "programs for " + target->machine().name + " do not run on this machine",
@@ -337,8 +341,15 @@ private:
       return planned->getAttrOfType<IntegerAttr>(name).getInt();
     };
     std::vector<StepVariant> steps;
-    for (Variant &variant : variants)
-      steps.push_back({*variant.module, variant.suffix});
+    for (Variant &variant : variants) {
+      StepVariant &step = steps.emplace_back(*variant.module, variant.suffix);
+      if (variant.target->kernelForm() == KernelForm::objects)
+        continue;
+      auto code = spirv::compileProgram(*variant.module);
+      if (!code)
+        return code.takeError();
+      step.device = {variant.target->device(), std::move(*code)};
+    }
     return lowerSteps(steps,
                       {manifest, number("ingot.weight_bytes"), number("ingot.arena_bytes"),
                        number("ingot.cache_bytes"), static_cast<int32_t>(model.info.vocab_size),
@@ -347,13 +358,16 @@ private:
 
   llvm::Error compileKernels(ScratchFolder &scratch) {
     std::vector<std::pair<KernelSpec, const Target *>> specs;
-    for (Variant &variant : variants)
+    for (Variant &variant : variants) {
+      if (variant.target->kernelForm() != KernelForm::objects)
+        continue; // made with the steps
       for (auto function : variant.module->getOps<kernel::FuncOp>()) {
         auto spec = kernel::specOf(function);
         if (!spec)
           return spec.takeError();
         specs.emplace_back(std::move(*spec), variant.target);
       }
+    }
     progress.stage("compiling kernels", specs.size());
     const KernelCache cache(options.cache_folder);
     std::mutex mutex;

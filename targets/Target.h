@@ -81,6 +81,12 @@ struct LinkInputs {
   std::string symbol;       ///< of an object: what the program is called in it, its only symbol
 };
 
+/// What kernels are made of, and so who runs them.
+enum class KernelForm : uint8_t {
+  objects, ///< machine code, which threads of the processor call (codegen/halide)
+  spirv,   ///< compute shaders, which a device of the runtime dispatches (codegen/spirv)
+};
+
 class Target {
 public:
   virtual ~Target() = default;
@@ -103,10 +109,13 @@ public:
   /// Most tokens that one prefill step should take.
   virtual int32_t prefillTokens() const = 0;
 
-  /// Name and features as Halide spells them ("x86-64-linux-avx512_zen4-...").
-  virtual std::string halideTarget() const = 0;
-  /// Schedules one kernel.
-  virtual void schedule(ScheduleRequest &request) const = 0;
+  virtual KernelForm kernelForm() const { return KernelForm::objects; }
+  /// Of objects: name and features as Halide spells them ("x86-64-linux-avx512_zen4-...").
+  virtual std::string halideTarget() const { return ""; }
+  /// Of objects: schedules one kernel.
+  virtual void schedule(ScheduleRequest &request) const {}
+  /// Of other forms: the runtime's symbol for what runs them (runtime/core/device.h).
+  virtual std::string device() const { return ""; }
 
   /// Bytes that the packer leaves free at the front of the weights' file, so that `link` can turn
   /// that file into the program without copying it.

@@ -57,7 +57,7 @@ public:
     for (const StepVariant &variant : variants) {
       planned = variant.planned;
       suffix = variant.suffix;
-      if (llvm::Error error = lowerVariant())
+      if (llvm::Error error = lowerVariant(variant.device))
         return error;
     }
     emitProgram();
@@ -369,7 +369,7 @@ private:
   }
 
   /// The steps of one variant and their addresses, as `ingot_steps` has them.
-  llvm::Error lowerVariant() {
+  llvm::Error lowerVariant(const DeviceSteps &device) {
     for (auto *made : {&kernels, &launchers, &sequence_launchers})
       made->clear();
     batches.clear();
@@ -377,20 +377,43 @@ private:
       if (!planned.lookupSymbol<func::FuncOp>(name))
         return inputError("", "", "step function '" + name + "' is missing");
     for (auto step : planned.getOps<func::FuncOp>()) {
-      if (llvm::Error error = lowerStep(step))
-        return error;
+      if (device.device.empty())
+        if (llvm::Error error = lowerStep(step))
+          return error;
       if (step->hasAttr("batch"))
         batches.push_back(step);
     }
     if (batches.size() > INGOT_MAX_BATCH_STEPS)
       return inputError(
           "", "", "there are more than " + llvm::Twine(INGOT_MAX_BATCH_STEPS) + " batch steps");
+    const bool functions = device.device.empty();
     for (StringRef name : {"decode", "prefill", "score"})
-      steps.push_back(address(functionName(name)));
+      steps.push_back(functions ? address(functionName(name)) : nullPointer());
     for (size_t i = 0; i < INGOT_MAX_BATCH_STEPS; ++i)
-      steps.push_back(i < batches.size() ? address(functionName(batches[i].getSymName()))
-                                         : nullPointer());
+      steps.push_back(functions && i < batches.size()
+                          ? address(functionName(batches[i].getSymName()))
+                          : nullPointer());
+    if (functions) {
+      llvm::append_range(steps, ArrayRef{nullPointer(), nullPointer(), number(i64, 0)});
+      return llvm::Error::success();
+    }
+    builder.setInsertionPointToEnd(module.getBody());
+    LLVM::GlobalOp::create(builder, builder.getI8Type(), true, LLVM::Linkage::External,
+                           device.device, Attribute());
+    const std::string name = "ingot_device_code" + suffix;
+    emitBytes(name, device.code, kKernelsSection);
+    llvm::append_range(
+        steps, ArrayRef{address(device.device), address(name), number(i64, device.code.size())});
     return llvm::Error::success();
+  }
+
+  /// A constant that only this object sees.
+  void emitBytes(StringRef name, StringRef contents, StringRef section) {
+    auto type = LLVM::LLVMArrayType::get(builder.getI8Type(), contents.size());
+    auto global =
+        LLVM::GlobalOp::create(builder, type, /*isConstant=*/true, LLVM::Linkage::Internal, name,
+                               builder.getStringAttr(contents), /*alignment=*/64);
+    global.setSection(section);
   }
 
   /// Where the weights of the next launch that has a matrix begin and how many of their bytes to
@@ -465,12 +488,7 @@ private:
   /// The global that the runtime finds everything through; see runtime/core/program.h.
   void emitProgram() {
     builder.setInsertionPointToEnd(module.getBody());
-    auto bytes = LLVM::LLVMArrayType::get(builder.getI8Type(), constants.manifest.size());
-    auto manifest =
-        LLVM::GlobalOp::create(builder, bytes, /*isConstant=*/true, LLVM::Linkage::Internal,
-                               "ingot_manifest", builder.getStringAttr(constants.manifest),
-                               /*alignment=*/64);
-    manifest.setSection(kManifestSection);
+    emitBytes("ingot_manifest", constants.manifest, kManifestSection);
     // Packed weights are linked as their own section, far from the code.
     LLVM::GlobalOp::create(builder, builder.getI8Type(), true, LLVM::Linkage::External,
                            "ingot_weights", Attribute());

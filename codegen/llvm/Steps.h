@@ -19,10 +19,17 @@ struct ProgramConstants {
 /// Floats from one row of logits to the next: rows are padded as all rows are (KernelSpec.h).
 constexpr int64_t logitsStride(int64_t vocab_size) { return (vocab_size + 15) / 16 * 16; }
 
+/// What runs a variant's steps where functions do not: a symbol of the runtime (an ingot_device) and
+/// what it is given (runtime/device.fbs).
+struct DeviceSteps {
+  std::string device, code;
+};
+
 /// A planned module (@decode, @prefill, @score, @decodeN) and what its functions are called.
 struct StepVariant {
   mlir::ModuleOp planned;
   std::string suffix;
+  DeviceSteps device; ///< with an empty symbol, steps become functions
 };
 
 /// Lowers planned modules that differ in their kernels to one module of LLVM dialect: a function

@@ -7,14 +7,18 @@
 using namespace ingot::runtime;
 namespace platform = ingot::platform;
 
-extern "C" void ingot_profile_mark(ingot_profile *profile, int32_t thread) {
+static void stamp_thread(ingot_profile *profile, int32_t thread, uint64_t ns) {
   ingot_profile::Thread &own = profile->thread[thread];
   if (own.next < own.end)
-    *own.next = platform::clock_ns();
+    *own.next = ns;
   ++own.next;
   // The first mark is the beginning of the step.
   if (const auto marks = own.next - profile->stamps; profile->watch && marks > 1)
     profile->watch(profile->watch_user, static_cast<int32_t>(marks) - 2);
+}
+
+extern "C" void ingot_profile_mark(ingot_profile *profile, int32_t thread) {
+  stamp_thread(profile, thread, platform::clock_ns());
 }
 
 namespace ingot::runtime {
@@ -26,6 +30,13 @@ uint64_t rounded(uint64_t bytes) { return (bytes + 63) / 64 * 64; }
 void run_marked(const ingot_step_context *context, int32_t thread, int32_t threads) {
   ingot_profile_mark(context->profile, thread);
   context->profile->step(context, thread, threads);
+}
+
+ingot_status run_unmarked(const Runner &runner, int32_t index, const ingot_step_context &context) {
+  if (runner.device)
+    return runner.device->run(runner.session, index, &context);
+  runner.pool.run(runner.step, &context);
+  return INGOT_OK;
 }
 
 StepCost cost_of(int32_t index, const ingot_step_context &context) {
@@ -160,14 +171,14 @@ void destroy_profile(ingot_profile *profile) {
     platform::unmap_memory(profile, profile->mapped_bytes);
 }
 
-void run_profiled(ingot_profile *profile, ThreadPool &pool, int32_t index, ingot_step_fn step,
-                  ingot_step_context &context) {
-  if (!profile || !profile->phase) {
-    pool.run(step, &context);
-    return;
-  }
+void stamp(ingot_profile *profile, uint64_t ns) { stamp_thread(profile, 0, ns); }
+
+ingot_status run_profiled(ingot_profile *profile, const Runner &runner, int32_t index,
+                          ingot_step_context &context) {
+  if (!profile || !profile->phase)
+    return run_unmarked(runner, index, context);
   context.profile = profile;
-  profile->step = step;
+  profile->step = runner.step;
   for (int32_t thread = 0; thread < profile->threads; ++thread) {
     uint64_t *first = profile->stamps + static_cast<int64_t>(thread) * profile->stamps_per_thread;
     profile->thread[thread] = {first, first + profile->stamps_per_thread};
@@ -178,7 +189,12 @@ void run_profiled(ingot_profile *profile, ThreadPool &pool, int32_t index, ingot
   run.position = context.position;
   run.cost = cost_of(index, context);
   run.begin = platform::clock_ns();
-  pool.run(run_marked, &context);
+  if (runner.device) {
+    if (ingot_status status = runner.device->run(runner.session, index, &context))
+      return status;
+  } else {
+    runner.pool.run(run_marked, &context);
+  }
   run.end = platform::clock_ns();
 
   const manifest::Step &launched = *profile->manifest->steps()->Get(static_cast<uint32_t>(index));
@@ -187,7 +203,7 @@ void run_profiled(ingot_profile *profile, ThreadPool &pool, int32_t index, ingot
     if (profile->thread[thread].next !=
         profile->stamps + static_cast<int64_t>(thread) * profile->stamps_per_thread + stamps) {
       profile->broken = true;
-      return;
+      return INGOT_OK;
     }
   ++profile->phase->steps;
   profile->phase->step_ns += run.end - run.begin;
@@ -196,6 +212,7 @@ void run_profiled(ingot_profile *profile, ThreadPool &pool, int32_t index, ingot
   if (profile->tracing)
     keep_for_trace(*profile, run, stamps);
   profile->own_ns += platform::clock_ns() - run.end;
+  return INGOT_OK;
 }
 
 const TracedStep *next_traced(const ingot_profile &profile, const TracedStep *previous) {

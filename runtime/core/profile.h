@@ -7,6 +7,7 @@
 // start (until the thread has begun), a kernel, waiting at a barrier, the end (until all are done).
 #pragma once
 
+#include "runtime/core/device.h"
 #include "runtime/core/thread_pool.h"
 #include "runtime/manifest_generated.h"
 
@@ -97,10 +98,19 @@ ingot_profile *create_profile(const manifest::Manifest &manifest, int32_t thread
                               uint64_t trace_capacity);
 void destroy_profile(ingot_profile *profile);
 
-/// Runs a step (index into Manifest.steps) on the pool. With a profile that is on, sets the
-/// context's and adds the step to it.
-void run_profiled(ingot_profile *profile, ThreadPool &pool, int32_t index, ingot_step_fn step,
-                  ingot_step_context &context);
+/// What runs a step: the pool, or a device where there is one.
+struct Runner {
+  ThreadPool &pool;
+  ingot_step_fn step;
+  const ingot_device *device;
+  ingot_device_session *session;
+};
+/// Runs a step (index into Manifest.steps). With a profile that is on, sets the context's and adds
+/// the step to it.
+ingot_status run_profiled(ingot_profile *profile, const Runner &runner, int32_t index,
+                          ingot_step_context &context);
+/// What a device calls, in order, for the beginning, each launch and each barrier of a step.
+void stamp(ingot_profile *profile, uint64_t ns);
 
 /// The step behind `previous` in the trace (null: the first); null behind the last. A thread's
 /// stamps are stamps_of(step)[thread * (launches + 1)] and on.

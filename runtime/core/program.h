@@ -8,11 +8,12 @@
 extern "C" {
 #endif
 
-#define INGOT_PROGRAM_ABI 4
+#define INGOT_PROGRAM_ABI 5
 #define INGOT_MAX_BATCH_STEPS 4
 
 struct ingot_barrier;
 struct ingot_profile;
+struct ingot_device;
 
 /* What every thread of a step gets. Field order is mirrored in codegen/llvm. */
 struct ingot_step_context {
@@ -52,6 +53,10 @@ struct ingot_variant {
   ingot_step_fn score;   /* up to score_tokens; logits of each */
   /* One token for each of up to batch_tokens[i] sequences; logits of each. */
   ingot_step_fn batch[INGOT_MAX_BATCH_STEPS];
+  /* Null, or what runs the steps (device.h): the functions above are null then. */
+  const struct ingot_device *device;
+  const uint8_t *device_code; /* flatbuffer, runtime/device.fbs */
+  uint64_t device_code_bytes;
 };
 
 typedef struct ingot_program ingot_program;

@@ -14,6 +14,9 @@ namespace {
 
 constexpr uint64_t prefault_piece = 2u << 20;
 constexpr int32_t max_batch_tokens = tile_padding; // of one step
+static_assert(max_batch_tokens <= INGOT_PARAMETER_TOKENS_MAX);
+
+char device_problem[256];
 
 void prefault_work(void *argument) { static_cast<Prefault *>(argument)->work(); }
 
@@ -23,9 +26,14 @@ void set_step_tokens(ingot_session *session, const int32_t *tokens, int32_t coun
          static_cast<size_t>(session->step_capacity - count) * sizeof(int32_t));
 }
 
+/// What runs `step`.
+Runner runner_of(ingot_session *session, ingot_step_fn step) {
+  return {session->pool, step, session->variant->device, session->device};
+}
+
 /// Tokens of the selected sequence.
-void run_step(ingot_session *session, int32_t index, ingot_step_fn step, const int32_t *tokens,
-              int32_t count, float *logits) {
+ingot_status run_step(ingot_session *session, int32_t index, ingot_step_fn step,
+                      const int32_t *tokens, int32_t count, float *logits) {
   Sequence &sequence = *session->selected;
   set_step_tokens(session, tokens, count);
   ingot_step_context context{session->arena,         session->program->weights,
@@ -34,10 +42,13 @@ void run_step(ingot_session *session, int32_t index, ingot_step_fn step, const i
                              sequence.position,      &sequence.caches,
                              &sequence.position,     nullptr};
   sequence.current = nullptr;
-  run_profiled(session->profile, session->pool, index, step, context);
+  if (ingot_status status =
+          run_profiled(session->profile, runner_of(session, step), index, context))
+    return status;
   memcpy(sequence.history + sequence.position, tokens,
          static_cast<size_t>(count) * sizeof(int32_t));
   sequence.position += count;
+  return INGOT_OK;
 }
 
 /// The rows are about to be overwritten: no sequence has its logits there any more.
@@ -77,6 +88,51 @@ void copy_caches(const manifest::Manifest &manifest, const Sequence &from, Seque
     }
 }
 
+void close_device(ingot_session *session) {
+  if (session->device)
+    session->variant->device->close(session->device);
+  session->device = nullptr;
+}
+
+/// Takes `*variant`, or the next one that runs here where it is for a device that is missing and
+/// nobody asked for it by name.
+ingot_status choose_variant(ingot_session *session, const ingot_session_options &options,
+                            int32_t *variant) {
+  const manifest::Build &build = *session->manifest->build();
+  const ingot_program &program = *session->program;
+  const ProgramSizes sizes = sizes_of(program, session->manifest);
+  const int32_t rows =
+      sizes.score_tokens > session->sequence_count ? sizes.score_tokens : session->sequence_count;
+  device_problem[0] = 0;
+  for (;; ++*variant) {
+    const auto index = static_cast<uint32_t>(*variant);
+    session->variant = program.variants + *variant;
+    session->isa = build.variants()->Get(index)->name()->c_str();
+    const ingot_device *device = session->variant->device;
+    if (!device)
+      return INGOT_OK;
+    const ingot_device_request request{&program,
+                                       session->variant,
+                                       session->sequence_count,
+                                       rows + tile_padding,
+                                       session->sequences->caches,
+                                       sequence_bytes(sizes)};
+    const ingot_status status = device->open(&request, &session->device, device_problem);
+    if (status == INGOT_OK) {
+      device_problem[0] = 0;
+      return INGOT_OK;
+    }
+    int32_t next = *variant + 1;
+    while (
+        next < program.variant_count &&
+        missing_feature(*build.variants()->Get(static_cast<uint32_t>(next)), platform::has_feature))
+      ++next;
+    if (options.isa || next == program.variant_count)
+      return status;
+    *variant = next - 1;
+  }
+}
+
 /// What can be known before the first step.
 ingot_status check_tokens(const ingot_session *session, const int32_t *tokens, int32_t count) {
   if (count < 0 || (count && !tokens))
@@ -108,9 +164,11 @@ const manifest::Manifest *program_manifest(const ingot_program *program) {
       return nullptr;
   for (int32_t i = 0; i < program->variant_count; ++i) {
     const ingot_variant &variant = program->variants[i];
-    if (!variant.decode || !variant.prefill || !variant.score)
+    if (variant.device && !variant.device_code)
       return nullptr;
-    for (int32_t j = 0; j < program->batch_steps; ++j)
+    if (!variant.device && (!variant.decode || !variant.prefill || !variant.score))
+      return nullptr;
+    for (int32_t j = 0; j < program->batch_steps && !variant.device; ++j)
       if (!variant.batch[j])
         return nullptr;
   }
@@ -173,9 +231,15 @@ const char *ingot_status_string(ingot_status status) {
     return "the text is too long";
   case INGOT_BAD_TEXT:
     return "the tokenizer has no token for a part of the text";
+  case INGOT_NO_DEVICE:
+    return "nothing here runs the program's kernels";
+  case INGOT_DEVICE_LOST:
+    return "the device stopped before it was done";
   }
   return "unknown status";
 }
+
+const char *ingot_device_problem(void) { return device_problem; }
 
 ingot_session_options ingot_default_session_options(void) { return {0, 1, 1u << 20, 1, nullptr}; }
 
@@ -200,12 +264,12 @@ ingot_status ingot_session_create(const ingot_program *program,
   if (!manifest)
     return INGOT_BAD_PROGRAM;
   const ingot::manifest::Build &build = *manifest->build();
-  const int32_t variant = options->isa ? named_variant(build, options->isa, platform::has_feature)
-                                       : best_variant(build, platform::has_feature);
+  int32_t variant = options->isa ? named_variant(build, options->isa, platform::has_feature)
+                                 : best_variant(build, platform::has_feature);
   if (variant < 0)
     return options->isa ? INGOT_BAD_ARGUMENT : INGOT_UNSUPPORTED_CPU;
-  const ingot::manifest::Variant &chosen = *build.variants()->Get(static_cast<uint32_t>(variant));
-  if (missing_feature(chosen, platform::has_feature))
+  if (missing_feature(*build.variants()->Get(static_cast<uint32_t>(variant)),
+                      platform::has_feature))
     return INGOT_UNSUPPORTED_CPU;
 
   const uint64_t text_bytes = ingot_tokenizer_scratch_bytes(options->max_text_bytes);
@@ -219,8 +283,6 @@ ingot_status ingot_session_create(const ingot_program *program,
   platform::prefer_huge_pages(memory + layout.begin(Region::arena), layout.size(Region::arena));
   auto *session = new (memory + layout.begin(Region::session)) ingot_session{};
   session->program = program;
-  session->variant = program->variants + variant;
-  session->isa = chosen.name()->c_str();
   session->manifest = manifest;
   session->tokenizer.tables = manifest->tokenizer();
   session->layout = layout;
@@ -241,24 +303,32 @@ ingot_status ingot_session_create(const ingot_program *program,
     sequence->history = history + static_cast<int64_t>(i) * program->context_length;
     sequence->last_logits = last_logits + static_cast<int64_t>(i) * program->logits_stride;
   }
+  const ingot_status opened = choose_variant(session, *options, &variant);
+  if (opened) {
+    platform::unmap_memory(memory, layout.bytes);
+    return opened;
+  }
   session->text_scratch = memory + layout.begin(Region::text);
   session->text_scratch_bytes = text_bytes;
   session->max_text_bytes = options->max_text_bytes;
   session->sampler.attach(memory + layout.begin(Region::sampler), program->vocab_size);
   const ingot_sampling sampling = ingot_default_sampling();
   ingot_set_sampling(session, &sampling);
-  if (options->prefault && program->weights) {
+  if (options->prefault && program->weights && !session->device) {
     // They lie in the file as in memory, up to a multiple of a huge page, and all are read.
     platform::prefer_huge_pages(program->weights, program->weights_bytes);
     session->prefault.weights = program->weights;
     session->prefault.bytes = program->weights_bytes;
   }
 
-  int32_t threads = options->threads ? options->threads : platform::core_count();
+  int32_t threads = session->device    ? 1
+                    : options->threads ? options->threads
+                                       : platform::core_count();
   if (threads > INGOT_MAX_THREADS)
     threads = INGOT_MAX_THREADS;
   if (!session->pool.start(threads, prefault_work, &session->prefault)) {
     const bool no_memory = session->pool.no_memory;
+    close_device(session);
     platform::unmap_memory(memory, layout.bytes);
     return no_memory ? INGOT_NO_MEMORY : INGOT_NO_THREADS;
   }
@@ -271,6 +341,7 @@ void ingot_session_destroy(ingot_session *session) {
     return;
   session->prefault.next.store(session->prefault.bytes, std::memory_order_relaxed);
   session->pool.stop();
+  close_device(session);
   platform::unmap_memory(session->memory, session->layout.bytes);
 }
 
@@ -339,8 +410,10 @@ ingot_status ingot_eval(ingot_session *session, const int32_t *tokens, int32_t c
     const int32_t step = count < program.prefill_tokens ? count : program.prefill_tokens;
     Sequence &sequence = *session->selected;
     const bool one = step == 1;
-    run_step(session, one ? decode_step : prefill_step, one ? variant.decode : variant.prefill,
-             tokens, step, sequence.last_logits);
+    if (ingot_status status =
+            run_step(session, one ? decode_step : prefill_step,
+                     one ? variant.decode : variant.prefill, tokens, step, sequence.last_logits))
+      return status;
     sequence.current = sequence.last_logits;
     tokens += step;
     count -= step;
@@ -362,7 +435,9 @@ ingot_status ingot_eval_all(ingot_session *session, const int32_t *tokens, int32
       return INGOT_INTERRUPTED;
     const int32_t left = count - first;
     const int32_t step = left < program.score_tokens ? left : program.score_tokens;
-    run_step(session, score_step, session->variant->score, tokens + first, step, session->rows);
+    if (ingot_status status = run_step(session, score_step, session->variant->score, tokens + first,
+                                       step, session->rows))
+      return status;
     session->selected->current =
         session->rows + static_cast<int64_t>(step - 1) * program.logits_stride;
     if (callback(user, first, step, session->rows, program.logits_stride))
@@ -419,9 +494,10 @@ ingot_status ingot_eval_batch(ingot_session *session, const int32_t *sequences,
                                caches,
                                positions,
                                nullptr};
-    run_profiled(session->profile, session->pool,
-                 batch < 0 ? decode_step : first_batch_step + batch,
-                 batch < 0 ? variant.decode : variant.batch[batch], context);
+    if (ingot_status status = run_profiled(
+            session->profile, runner_of(session, batch < 0 ? variant.decode : variant.batch[batch]),
+            batch < 0 ? decode_step : first_batch_step + batch, context))
+      return status;
     for (int32_t i = 0; i < step_count; ++i) {
       Sequence &sequence = session->sequences[sequences[first + i]];
       sequence.history[sequence.position++] = tokens[first + i];
@@ -454,7 +530,13 @@ ingot_status ingot_fork(ingot_session *session, int32_t from, int32_t to) {
     return INGOT_OK;
   const Sequence &source = session->sequences[from];
   Sequence &target = session->sequences[to];
-  copy_caches(*session->manifest, source, target);
+  if (session->device) {
+    if (ingot_status status =
+            session->variant->device->copy(session->device, from, to, source.position))
+      return status;
+  } else {
+    copy_caches(*session->manifest, source, target);
+  }
   memcpy(target.history, source.history, static_cast<size_t>(source.position) * sizeof(int32_t));
   target.position = source.position;
   target.current = nullptr;

@@ -2,6 +2,7 @@
 // all in one mapping (plan.h). runtime/include/ingot.h is the public face.
 #pragma once
 
+#include "runtime/core/device.h"
 #include "runtime/core/plan.h"
 #include "runtime/core/profile.h"
 #include "runtime/core/thread_pool.h"
@@ -41,6 +42,7 @@ struct ingot_session {
   const ingot_program *program;
   const ingot_variant *variant; ///< the steps that are run
   const char *isa;              ///< what the manifest calls them
+  ingot_device_session *device; ///< what runs them; null: the pool
   const ingot::manifest::Manifest *manifest;
   ingot_tokenizer tokenizer;
   ingot::runtime::Layout layout; ///< of `memory`

@@ -54,7 +54,9 @@ typedef enum ingot_status {
   INGOT_NO_LOGITS = 10,       /* nothing has been evaluated since create, reset or truncate */
   INGOT_BAD_LOGITS = 11,      /* every logit is NaN or minus infinity: nothing can be sampled */
   INGOT_TEXT_TOO_LONG = 12,   /* longer than the session's max_text_bytes */
-  INGOT_BAD_TEXT = 13         /* the tokenizer has no token for a part of the text */
+  INGOT_BAD_TEXT = 13,        /* the tokenizer has no token for a part of the text */
+  INGOT_NO_DEVICE = 14,       /* nothing here runs the program's kernels: ingot_device_problem */
+  INGOT_DEVICE_LOST = 15      /* the device stopped: the session can only be destroyed */
 } ingot_status;
 
 /* One English clause without a full stop, static: "the context is full". */
@@ -92,6 +94,10 @@ void ingot_session_destroy(ingot_session *session);
 /* After INGOT_UNSUPPORTED_CPU: the first feature the processor lacks ("avx2") of those that the
  * least demanding kernels of the program need, or null when it runs any. */
 const char *ingot_missing_feature(const ingot_program *program);
+
+/* What the last ingot_session_create missed of the device that the program was made for, one clause
+ * ("there is no ..."), also where it went on with kernels for the processor; "" when nothing. */
+const char *ingot_device_problem(void);
 
 /* --- Text ------------------------------------------------------------------------------------ */
 

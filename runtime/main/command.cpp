@@ -101,8 +101,19 @@ int open_session(Command &command, uint64_t max_text_bytes) {
   const ingot_status status = ingot_session_create(command.program, &options, &command.session);
   if (status == INGOT_UNSUPPORTED_CPU || (status == INGOT_BAD_ARGUMENT && options.isa))
     return refuse_processor(command);
+  if (status == INGOT_NO_MEMORY && *ingot_device_problem())
+    return fail(command, "too little memory", ingot_device_problem());
   if (status == INGOT_NO_MEMORY)
     return refuse_memory(command, options);
+  if (status == INGOT_NO_DEVICE && *ingot_device_problem())
+    return fail(command, "cannot start", ingot_device_problem());
+  if (!status && *ingot_device_problem())
+    command.errors.text("note: ")
+        .text(ingot_device_problem())
+        .text("; running on ")
+        .text(ingot_isa(command.session))
+        .text("\n")
+        .flush();
   return status ? fail(command, "cannot start", status) : exit_ok;
 }
 

@@ -1,6 +1,7 @@
 // What a processor answers to the passes: encodings, layouts, tiles.
 #include "targets/cpu/CpuTarget.h"
 
+#include "targets/BlockLayout.h"
 #include "targets/cpu/CostModel.h"
 
 #include "llvm/ADT/STLExtras.h"
@@ -53,35 +54,10 @@ CpuTarget::CpuTarget(const CpuFamily &family, const CpuMachine &row, llvm::Strin
   description.rates = row.rates;
 }
 
-/// Integer codes keep their bits; scales become one float per group: f16 where the stored ones are
-/// f16, f32 otherwise (two-level scales are products that f16 cannot hold). A matrix has one scale
-/// type for scales and mins.
-Encoding CpuTarget::legalEncoding(const Encoding &stored) const {
-  Encoding legal = stored;
-  if (stored.isFloat())
-    return legal;
-  auto wide = [](const ScaleFormat &scale) {
-    return scale.type != CodeKind::none && (scale.sub_bits || scale.type != CodeKind::f16);
-  };
-  const CodeKind type = wide(stored.scale) || wide(stored.min) ? CodeKind::f32 : CodeKind::f16;
-  legal.scale = {type, 0, false};
-  if (!stored.symmetric())
-    legal.min = {type, 0, false};
-  return legal;
-}
+Encoding CpuTarget::legalEncoding(const Encoding &stored) const { return oneScaleEncoding(stored); }
 
 PackedLayout CpuTarget::packedLayout(const Encoding &encoding) const {
-  PackedLayout layout;
-  if (encoding.isFloat()) {
-    layout.k_inner = 1;
-    layout.code_bits = encoding.code == CodeKind::f32 ? 32 : 16;
-    layout.scale_type = CodeKind::none;
-    return layout;
-  }
-  layout.k_inner = 4; // two pairs, or what dot products of bytes take: one layout for all
-  layout.code_bits = encoding.bits <= 4 ? 4 : 8;
-  layout.scale_type = encoding.scale.type;
-  return layout;
+  return blockLayout(encoding);
 }
 
 /// Tiles whose innermost loop does not fit the registers are none: they spill at every step, and

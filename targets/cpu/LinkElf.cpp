@@ -247,12 +247,19 @@ llvm::Error linkElf(const ElfRecipe &recipe, const LinkInputs &inputs) {
   auto runtime = [&](const char *file) {
     arguments.push_back(inputs.runtime_folder + "/" + recipe.folder + "/" + file);
   };
+  // What a program starts with is its C library's.
+  auto start = [&](const std::string &file) {
+    runtime(((recipe.loading ? recipe.loading->folder + std::string("/") : "") + file).c_str());
+  };
   if (inputs.relocatable) {
     add({"-r"});
   } else {
     // Symbols stay, for profilers and debuggers: 50 KB of the file that nothing loads.
-    add({"-static", "--gc-sections", "--strip-debug", "-z", "noexecstack", "-z", "relro", "-z",
-         "now"});
+    if (recipe.loading)
+      add({"--dynamic-linker", recipe.loading->loader});
+    else
+      add({"-static"});
+    add({"--gc-sections", "--strip-debug", "-z", "noexecstack", "-z", "relro", "-z", "now"});
     if (recipe.option) {
       add({recipe.option});
     } else {
@@ -260,18 +267,26 @@ llvm::Error linkElf(const ElfRecipe &recipe, const LinkInputs &inputs) {
       if (llvm::Error error = writeFile(arguments.back(), place_weights))
         return error;
     }
-    runtime("crt1.o");
-    runtime("crti.o");
+    start("crt1.o");
+    start("crti.o");
   }
   arguments.insert(arguments.end(), inputs.objects.begin(), inputs.objects.end());
   arguments.push_back(inputs.scratch);
   if (!inputs.relocatable) {
-    runtime("libingot_runtime.a");
+    if (recipe.loading) {
+      runtime(recipe.loading->device);
+      runtime("libingot_runtime.a");
+      start("libc.so.6");
+    } else {
+      runtime("libingot_runtime.a");
+    }
+    // Behind the system's library, ours gives what that does not have: exp and log, so that sampled
+    // tokens do not depend on the system.
     add({"--start-group"});
     for (const char *library : {"libc.a", "libgcc.a"})
       runtime(library);
     add({"--end-group"});
-    runtime("crtn.o");
+    start("crtn.o");
   }
   if (llvm::Error error = runLinker(arguments, inputs.output))
     return error;

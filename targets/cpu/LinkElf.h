@@ -1,4 +1,4 @@
-// The link recipe of processors under Linux: one static ELF.
+// The link recipe of Linux: one ELF file, which is static unless it has libraries to load.
 #pragma once
 
 #include "targets/Target.h"
@@ -6,6 +6,13 @@
 #include "llvm/BinaryFormat/ELF.h"
 
 namespace ingot {
+
+/// Of programs that load libraries when they run, and so are linked with the system's C library.
+struct LoadingRecipe {
+  const char *loader; ///< the program interpreter
+  const char *folder; ///< of that C library, in LinkInputs::runtime_folder
+  const char *device; ///< the archive that loads libraries, beside the runtime
+};
 
 /// What one architecture's ELF files are like.
 struct ElfRecipe {
@@ -20,6 +27,7 @@ struct ElfRecipe {
   /// The linker's option that puts the weights behind everything else; null where it has none: then
   /// a script does.
   const char *option;
+  const LoadingRecipe *loading = nullptr; ///< null: programs are static
 };
 
 namespace cpu {

@@ -1,0 +1,259 @@
+// Attention over the cache, and the way of keys and values into it.
+#include "codegen/spirv/Builder.h"
+#include "runtime/core/device.h"
+
+namespace ingot::spirv {
+namespace {
+
+constexpr double lowest = -3e38; ///< below any score; its weight is 0
+
+} // namespace
+
+/// softmax(scale * q . K) V over positions 0 .. position + t: a workgroup a head of a token, one
+/// key an invocation, as many keys at a time as there are invocations. The largest score so far and
+/// the sums that depend on it are corrected when a larger one comes (Milakov & Gimelshein 2018).
+llvm::Error Builder::attention(const KernelOp &op) {
+  const Rows q = values[op.operands[0]].rows;
+  const int32_t cache = op.operands[1], head_dim = op.head_dim, half = head_dim / 2;
+  if (!q.at || op.kv_heads <= 0 || op.heads % op.kv_heads)
+    return fail("attention takes rows and a cache");
+  const int64_t context = cachePositions(spec.context), at_once = code.threads;
+  const bool codes = spec.kv == CodeKind::i, halves = spec.kv == CodeKind::f16;
+  const int32_t keys = binding(cache), stored = binding(cache, 1), key_scales = binding(cache, 2),
+                value_scales = binding(cache, 3);
+  grid.x = op.heads;
+  Num head = code.groupX(), kv_head = code.div(head, op.heads / op.kv_heads);
+  Num end = code.add(positionOf(token), code.i(1));
+
+  Shared query = code.shared(head_dim, true), scores = code.shared(at_once, true),
+         weights = code.shared(at_once, true), factors = code.shared(at_once, true);
+  Num first_column = code.mul(head, code.i(head_dim));
+  code.share(head_dim, [&](Num d) {
+    query.set(d, code.fmul(q.at(code.add(first_column, d), token), code.f(op.scale)));
+  });
+  code.barrier();
+  Num keys_start = cacheStart(cache, 0, token), values_start = cacheStart(cache, 1, token);
+  Num scale_row = code.mul(kv_head, code.i(context));
+
+  /// Words of keys: [position % 16][element or pair][position / 16][head], two halves a word.
+  auto score = [&](Num position) -> Num {
+    Num block = code.add(code.mul(kv_head, code.i(context / 16)), code.div(position, 16));
+    Num lane = code.mod(position, 16);
+    const int64_t elements = codes ? half : head_dim;
+    Local sum = code.local(code.f(0));
+    code.loop(code.i(0), code.i(elements), 1, [&](Num e) {
+      Num at = code.add(code.mul(code.add(code.mul(block, code.i(elements)), e), code.i(16)), lane);
+      if (codes) {
+        Num word = code.load(keys, code.add(keys_start, at)), d = code.mul(e, code.i(2));
+        Num partial = code.fma(code.toFloat(code.signedHalf(word, 0)), query.get(d), sum.get());
+        sum.set(code.fma(code.toFloat(code.signedHalf(word, 1)), query.get(code.add(d, code.i(1))),
+                         partial));
+        return;
+      }
+      Num key = halves ? code.halfToFloat(code.load(keys, code.add(keys_start, code.div(at, 2))),
+                                          code.mod(at, 2))
+                       : code.loadFloat(keys, code.add(keys_start, at));
+      sum.set(code.fma(key, query.get(e), sum.get()));
+    });
+    if (!codes)
+      return sum.get();
+    Num scale = code.loadFloat(
+        key_scales, code.add(cacheStart(cache, 2, token), code.add(scale_row, position)));
+    return code.fmul(sum.get(), scale);
+  };
+
+  const int32_t each = static_cast<int32_t>((head_dim + at_once - 1) / at_once);
+  std::vector<Local> sums; // of this invocation's elements: thread, thread + threads ...
+  std::vector<Num> own;
+  for (int32_t i = 0; i < each; ++i) {
+    sums.push_back(code.local(code.f(0)));
+    own.push_back(code.umin(code.add(code.thread(), code.i(i * at_once)), code.i(head_dim - 1)));
+  }
+  Local largest = code.local(code.f(lowest)), total = code.local(code.f(0));
+  code.loop(code.i(0), end, at_once, [&](Num first) {
+    Num position = code.add(first, code.thread()), valid = code.below(position, end);
+    position = code.umin(position, code.sub(end, code.i(1)));
+    Num own_score = code.select(valid, score(position), code.f(lowest));
+    scores.set(code.thread(), own_score);
+    code.barrier();
+    Local peak = code.local(largest.get());
+    code.loop(code.i(0), code.i(at_once), 1,
+              [&](Num k) { peak.set(code.fmax(peak.get(), scores.get(k))); });
+    Num correction = code.exponential(code.fsub(largest.get(), peak.get()));
+    largest.set(peak.get());
+    Num weight = code.select(valid, code.exponential(code.fsub(own_score, peak.get())), code.f(0));
+    weights.set(code.thread(), weight);
+    if (codes) {
+      Num scale = code.loadFloat(
+          value_scales, code.add(cacheStart(cache, 3, token), code.add(scale_row, position)));
+      factors.set(code.thread(), code.fmul(weight, scale));
+    }
+    code.barrier();
+    total.set(code.fmul(total.get(), correction));
+    for (Local &sum : sums)
+      sum.set(code.fmul(sum.get(), correction));
+    // Values of codes lie in pairs of positions; what is behind the end weighs nothing.
+    Num count = code.umin(code.sub(end, first), code.i(at_once));
+    Shared &factor = codes ? factors : weights;
+    auto addValue = [&](int32_t i, Num k, Num value) {
+      sums[i].set(code.fma(factor.get(k), value, sums[i].get()));
+    };
+    code.loop(code.i(0), count, codes ? 2 : 1, [&](Num k) {
+      total.add(weights.get(k));
+      if (codes)
+        total.add(weights.get(code.add(k, code.i(1))));
+      Num at = code.add(first, k);
+      for (int32_t i = 0; i < each; ++i) {
+        if (codes) {
+          Num pair = code.add(code.mul(kv_head, code.i(context / 2)), code.div(at, 2));
+          Num word = code.load(
+              stored, code.add(values_start, code.add(code.mul(pair, code.i(head_dim)), own[i])));
+          addValue(i, k, code.toFloat(code.signedHalf(word, 0)));
+          addValue(i, code.add(k, code.i(1)), code.toFloat(code.signedHalf(word, 1)));
+          continue;
+        }
+        Num place = code.add(
+            code.mul(code.add(code.mul(kv_head, code.i(context)), at), code.i(head_dim)), own[i]);
+        addValue(
+            i, k,
+            halves ? code.halfToFloat(code.load(stored, code.add(values_start, code.div(place, 2))),
+                                      code.mod(place, 2))
+                   : code.loadFloat(stored, code.add(values_start, place)));
+      }
+    });
+  });
+  const int32_t output = spec.outputs.front();
+  const int64_t stride = (spec.values[output].width + 15) / 16 * 16;
+  Num inverse = code.fdiv(code.f(1), total.get());
+  for (int32_t i = 0; i < each; ++i) {
+    auto store = [&] {
+      Num column = code.add(first_column, own[i]);
+      code.storeFloat(binding(output), code.add(code.mul(token, code.i(stride)), column),
+                      code.fmul(sums[i].get(), inverse));
+    };
+    if ((i + 1) * at_once <= head_dim)
+      store();
+    else
+      code.when(code.below(code.thread(), code.i(head_dim - i * at_once)), store);
+  }
+  return llvm::Error::success();
+}
+
+/// Keys and values of position p = position + t to their places (KernelValue). A workgroup a head
+/// and a pair of positions, because some words hold both; it leaves alone what the step has not.
+llvm::Error Builder::append(const KernelOp &op) {
+  const Rows rows[] = {values[op.operands[0]].rows, values[op.operands[1]].rows};
+  if (!rows[0].at || !rows[1].at)
+    return fail("append takes rows");
+  const int32_t cache = op.operands[2], head_dim = op.head_dim, half = head_dim / 2;
+  const int64_t context = cachePositions(spec.context);
+  grid.x = op.kv_heads;
+  Num head = code.groupX(), first_column = code.mul(head, code.i(head_dim));
+  Num position = code.parameter(code.i(INGOT_PARAMETER_POSITION));
+  Num count = code.parameter(code.i(INGOT_PARAMETER_TOKENS));
+  if (spec.max_tokens == 1)
+    position = per_sequence ? positionOf(token) : position, count = code.i(1);
+  Num pair = code.div(position, 2);
+  if (spec.max_tokens > 1)
+    pair = code.add(pair, code.groupY());
+  Num at[2], here[2], from[2];
+  for (int which = 0; which < 2; ++which) {
+    at[which] = code.add(code.mul(pair, code.i(2)), code.i(which));
+    Num t = code.sub(at[which], position);
+    here[which] = code.below(t, count);
+    t = code.select(here[which], t, code.i(0));
+    from[which] = per_sequence ? token : t;
+  }
+  auto element = [&](int part, int which, Num d) {
+    return rows[part].at(code.add(first_column, d), from[which]);
+  };
+  auto start = [&](int part) { return cacheStart(cache, part, token); };
+  // The new halves of a word where they are of this step, the old ones elsewhere.
+  auto storeHalves = [&](int32_t to, Num word, Num halves) {
+    Num old = code.load(to, word);
+    Num mask = code.bitOr(code.select(here[0], code.i(0xffff), code.i(0)),
+                          code.select(here[1], code.i(0xffff0000), code.i(0)));
+    Num kept = code.bitAnd(old, code.sub(code.sub(code.i(0), code.i(1)), mask));
+    code.store(to, word, code.bitOr(code.bitAnd(halves, mask), kept));
+  };
+  // Of a word or an element of a position: [position % 16][element][position / 16][head].
+  auto keyPlace = [&](Num p, int64_t elements, Num e) {
+    Num block = code.add(code.mul(head, code.i(context / 16)), code.div(p, 16));
+    return code.add(code.mul(code.add(code.mul(block, code.i(elements)), e), code.i(16)),
+                    code.mod(p, 16));
+  };
+
+  if (spec.kv != CodeKind::i) {
+    const bool halves = spec.kv == CodeKind::f16;
+    code.share(head_dim, [&](Num d) {
+      if (halves) {
+        Num place = code.div(keyPlace(at[0], head_dim, d), 2);
+        storeHalves(binding(cache), code.add(start(0), place),
+                    code.packHalves(element(0, 0, d), element(0, 1, d)));
+        return;
+      }
+      for (int which = 0; which < 2; ++which)
+        code.when(here[which], [&] {
+          code.storeFloat(binding(cache), code.add(start(0), keyPlace(at[which], head_dim, d)),
+                          element(0, which, d));
+        });
+    });
+    for (int which = 0; which < 2; ++which)
+      code.when(here[which], [&] {
+        Num row = code.mul(code.add(code.mul(head, code.i(context)), at[which]), code.i(head_dim));
+        code.share(halves ? half : head_dim, [&](Num e) {
+          if (!halves)
+            return code.storeFloat(binding(cache, 1), code.add(start(1), code.add(row, e)),
+                                   element(1, which, e));
+          Num d = code.mul(e, code.i(2));
+          code.store(
+              binding(cache, 1), code.add(start(1), code.add(code.div(row, 2), e)),
+              code.packHalves(element(1, which, d), element(1, which, code.add(d, code.i(1)))));
+        });
+      });
+    return llvm::Error::success();
+  }
+
+  const int32_t limits[] = {keyCodeLimit(head_dim), kValueCodeLimit};
+  Num scale[2][2], inverse[2][2];
+  for (int part = 0; part < 2; ++part)
+    for (int which = 0; which < 2; ++which) {
+      Local peak = code.local(code.f(0));
+      code.share(head_dim, [&](Num d) {
+        peak.set(code.fmax(peak.get(), code.fabs(element(part, which, d))));
+      });
+      Num all = overThreads(peak.get(), [&](Num a, Num b) { return code.fmax(a, b); });
+      Num found = code.fmul(all, code.f(1.0 / limits[part]));
+      Num usable = code.fabove(found, code.f(1e-30));
+      scale[part][which] = code.select(usable, found, code.f(0));
+      inverse[part][which] = code.select(usable, code.fdiv(code.f(1), found), code.f(0));
+    }
+  auto number = [&](int part, int which, Num d) {
+    Num rounded = code.roundEven(code.fmul(element(part, which, d), inverse[part][which]));
+    return code.toInt(code.clamp(rounded, limits[part]));
+  };
+  auto packed = [&](Num low, Num high) {
+    return code.bitOr(code.bitAnd(low, code.i(0xffff)), code.shiftLeft(high, code.i(16)));
+  };
+  for (int which = 0; which < 2; ++which)
+    code.when(here[which], [&] {
+      code.share(half, [&](Num e) {
+        Num d = code.mul(e, code.i(2));
+        code.store(binding(cache), code.add(start(0), keyPlace(at[which], half, e)),
+                   packed(number(0, which, d), number(0, which, code.add(d, code.i(1)))));
+      });
+      code.when(code.equal(code.thread(), code.i(0)), [&] {
+        Num row = code.add(code.mul(head, code.i(context)), at[which]);
+        code.storeFloat(binding(cache, 2), code.add(start(2), row), scale[0][which]);
+        code.storeFloat(binding(cache, 3), code.add(start(3), row), scale[1][which]);
+      });
+    });
+  code.share(head_dim, [&](Num d) {
+    Num row = code.add(code.mul(head, code.i(context / 2)), pair);
+    storeHalves(binding(cache, 1), code.add(start(1), code.add(code.mul(row, code.i(head_dim)), d)),
+                packed(number(1, 0, d), number(1, 1, d)));
+  });
+  return llvm::Error::success();
+}
+
+} // namespace ingot::spirv

@@ -1,0 +1,100 @@
+// The state of one kernel while its shader is written.
+#pragma once
+
+#include "codegen/spirv/Kernel.h"
+
+namespace ingot::spirv {
+
+/// Rows of floats, computed where they are asked for.
+struct Rows {
+  int64_t width = 0;
+  std::function<Num(Num column, Num token)> at;
+};
+
+/// Quantized rows: words of 4 codes; scales (f32) and sums of codes (i32) of groups.
+struct Quant {
+  int32_t group = 32;
+  std::function<Num(Num word, Num token)> codes;
+  std::function<Num(Num group, Num token)> scale, sum;
+};
+
+struct Value {
+  Rows rows;
+  Quant quant;
+};
+
+/// A packed matrix (PackedLayout), by words.
+class Matrix {
+public:
+  Matrix(Code &code, const KernelValue &value, int32_t first_binding);
+
+  const KernelValue &value;
+  int64_t group, groups; ///< elements of a weight group, groups of a row
+  int64_t step_words;    ///< words of a row in a group
+  bool nibbles;
+
+  /// Word `step` of row `row` (within `block`) in a group: 4 codes, with nibbles 8.
+  Num codes(Num block, Num row, Num in_group, Num step) const;
+  Num scale(Num block, Num row, Num in_group) const;
+  Num min(Num block, Num row, Num in_group) const;
+  /// Of float matrices: element k.
+  Num element(Num block, Num row, Num k) const;
+  /// code * scale + min
+  Num decode(Num code, Num scale, Num min) const;
+
+private:
+  Num number(int32_t binding, CodeKind type, Num index) const;
+  Code &code;
+  int32_t binding;
+};
+
+class Builder {
+public:
+  Builder(mlir::MLIRContext &context, const KernelSpec &spec, bool per_sequence,
+          const Features &features);
+  llvm::Expected<DeviceKernel> build();
+
+private:
+  llvm::Error fail(const llvm::Twine &message);
+
+  // Rows.cpp
+  void declareInput(int32_t index);
+  llvm::Error rowsOp(const KernelOp &op);
+  void embedding(const KernelOp &op);
+  void rmsNorm(const KernelOp &op);
+  void rope(const KernelOp &op);
+  void ropeAngles(const KernelOp &op);
+  llvm::Error quantize(const KernelOp &op);
+  void storeRows(int32_t output);
+  void storeQuant(int32_t output);
+  /// `combine` over `of(thread)`, which each invocation has: the same for all.
+  Num overThreads(Num own, const std::function<Num(Num, Num)> &combine);
+  // Linear.cpp
+  using TokenAt = std::function<Num(int32_t)>;
+  llvm::Error linear(const KernelOp &op);
+  /// Add to sums[part][token] what rows `row` of `blocks` give; every splits-th part of the sum.
+  void sumCodes(const Matrix &matrix, const Quant &x, Num row, Num split, int32_t splits,
+                const std::vector<Num> &blocks, int32_t tokens, const TokenAt &tokenAt,
+                std::vector<Local> &sums);
+  void sumFloats(const Matrix &matrix, const Rows &x, Num row, Num split, int32_t splits,
+                 const std::vector<Num> &blocks, int32_t tokens, const TokenAt &tokenAt,
+                 std::vector<Local> &sums);
+  // Attention.cpp
+  llvm::Error attention(const KernelOp &op);
+  llvm::Error append(const KernelOp &op);
+  Num positionOf(Num token);
+  /// Word of the cache's `part` where the sequence of `token` begins.
+  Num cacheStart(int32_t value, int32_t part, Num token);
+
+  int32_t binding(int32_t value, int32_t part = 0) const;
+
+  const KernelSpec &spec;
+  const bool per_sequence;
+  const KernelInterface interface;
+  Code code;
+  std::vector<Value> values;
+  Grid grid;
+  Num token; ///< of this workgroup
+};
+
+} // namespace ingot::spirv

@@ -1,0 +1,317 @@
+#include "codegen/spirv/Code.h"
+
+#include "support/Error.h"
+
+#include "mlir/IR/Verifier.h"
+#include "mlir/Target/SPIRV/Serialization.h"
+
+using namespace mlir;
+namespace spv = mlir::spirv;
+
+namespace ingot::spirv {
+
+namespace {
+constexpr auto workgroup_memory =
+    spv::MemorySemantics::AcquireRelease | spv::MemorySemantics::WorkgroupMemory;
+
+/// Walks up to where variables of a shader are kept.
+Block *entryOf(spv::FuncOp function) { return &function.getBody().front(); }
+} // namespace
+
+Num Local::get() const { return spv::LoadOp::create(code->b, pointer); }
+void Local::set(Num value) const { spv::StoreOp::create(code->b, pointer, value); }
+void Local::add(Num value) const {
+  set(isa<FloatType>(value.getType()) ? code->fadd(get(), value) : code->add(get(), value));
+}
+
+Num Shared::get(Num index) const {
+  return spv::LoadOp::create(code->b, code->arrayElement(variable, index));
+}
+void Shared::set(Num index, Num value) const {
+  spv::StoreOp::create(code->b, code->arrayElement(variable, index), value);
+}
+
+Code::Code(MLIRContext &context, int32_t threads, int32_t bindings, const Features &features)
+    : features(features), threads(threads), context(context),
+      b(UnknownLoc::get(&context), &context) {
+  context.loadDialect<spv::SPIRVDialect>();
+  i32 = b.getI32Type();
+  f32 = b.getF32Type();
+  SmallVector<spv::Capability> capabilities{spv::Capability::Shader};
+  SmallVector<spv::Extension> extensions;
+  if (features.byte_dot) {
+    capabilities.push_back(spv::Capability::DotProduct);
+    capabilities.push_back(spv::Capability::DotProductInput4x8BitPacked);
+    extensions.push_back(spv::Extension::SPV_KHR_integer_dot_product);
+  }
+  auto environment =
+      spv::VerCapExtAttr::get(spv::Version::V_1_3, capabilities, extensions, &context);
+  module = spv::ModuleOp::create(b, spv::AddressingModel::Logical, spv::MemoryModel::GLSL450,
+                                 environment);
+  b.setInsertionPointToStart(module->getBody());
+
+  auto words =
+      spv::StructType::get({spv::RuntimeArrayType::get(i32, 4)}, spv::StructType::OffsetInfo{0});
+  for (int32_t binding = 0; binding <= bindings; ++binding)
+    buffers.push_back(global("buffer" + std::to_string(binding),
+                             spv::PointerType::get(words, spv::StorageClass::StorageBuffer),
+                             binding));
+  auto pushed = spv::StructType::get({spv::ArrayType::get(i32, std::max(bindings, 1), 4)},
+                                     spv::StructType::OffsetInfo{0});
+  displacements =
+      global("displacements", spv::PointerType::get(pushed, spv::StorageClass::PushConstant), -1);
+
+  auto triple = VectorType::get({3}, i32);
+  auto input = [&](const char *name, Type type) {
+    auto variable = spv::GlobalVariableOp::create(
+        b, TypeAttr::get(spv::PointerType::get(type, spv::StorageClass::Input)),
+        b.getStringAttr(name), nullptr, nullptr, nullptr, nullptr, b.getStringAttr(name), nullptr);
+    inputs.push_back(variable);
+    return variable;
+  };
+  auto group = input("WorkgroupId", triple), index = input("LocalInvocationIndex", i32);
+  function = spv::FuncOp::create(b, "main", b.getFunctionType({}, {}));
+  b.setInsertionPointToStart(function.addEntryBlock());
+  Value id = spv::LoadOp::create(b, spv::AddressOfOp::create(b, group));
+  group_x = spv::CompositeExtractOp::create(b, id, ArrayRef<int32_t>{0});
+  group_y = spv::CompositeExtractOp::create(b, id, ArrayRef<int32_t>{1});
+  thread_index = spv::LoadOp::create(b, spv::AddressOfOp::create(b, index));
+  for (int32_t binding = 0; binding < bindings; ++binding)
+    displacement.push_back(spv::LoadOp::create(b, arrayElement(displacements, {i(0), i(binding)})));
+}
+
+spv::GlobalVariableOp Code::global(const std::string &name, Type type, int32_t binding) {
+  auto number = [&](int32_t n) { return binding < 0 ? nullptr : b.getI32IntegerAttr(n); };
+  return spv::GlobalVariableOp::create(b, TypeAttr::get(type), b.getStringAttr(name), nullptr,
+                                       nullptr, number(binding), number(0), nullptr, nullptr);
+}
+
+Value Code::arrayElement(spv::GlobalVariableOp variable, ArrayRef<Num> indices) {
+  return spv::AccessChainOp::create(b, spv::AddressOfOp::create(b, variable), indices);
+}
+
+Num Code::i(int64_t value) {
+  return spv::ConstantOp::create(b, i32,
+                                 IntegerAttr::get(i32, APInt(32, uint64_t(value), false, true)));
+}
+Num Code::f(double value) {
+  return spv::ConstantOp::create(b, f32, b.getF32FloatAttr(static_cast<float>(value)));
+}
+
+Num Code::add(Num x, Num y) { return spv::IAddOp::create(b, x, y); }
+Num Code::sub(Num x, Num y) { return spv::ISubOp::create(b, x, y); }
+Num Code::mul(Num x, Num y) { return spv::IMulOp::create(b, x, y); }
+Num Code::div(Num x, int64_t y) { return y == 1 ? x : Num(spv::UDivOp::create(b, x, i(y))); }
+Num Code::mod(Num x, int64_t y) { return spv::UModOp::create(b, x, i(y)); }
+Num Code::bitAnd(Num x, Num y) { return spv::BitwiseAndOp::create(b, x, y); }
+Num Code::bitOr(Num x, Num y) { return spv::BitwiseOrOp::create(b, x, y); }
+Num Code::shiftLeft(Num x, Num bits) { return spv::ShiftLeftLogicalOp::create(b, i32, x, bits); }
+Num Code::shiftRight(Num x, Num bits) { return spv::ShiftRightLogicalOp::create(b, i32, x, bits); }
+Num Code::umin(Num x, Num y) { return spv::GLUMinOp::create(b, x, y); }
+Num Code::mulHigh(Num x, Num y) {
+  auto pair = spv::StructType::get({i32, i32});
+  Value product = spv::UMulExtendedOp::create(b, pair, x, y);
+  return spv::CompositeExtractOp::create(b, product, ArrayRef<int32_t>{1});
+}
+Num Code::below(Num x, Num y) { return spv::ULessThanOp::create(b, x, y); }
+Num Code::equal(Num x, Num y) { return spv::IEqualOp::create(b, x, y); }
+Num Code::both(Num x, Num y) { return spv::LogicalAndOp::create(b, x, y); }
+Num Code::either(Num x, Num y) { return spv::LogicalOrOp::create(b, x, y); }
+Num Code::negate(Num condition) { return spv::LogicalNotOp::create(b, condition); }
+Num Code::signedByte(Num word, int index) {
+  return spv::BitFieldSExtractOp::create(b, i32, word, i(8 * index), i(8));
+}
+Num Code::unsignedByte(Num word, int index) {
+  return spv::BitFieldUExtractOp::create(b, i32, word, i(8 * index), i(8));
+}
+Num Code::signedHalf(Num word, int index) {
+  return spv::BitFieldSExtractOp::create(b, i32, word, i(16 * index), i(16));
+}
+Num Code::signedHalf(Num word, Num index) {
+  return spv::BitFieldSExtractOp::create(b, i32, word, mul(index, i(16)), i(16));
+}
+
+Num Code::dot(Num activations, Num codes) {
+  if (features.byte_dot)
+    return spv::SUDotOp::create(b, i32, activations, codes,
+                                spv::PackedVectorFormatAttr::get(
+                                    &context, spv::PackedVectorFormat::PackedVectorFormat4x8Bit));
+  Num sum;
+  for (int byte = 0; byte < 4; ++byte) {
+    Num product = mul(signedByte(activations, byte), unsignedByte(codes, byte));
+    sum = byte ? add(sum, product) : product;
+  }
+  return sum;
+}
+
+Num Code::fadd(Num x, Num y) { return spv::FAddOp::create(b, x, y); }
+Num Code::fsub(Num x, Num y) { return spv::FSubOp::create(b, x, y); }
+Num Code::fmul(Num x, Num y) { return spv::FMulOp::create(b, x, y); }
+Num Code::fdiv(Num x, Num y) { return spv::FDivOp::create(b, x, y); }
+Num Code::fma(Num x, Num y, Num z) { return spv::GLFmaOp::create(b, f32, x, y, z); }
+Num Code::fmax(Num x, Num y) { return spv::GLFMaxOp::create(b, x, y); }
+Num Code::fabs(Num x) { return spv::GLFAbsOp::create(b, x); }
+Num Code::sqrt(Num x) { return spv::GLSqrtOp::create(b, x); }
+Num Code::roundEven(Num x) { return spv::GLRoundEvenOp::create(b, x); }
+Num Code::fabove(Num x, Num y) { return spv::FOrdGreaterThanOp::create(b, x, y); }
+Num Code::clamp(Num x, double limit) { return spv::GLFClampOp::create(b, f32, x, f(-limit), f(limit)); }
+Num Code::gated(Num gate, Num up) {
+  Num denominator = fadd(f(1), exponential(fsub(f(0), gate)));
+  return fmul(fdiv(gate, denominator), up);
+}
+
+// exp(x) = 2^n exp(r), x = n ln 2 + r with ln 2 in two parts (Cody & Waite 1980), exp(r) by its
+// Taylor polynomial of degree 7: a device's own exp has an error that grows with |x|.
+Num Code::exponential(Num x) {
+  x = spv::GLFClampOp::create(b, f32, x, f(-87), f(88));
+  Num n = roundEven(fmul(x, f(1.44269504088896341)));
+  Num r = fma(n, f(-0.693359375), x);
+  r = fma(n, f(2.12194440e-4), r);
+  Num p = f(1.0 / 5040);
+  for (double coefficient : {1.0 / 720, 1.0 / 120, 1.0 / 24, 1.0 / 6, 0.5, 1.0, 1.0})
+    p = fma(p, r, f(coefficient));
+  return fmul(p, asFloat(shiftLeft(add(toInt(n), i(127)), i(23))));
+}
+
+Num Code::toFloat(Num x) { return spv::ConvertSToFOp::create(b, f32, x); }
+Num Code::toInt(Num x) { return spv::ConvertFToSOp::create(b, i32, x); }
+Num Code::asFloat(Num bits) { return spv::BitcastOp::create(b, f32, bits); }
+Num Code::asBits(Num value) { return spv::BitcastOp::create(b, i32, value); }
+Num Code::halfToFloat(Num word, int part) {
+  Value both = spv::GLUnpackHalf2x16Op::create(b, VectorType::get({2}, f32), word);
+  return spv::CompositeExtractOp::create(b, both, ArrayRef<int32_t>{part});
+}
+Num Code::halfToFloat(Num word, Num part) {
+  return halfToFloat(shiftRight(word, mul(part, i(16))), 0);
+}
+Num Code::packHalves(Num low, Num high) {
+  Value both =
+      spv::CompositeConstructOp::create(b, VectorType::get({2}, f32), ValueRange{low, high});
+  return spv::GLPackHalf2x16Op::create(b, i32, both);
+}
+
+Num Code::select(Num condition, Num yes, Num no) {
+  return spv::SelectOp::create(b, condition, yes, no);
+}
+
+Value Code::element(int32_t binding, Num index) {
+  if (binding < static_cast<int32_t>(displacement.size()))
+    index = add(index, displacement[binding]);
+  return arrayElement(buffers[binding], {i(0), index});
+}
+Num Code::load(int32_t binding, Num index) {
+  return spv::LoadOp::create(b, element(binding, index));
+}
+void Code::store(int32_t binding, Num index, Num word) {
+  spv::StoreOp::create(b, element(binding, index), word);
+}
+Num Code::parameter(Num index) { return load(static_cast<int32_t>(buffers.size()) - 1, index); }
+
+Local Code::local(Num initial) {
+  Local made;
+  made.code = this;
+  {
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(entryOf(function));
+    made.pointer = spv::VariableOp::create(
+        b, spv::PointerType::get(initial.getType(), spv::StorageClass::Function),
+        spv::StorageClass::Function, nullptr);
+  }
+  made.set(initial);
+  return made;
+}
+
+Shared Code::shared(int64_t elements, bool floats) {
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPoint(function);
+  Shared made;
+  made.code = this;
+  made.variable = global("shared" + std::to_string(shared_count++),
+                         spv::PointerType::get(spv::ArrayType::get(floats ? f32 : i32,
+                                                                   static_cast<unsigned>(elements)),
+                                               spv::StorageClass::Workgroup),
+                         -1);
+  shared_bytes += 4 * elements;
+  return made;
+}
+
+void Code::loop(Num begin, Num end, int64_t step, const std::function<void(Num)> &body) {
+  auto op = spv::LoopOp::create(b, spv::LoopControl::None);
+  {
+    OpBuilder::InsertionGuard guard(b);
+    Region &region = op.getBody();
+    const Location location = b.getLoc();
+    Block *entry = b.createBlock(&region);
+    Block *header = b.createBlock(&region, region.end(), {i32}, {location});
+    Block *inside = b.createBlock(&region, region.end());
+    Block *next = b.createBlock(&region, region.end());
+    Block *merge = b.createBlock(&region, region.end());
+    b.setInsertionPointToEnd(entry);
+    spv::BranchOp::create(b, header, ValueRange{begin});
+    b.setInsertionPointToEnd(header);
+    Num index = header->getArgument(0);
+    spv::BranchConditionalOp::create(b, below(index, end), inside, ValueRange(), merge,
+                                     ValueRange());
+    b.setInsertionPointToEnd(inside);
+    body(index);
+    spv::BranchOp::create(b, next, ValueRange());
+    b.setInsertionPointToEnd(next);
+    spv::BranchOp::create(b, header, ValueRange{add(index, i(step))});
+    b.setInsertionPointToEnd(merge);
+    spv::MergeOp::create(b, ValueRange());
+  }
+}
+
+void Code::share(int64_t count, const std::function<void(Num)> &body) {
+  if (count == threads)
+    body(thread_index);
+  else if (count < threads)
+    when(below(thread_index, i(count)), [&] { body(thread_index); });
+  else
+    loop(thread_index, i(count), threads, body);
+}
+
+void Code::when(Num condition, const std::function<void()> &body) {
+  auto op = spv::SelectionOp::create(b, spv::SelectionControl::None);
+  OpBuilder::InsertionGuard guard(b);
+  Region &region = op.getBody();
+  Block *header = b.createBlock(&region);
+  Block *inside = b.createBlock(&region, region.end());
+  Block *merge = b.createBlock(&region, region.end());
+  b.setInsertionPointToEnd(header);
+  spv::BranchConditionalOp::create(b, condition, inside, ValueRange(), merge, ValueRange());
+  b.setInsertionPointToEnd(inside);
+  body();
+  spv::BranchOp::create(b, merge, ValueRange());
+  b.setInsertionPointToEnd(merge);
+  spv::MergeOp::create(b, ValueRange());
+}
+
+void Code::barrier() {
+  spv::ControlBarrierOp::create(b, spv::Scope::Workgroup, spv::Scope::Workgroup, workgroup_memory);
+}
+
+llvm::Expected<std::vector<uint32_t>> Code::finish() {
+  spv::ReturnOp::create(b);
+  b.setInsertionPointToEnd(module->getBody());
+  SmallVector<Attribute> interface;
+  for (spv::GlobalVariableOp input : inputs)
+    interface.push_back(SymbolRefAttr::get(input));
+  spv::EntryPointOp::create(b, spv::ExecutionModel::GLCompute, function, interface);
+  spv::ExecutionModeOp::create(b, function, spv::ExecutionMode::LocalSize,
+                               ArrayRef<int32_t>{threads, 1, 1});
+  std::string message;
+  ScopedDiagnosticHandler handler(&context, [&](Diagnostic &diagnostic) {
+    if (message.empty())
+      message = diagnostic.str();
+    return success();
+  });
+  SmallVector<uint32_t, 0> words;
+  spv::SerializationOptions options;
+  options.emitSymbolName = false;
+  if (failed(mlir::verify(*module)) || failed(spv::serialize(*module, words, options)))
+    return inputError("", "SPIR-V", message);
+  return std::vector<uint32_t>(words.begin(), words.end());
+}
+
+} // namespace ingot::spirv

@@ -1,0 +1,209 @@
+// Linear layers: a workgroup computes blocks of 16 rows, for one token or a few at once. Invocation
+// (row, split) sums every splits-th part of a row; the parts are added in order.
+#include "codegen/spirv/Builder.h"
+
+#include <array>
+
+namespace ingot::spirv {
+namespace {
+
+constexpr int32_t block_rows = 16;
+
+/// Tokens of a workgroup: a divisor of kTokenPadding.
+int32_t tokensAtOnce(int32_t max_tokens) {
+  return max_tokens == 1 ? 1 : max_tokens == 2 ? 2 : max_tokens <= 4 ? 4 : 8;
+}
+
+/// Blocks that one workgroup computes for a single token, one after the other: what comes before
+/// them (quantizing the row) is done once for all. Enough workgroups stay for a large device.
+int64_t blocksEach(int64_t units, int32_t tokens) {
+  constexpr int64_t enough_groups = 192, most = 16;
+  int64_t each = 1;
+  for (int64_t divisor = 2; divisor <= most && tokens == 1; ++divisor)
+    if (units % divisor == 0 && units / divisor >= enough_groups)
+      each = divisor;
+  return each;
+}
+
+} // namespace
+
+llvm::Error Builder::linear(const KernelOp &op) {
+  const Matrix matrix(code, spec.values[op.operands[1]], binding(op.operands[1]));
+  const Encoding &encoding = matrix.value.encoding;
+  const Rows x = values[op.operands[0]].rows;
+  const Quant quant = values[op.operands[0]].quant;
+  const bool integers = bool(quant.codes);
+  if (matrix.value.layout.rows != block_rows)
+    return fail("blocks of " + llvm::Twine(matrix.value.layout.rows) + " rows");
+  if (integers ? encoding.isFloat() : !x.at)
+    return fail("a float matrix needs float activations");
+  if (integers && matrix.group % quant.group)
+    return fail("weight groups of " + llvm::Twine(matrix.group) +
+                " are not whole activation groups of " + llvm::Twine(quant.group));
+
+  const bool gated = llvm::any_of(
+      spec.ops, [](const KernelOp &other) { return other.kind == KernelOp::Kind::silu_mul; });
+  const int32_t parts = gated ? 2 : 1, splits = code.threads / block_rows;
+  const int32_t tokens = tokensAtOnce(spec.max_tokens);
+  const int64_t units = interface.slices, each = blocksEach(units, tokens);
+  grid.x = units / each;
+  grid.tokens_each = spec.max_tokens == 1 ? 0 : tokens;
+  Num first_token = spec.max_tokens == 1 ? code.i(0) : code.mul(code.groupY(), code.i(tokens));
+  auto tokenAt = [&](int32_t j) { return j ? code.add(first_token, code.i(j)) : first_token; };
+  Num row = code.mod(code.thread(), block_rows), split = code.div(code.thread(), block_rows);
+  Shared partial = code.shared(int64_t(parts) * tokens * code.threads, true);
+
+  code.loop(code.i(0), code.i(each), 1, [&](Num index) {
+    Num unit = each == 1 ? code.groupX() : code.add(code.mul(code.groupX(), code.i(each)), index);
+    std::vector<Num> blocks;
+    std::vector<Local> sums; // [part][token]
+    for (int32_t part = 0; part < parts; ++part) {
+      blocks.push_back(parts == 1 ? unit : code.add(code.mul(unit, code.i(parts)), code.i(part)));
+      for (int32_t j = 0; j < tokens; ++j)
+        sums.push_back(code.local(code.f(0)));
+    }
+    if (integers)
+      sumCodes(matrix, quant, row, split, splits, blocks, tokens, tokenAt, sums);
+    else
+      sumFloats(matrix, x, row, split, splits, blocks, tokens, tokenAt, sums);
+    // [part][token][split][row]
+    for (size_t i = 0; i < sums.size(); ++i)
+      partial.set(code.add(code.thread(), code.i(int64_t(i) * code.threads)), sums[i].get());
+    code.barrier();
+    code.share(int64_t(tokens) * block_rows, [&](Num element) {
+      Num n = code.mod(element, block_rows), j = code.div(element, block_rows);
+      std::array<Num, 2> results;
+      for (int32_t part = 0; part < parts; ++part) {
+        Num at = code.add(code.mul(code.add(j, code.i(part * tokens)), code.i(code.threads)), n);
+        Num sum = partial.get(at);
+        for (int32_t s = 1; s < splits; ++s)
+          sum = code.fadd(sum, partial.get(code.add(at, code.i(s * block_rows))));
+        results[part] = sum;
+      }
+      // What follows the layer in this kernel asks for the element at hand.
+      values[op.result].rows = {matrix.value.height, [&](Num, Num) { return results[0]; }};
+      for (const KernelOp &next : spec.ops) {
+        if (next.kind == KernelOp::Kind::silu_mul)
+          values[next.result].rows = {matrix.value.height / 2,
+                                      [&](Num, Num) { return code.gated(results[0], results[1]); }};
+        else if (next.kind == KernelOp::Kind::add)
+          values[next.result].rows = {spec.values[next.result].width,
+                                      [this, a = values[next.operands[0]].rows,
+                                       b = values[next.operands[1]].rows](Num c, Num t) {
+                                        return code.fadd(a.at(c, t), b.at(c, t));
+                                      }};
+      }
+      const int32_t output = spec.outputs.front();
+      const int64_t stride = (spec.values[output].width + 15) / 16 * 16;
+      Num column = code.add(code.mul(unit, code.i(block_rows)), n);
+      Num t = code.add(first_token, j);
+      code.storeFloat(binding(output), code.add(code.mul(t, code.i(stride)), column),
+                      values[output].rows.at(column, t));
+    });
+    code.barrier();
+  });
+  return llvm::Error::success();
+}
+
+/// Sums of products of codes, group by group of the activations.
+void Builder::sumCodes(const Matrix &matrix, const Quant &x, Num row, Num split, int32_t splits,
+                       const std::vector<Num> &blocks, int32_t tokens, const TokenAt &tokenAt,
+                       std::vector<Local> &sums) {
+  const Encoding &encoding = matrix.value.encoding;
+  const int64_t groups = matrix.value.width / x.group, ratio = matrix.group / x.group;
+  const int64_t words = x.group / 4; // of a group of activations
+  const Num low_nibbles = code.i(0x0f0f0f0f);
+  code.loop(split, code.i(groups), splits, [&](Num g) {
+    Num weight_group = code.div(g, ratio), first = code.mul(g, code.i(words));
+    std::vector<Local> dots;
+    for (size_t i = 0; i < sums.size(); ++i)
+      dots.push_back(code.local(code.i(0)));
+    // `codes` of block `part` meet word `word` of the activations.
+    auto addProducts = [&](size_t part, Num codes, Num word) {
+      for (int32_t j = 0; j < tokens; ++j)
+        dots[part * tokens + j].add(code.dot(x.codes(code.add(first, word), tokenAt(j)), codes));
+    };
+    auto step = [&](Num q) {
+      for (size_t part = 0; part < blocks.size(); ++part) {
+        if (!matrix.nibbles) {
+          Num at = ratio == 1 ? q : code.add(code.mul(code.mod(g, ratio), code.i(words)), q);
+          addProducts(part, matrix.codes(blocks[part], row, weight_group, at), q);
+        } else if (ratio == 1) {
+          Num codes = matrix.codes(blocks[part], row, weight_group, q);
+          addProducts(part, code.bitAnd(codes, low_nibbles), q);
+          addProducts(part, code.bitAnd(code.shiftRight(codes, code.i(4)), low_nibbles),
+                      code.add(q, code.i(words / 2)));
+        } else {
+          Num at = code.add(code.mul(code.mod(g, ratio), code.i(words)), q);
+          Num half = code.i(matrix.step_words), low = code.below(at, half);
+          Num codes = matrix.codes(blocks[part], row, weight_group,
+                                   code.select(low, at, code.sub(at, half)));
+          codes = code.shiftRight(codes, code.select(low, code.i(0), code.i(4)));
+          addProducts(part, code.bitAnd(codes, low_nibbles), q);
+        }
+      }
+    };
+    const int64_t steps = matrix.nibbles && ratio == 1 ? words / 2 : words;
+    if (tokens == 1 && steps <= 8)
+      for (int64_t q = 0; q < steps; ++q)
+        step(code.i(q));
+    else
+      code.loop(code.i(0), code.i(steps), 1, step);
+    for (size_t part = 0; part < blocks.size(); ++part) {
+      Num scale = matrix.scale(blocks[part], row, weight_group), min;
+      if (!encoding.symmetric())
+        min = matrix.min(blocks[part], row, weight_group);
+      for (int32_t j = 0; j < tokens; ++j) {
+        const size_t i = part * tokens + j;
+        Num activation_scale = x.scale(g, tokenAt(j)), dot = dots[i].get(), sum;
+        if (encoding.minCode() || min)
+          sum = x.sum(g, tokenAt(j));
+        if (encoding.minCode())
+          dot = code.add(dot, code.mul(sum, code.i(encoding.minCode())));
+        Num total = code.fma(code.toFloat(dot), code.fmul(scale, activation_scale), sums[i].get());
+        if (min)
+          total = code.fma(min, code.fmul(activation_scale, code.toFloat(sum)), total);
+        sums[i].set(total);
+      }
+    }
+  });
+}
+
+/// Sums of decoded weights times floats.
+void Builder::sumFloats(const Matrix &matrix, const Rows &x, Num row, Num split, int32_t splits,
+                        const std::vector<Num> &blocks, int32_t tokens, const TokenAt &tokenAt,
+                        std::vector<Local> &sums) {
+  const Encoding &encoding = matrix.value.encoding;
+  auto addProducts = [&](size_t part, Num weight, Num k) {
+    for (int32_t j = 0; j < tokens; ++j) {
+      Local &sum = sums[part * tokens + j];
+      sum.set(code.fma(weight, x.at(k, tokenAt(j)), sum.get()));
+    }
+  };
+  if (encoding.isFloat()) {
+    code.loop(split, code.i(matrix.value.width), splits, [&](Num k) {
+      for (size_t part = 0; part < blocks.size(); ++part)
+        addProducts(part, matrix.element(blocks[part], row, k), k);
+    });
+    return;
+  }
+  code.loop(split, code.i(matrix.groups * matrix.step_words), splits, [&](Num at) {
+    Num group = code.div(at, matrix.step_words), step = code.mod(at, matrix.step_words);
+    Num first = code.add(code.mul(group, code.i(matrix.group)), code.mul(step, code.i(4)));
+    for (size_t part = 0; part < blocks.size(); ++part) {
+      Num codes = matrix.codes(blocks[part], row, group, step);
+      Num scale = matrix.scale(blocks[part], row, group), min;
+      if (!encoding.symmetric())
+        min = matrix.min(blocks[part], row, group);
+      for (int high = 0; high < (matrix.nibbles ? 2 : 1); ++high)
+        for (int byte = 0; byte < 4; ++byte) {
+          Num number = code.shiftRight(codes, code.i(8 * byte + 4 * high));
+          number = code.bitAnd(number, code.i(matrix.nibbles ? 15 : 255));
+          addProducts(part, matrix.decode(number, scale, min),
+                      code.add(first, code.i(byte + high * matrix.group / 2)));
+        }
+    }
+  });
+}
+
+} // namespace ingot::spirv

@@ -1,0 +1,132 @@
+#include "codegen/spirv/Program.h"
+
+#include "codegen/spirv/Kernel.h"
+#include "dialects/kernel/Spec.h"
+#include "runtime/core/device.h"
+#include "runtime/device_generated.h"
+#include "support/Error.h"
+
+#include <map>
+
+using namespace mlir;
+
+namespace ingot::spirv {
+namespace {
+
+static_assert(int(device::Space_arena) == int(kernel::BufferUse::Space::arena) &&
+              int(device::Space_weights) == int(kernel::BufferUse::Space::weights) &&
+              int(device::Space_tokens) == int(kernel::BufferUse::Space::tokens) &&
+              int(device::Space_logits) == int(kernel::BufferUse::Space::logits) &&
+              int(device::Space_cache) == int(kernel::BufferUse::Space::cache));
+
+bool multipliesCodes(const KernelSpec &spec) {
+  return llvm::any_of(spec.ops, [](const KernelOp &op) {
+    return op.kind == KernelOp::Kind::linear || op.kind == KernelOp::Kind::quantize;
+  });
+}
+
+class ProgramBuilder {
+public:
+  ProgramBuilder(ModuleOp planned, const std::function<void()> &compiled)
+      : planned(planned), compiled(compiled) {}
+
+  llvm::Expected<std::string> build() {
+    // In the manifest's order.
+    SmallVector<func::FuncOp> functions;
+    for (StringRef name : {"decode", "prefill", "score"})
+      if (auto step = planned.lookupSymbol<func::FuncOp>(name))
+        functions.push_back(step);
+    for (auto step : planned.getOps<func::FuncOp>())
+      if (step->hasAttr("batch"))
+        functions.push_back(step);
+    std::vector<flatbuffers::Offset<device::Step>> steps;
+    for (func::FuncOp step : functions)
+      if (llvm::Error error = addStep(step, steps))
+        return std::move(error);
+    auto all_kernels = buffer.CreateVector(kernels);
+    auto all_steps = buffer.CreateVector(steps);
+    device::FinishCodeBuffer(buffer, device::CreateCode(buffer, all_kernels, all_steps));
+    return std::string(reinterpret_cast<const char *>(buffer.GetBufferPointer()), buffer.GetSize());
+  }
+
+private:
+  struct Known {
+    uint16_t number;
+    Grid grid;
+  };
+
+  llvm::Expected<Known> kernelOf(kernel::LaunchOp launch) {
+    const bool each = launch.getPerSequence();
+    auto found = known.find({launch.getCallee().str(), each});
+    if (found != known.end())
+      return found->second;
+    auto spec = kernel::specOf(kernel::calleeOf(launch));
+    if (!spec)
+      return spec.takeError();
+    std::vector<flatbuffers::Offset<device::Form>> forms;
+    DeviceKernel made;
+    for (bool byte_dot : {true, false}) {
+      if (byte_dot && !multipliesCodes(*spec))
+        continue;
+      auto kernel = compileKernel(*spec, each, {byte_dot});
+      if (!kernel)
+        return kernel.takeError();
+      made = std::move(*kernel);
+      forms.push_back(
+          device::CreateFormDirect(buffer, byte_dot ? INGOT_DEVICE_BYTE_DOT : 0, &made.words));
+    }
+    const std::string name = spec->name + (each ? ".each" : "");
+    Known added{static_cast<uint16_t>(kernels.size()), made.grid};
+    kernels.push_back(device::CreateKernelDirect(
+        buffer, name.c_str(), &forms, static_cast<uint8_t>(kernelInterface(*spec).arguments.size()),
+        static_cast<uint32_t>(made.shared_bytes)));
+    known[{launch.getCallee().str(), each}] = added;
+    compiled();
+    return added;
+  }
+
+  llvm::Error addStep(func::FuncOp step, std::vector<flatbuffers::Offset<device::Step>> &steps) {
+    std::vector<flatbuffers::Offset<device::Launch>> launches;
+    bool barrier = false;
+    for (Operation &op : step.getBody().front()) {
+      barrier |= isa<kernel::BarrierOp>(op);
+      auto launch = dyn_cast<kernel::LaunchOp>(op);
+      if (!launch)
+        continue;
+      auto uses = kernel::bufferUses(launch);
+      if (!uses)
+        return uses.takeError();
+      auto kernel = kernelOf(launch);
+      if (!kernel)
+        return kernel.takeError();
+      std::vector<device::Argument> arguments;
+      for (const kernel::BufferUse &use : *uses)
+        arguments.emplace_back(use.offset, use.bytes, static_cast<device::Space>(use.space));
+      launches.push_back(device::CreateLaunchDirect(
+          buffer, kernel->number, barrier, static_cast<uint32_t>(kernel->grid.x),
+          static_cast<uint32_t>(kernel->grid.tokens_each),
+          static_cast<uint32_t>(kernel->grid.more_tokens), &arguments));
+      barrier = false;
+    }
+    auto tokens = step->getAttrOfType<IntegerAttr>("max_tokens");
+    steps.push_back(device::CreateStepDirect(buffer, step.getSymName().str().c_str(),
+                                             tokens ? static_cast<int32_t>(tokens.getInt()) : 1,
+                                             &launches));
+    return llvm::Error::success();
+  }
+
+  ModuleOp planned;
+  const std::function<void()> &compiled;
+  flatbuffers::FlatBufferBuilder buffer;
+  std::vector<flatbuffers::Offset<device::Kernel>> kernels;
+  std::map<std::pair<std::string, bool>, Known> known;
+};
+
+} // namespace
+
+llvm::Expected<std::string> compileProgram(ModuleOp planned,
+                                           const std::function<void()> &compiled) {
+  return ProgramBuilder(planned, compiled).build();
+}
+
+} // namespace ingot::spirv

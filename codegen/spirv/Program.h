@@ -1,0 +1,16 @@
+// A planned module as what a device is given: its kernels as SPIR-V, its steps as launches.
+#pragma once
+
+#include "mlir/IR/BuiltinOps.h"
+#include "llvm/Support/Error.h"
+
+#include <functional>
+#include <string>
+
+namespace ingot::spirv {
+
+/// A flatbuffer, runtime/device.fbs. `compiled` is called behind each kernel.
+llvm::Expected<std::string>
+compileProgram(mlir::ModuleOp planned, const std::function<void()> &compiled = [] {});
+
+} // namespace ingot::spirv

@@ -1,0 +1,177 @@
+// The ingot_device of Vulkan (runtime/core/device.h): opening and closing.
+#include "runtime/platform/vulkan/device.h"
+#include "runtime/core/session.h"
+#include "runtime/main/writer.h"
+#include "runtime/platform/platform.h"
+#include "runtime/platform/vulkan/run.h"
+
+#include <new>
+#include <string.h>
+
+namespace ingot::platform::vulkan {
+namespace {
+
+void say(char *problem, const char *text) {
+  strncpy(problem, text, 255);
+  problem[255] = 0;
+}
+
+/// What the device cannot do although it computes.
+bool fits(const ingot_device_session &session, char *problem) {
+  const VkPhysicalDeviceLimits &limits = session.machine.properties.limits;
+  runtime::Writer said(problem, 255);
+  for (const device::Kernel *kernel : *session.code->kernels())
+    if (kernel->shared_bytes() > limits.maxComputeSharedMemorySize) {
+      said.text(session.machine.properties.deviceName)
+          .text(" has ")
+          .number(limits.maxComputeSharedMemorySize >> 10)
+          .text(" KiB of shared memory, and ")
+          .text(kernel->name()->c_str())
+          .text(" needs ")
+          .number((kernel->shared_bytes() + 1023) >> 10);
+      problem[said.used] = 0;
+      return false;
+    }
+  for (const device::Step *step : *session.code->steps())
+    for (const device::Launch *launch : *step->launches())
+      for (const device::Argument *argument : *launch->arguments())
+        if (argument->space() == device::Space_weights &&
+            argument->bytes() > limits.maxStorageBufferRange) {
+          said.text(session.machine.properties.deviceName)
+              .text(" reads at most ")
+              .number(limits.maxStorageBufferRange >> 20)
+              .text(" MiB at once, and a matrix of the model has ")
+              .number((argument->bytes() >> 20) + 1);
+          problem[said.used] = 0;
+          return false;
+        }
+  return true;
+}
+
+VkResult make_commands(ingot_device_session &session) {
+  const Functions &vk = session.machine.vk;
+  const VkDevice device = session.machine.device;
+  VkCommandPoolCreateInfo pool{};
+  pool.sType = VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO;
+  pool.flags = VK_COMMAND_POOL_CREATE_RESET_COMMAND_BUFFER_BIT;
+  pool.queueFamilyIndex = session.machine.queue_family;
+  if (VkResult result = vk.CreateCommandPool(device, &pool, nullptr, &session.pool))
+    return result;
+  VkCommandBufferAllocateInfo allocation{};
+  allocation.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO;
+  allocation.commandPool = session.pool;
+  allocation.level = VK_COMMAND_BUFFER_LEVEL_PRIMARY;
+  allocation.commandBufferCount = 1;
+  if (VkResult result = vk.AllocateCommandBuffers(device, &allocation, &session.once))
+    return result;
+  VkFenceCreateInfo fence{};
+  fence.sType = VK_STRUCTURE_TYPE_FENCE_CREATE_INFO;
+  return vk.CreateFence(device, &fence, nullptr, &session.fence);
+}
+
+void close(ingot_device_session *session) {
+  const Functions &vk = session->machine.vk;
+  const VkDevice device = session->machine.device;
+  if (device && session->pool) {
+    vk.DeviceWaitIdle(device);
+    for (uint32_t i = 0; i < session->code->kernels()->size(); ++i) {
+      const Kernel &kernel = session->kernels[i];
+      vk.DestroyPipeline(device, kernel.pipeline, nullptr);
+      vk.DestroyPipelineLayout(device, kernel.layout, nullptr);
+      vk.DestroyDescriptorSetLayout(device, kernel.set_layout, nullptr);
+    }
+    for (uint32_t i = 0; i < session->code->steps()->size(); ++i)
+      vk.DestroyDescriptorPool(device, session->steps[i].pool, nullptr);
+    for (Buffer *buffer :
+         {&session->arena, &session->caches, &session->logits, &session->staging, &session->input})
+      destroy_buffer(*session, buffer);
+    for (int32_t i = 0; i < session->chunk_count; ++i)
+      destroy_buffer(*session, &session->chunks[i].buffer);
+    vk.DestroyQueryPool(device, session->queries, nullptr);
+    vk.DestroyFence(device, session->fence, nullptr);
+    vk.DestroyCommandPool(device, session->pool, nullptr);
+  }
+  close_machine(&session->machine);
+  unmap_memory(session, session->mapped_bytes);
+}
+
+ingot_status open(const ingot_device_request *request, ingot_device_session **result,
+                  char *problem) {
+  *result = nullptr;
+  const ingot_variant &variant = *request->variant;
+  if (variant.device_code_bytes < 16 ||
+      memcmp(variant.device_code + 4, device::CodeIdentifier(), 4) != 0)
+    return INGOT_BAD_PROGRAM;
+  const device::Code *code = device::GetCode(variant.device_code);
+  uint64_t launches = 0;
+  for (const device::Step *step : *code->steps())
+    launches += step->launches()->size();
+  const uint64_t kernel_bytes = code->kernels()->size() * sizeof(Kernel),
+                 step_bytes = code->steps()->size() * sizeof(Step),
+                 bytes = sizeof(ingot_device_session) + kernel_bytes + step_bytes +
+                         launches * sizeof(VkDescriptorSet);
+  auto *memory = static_cast<uint8_t *>(map_memory(bytes));
+  if (!memory)
+    return INGOT_NO_MEMORY;
+  auto *session = new (memory) ingot_device_session{};
+  session->mapped_bytes = bytes;
+  session->program = request->program;
+  session->manifest = runtime::program_manifest(request->program);
+  session->code = code;
+  session->sequences = request->sequences;
+  session->logits_rows = request->logits_rows;
+  session->caches_base = request->caches;
+  session->sequence_bytes = request->sequence_bytes;
+  memory += sizeof *session;
+  session->kernels = reinterpret_cast<Kernel *>(memory); // zeroed: nothing is made yet
+  session->steps = reinterpret_cast<Step *>(memory + kernel_bytes);
+  auto *sets = reinterpret_cast<VkDescriptorSet *>(memory + kernel_bytes + step_bytes);
+  for (uint32_t i = 0; i < code->steps()->size(); ++i) {
+    session->steps[i].sets = sets;
+    sets += code->steps()->Get(i)->launches()->size();
+  }
+
+  ingot_status status = INGOT_NO_DEVICE;
+  if (const char *missing = find_machine(&session->machine))
+    say(problem, missing);
+  else if (!open_machine(&session->machine))
+    say(problem, "the Vulkan driver does not open its device");
+  else if (fits(*session, problem)) {
+    status = status_of(make_commands(*session));
+    if (!status)
+      status = make_memory(*session, problem);
+    if (!status)
+      status = upload_weights(*session, problem);
+  }
+  if (status) {
+    close(session);
+    return status;
+  }
+  *result = session;
+  return INGOT_OK;
+}
+
+const char *description(const ingot_device_session *session) {
+  return session->machine.properties.deviceName;
+}
+
+} // namespace
+
+const char *missing() {
+  Machine machine;
+  const char *problem = find_machine(&machine);
+  if (!problem)
+    close_machine(&machine);
+  return problem;
+}
+
+} // namespace ingot::platform::vulkan
+
+extern "C" const ingot_device ingot_vulkan_device = {
+    "vulkan",
+    ingot::platform::vulkan::open,
+    ingot::platform::vulkan::close,
+    ingot::platform::vulkan::run_step,
+    ingot::platform::vulkan::copy_cache,
+    ingot::platform::vulkan::description,
+};

@@ -1,0 +1,172 @@
+#include "runtime/platform/vulkan/loader.h"
+
+#include "runtime/core/device.h"
+
+#include <dlfcn.h>
+#include <string.h>
+
+namespace ingot::platform::vulkan {
+namespace {
+
+constexpr uint32_t most_devices = 16, most_families = 16, most_extensions = 512;
+constexpr const char *dot_extension = VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME;
+
+/// The larger the better.
+int32_t rank(VkPhysicalDeviceType type) {
+  switch (type) {
+  case VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU:
+    return 4;
+  case VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU:
+    return 3;
+  case VK_PHYSICAL_DEVICE_TYPE_VIRTUAL_GPU:
+    return 2;
+  default:
+    return 1;
+  }
+}
+
+bool has_extension(const Machine &machine, const char *name) {
+  VkExtensionProperties properties[most_extensions];
+  uint32_t count = most_extensions;
+  if (machine.vk.EnumerateDeviceExtensionProperties(machine.physical, nullptr, &count, properties) <
+      0)
+    return false;
+  for (uint32_t i = 0; i < count; ++i)
+    if (!strcmp(properties[i].extensionName, name))
+      return true;
+  return false;
+}
+
+bool is_core(const Machine &machine) { return machine.properties.apiVersion >= VK_API_VERSION_1_3; }
+
+/// The first family that computes.
+bool find_queue(Machine *machine) {
+  VkQueueFamilyProperties families[most_families];
+  uint32_t count = most_families;
+  machine->vk.GetPhysicalDeviceQueueFamilyProperties(machine->physical, &count, families);
+  for (uint32_t i = 0; i < count; ++i)
+    if (families[i].queueFlags & VK_QUEUE_COMPUTE_BIT) {
+      machine->queue_family = i;
+      machine->timestamps = families[i].timestampValidBits != 0;
+      return true;
+    }
+  return false;
+}
+
+void find_features(Machine *machine) {
+  machine->features = 0;
+  if (!is_core(*machine) && !has_extension(*machine, dot_extension))
+    return;
+  VkPhysicalDeviceShaderIntegerDotProductFeatures dot{};
+  dot.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_FEATURES;
+  VkPhysicalDeviceFeatures2 features{};
+  features.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2;
+  features.pNext = &dot;
+  machine->vk.GetPhysicalDeviceFeatures2(machine->physical, &features);
+  if (dot.shaderIntegerDotProduct)
+    machine->features |= INGOT_DEVICE_BYTE_DOT;
+}
+
+} // namespace
+
+const char *find_machine(Machine *machine) {
+  *machine = Machine{};
+  void *library = dlopen("libvulkan.so.1", RTLD_NOW | RTLD_LOCAL);
+  if (!library)
+    return "there is no Vulkan loader (libvulkan.so.1)";
+  Functions &vk = machine->vk;
+  vk.GetInstanceProcAddr =
+      reinterpret_cast<PFN_vkGetInstanceProcAddr>(dlsym(library, "vkGetInstanceProcAddr"));
+  const auto create = vk.GetInstanceProcAddr
+                          ? reinterpret_cast<PFN_vkCreateInstance>(
+                                vk.GetInstanceProcAddr(nullptr, "vkCreateInstance"))
+                          : nullptr;
+  if (!create)
+    return "the Vulkan loader (libvulkan.so.1) has no vkCreateInstance";
+  VkApplicationInfo application{};
+  application.sType = VK_STRUCTURE_TYPE_APPLICATION_INFO;
+  application.pApplicationName = "ingot";
+  application.apiVersion = VK_API_VERSION_1_3;
+  VkInstanceCreateInfo info{};
+  info.sType = VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO;
+  info.pApplicationInfo = &application;
+  if (create(&info, nullptr, &machine->instance) != VK_SUCCESS) {
+    machine->instance = nullptr;
+    return "there is no Vulkan driver";
+  }
+#define X(name)                                                                                    \
+  vk.name = reinterpret_cast<PFN_vk##name>(vk.GetInstanceProcAddr(machine->instance, "vk" #name));
+  INGOT_VULKAN_INSTANCE_FUNCTIONS(X)
+#undef X
+
+  VkPhysicalDevice devices[most_devices];
+  uint32_t count = most_devices;
+  if (vk.EnumeratePhysicalDevices(machine->instance, &count, devices) < 0)
+    count = 0;
+  Machine best = *machine;
+  for (uint32_t i = 0; i < count; ++i) {
+    Machine one = *machine;
+    one.physical = devices[i];
+    vk.GetPhysicalDeviceProperties(one.physical, &one.properties);
+    if (one.properties.apiVersion >= VK_API_VERSION_1_1 && find_queue(&one) &&
+        (!best.physical || rank(one.properties.deviceType) > rank(best.properties.deviceType)))
+      best = one;
+  }
+  *machine = best;
+  if (!machine->physical) {
+    close_machine(machine);
+    return "there is no Vulkan device that computes (version 1.1 or later)";
+  }
+  vk.GetPhysicalDeviceMemoryProperties(machine->physical, &machine->memory);
+  find_features(machine);
+  return nullptr;
+}
+
+bool open_machine(Machine *machine) {
+  const float priority = 1;
+  VkDeviceQueueCreateInfo queue{};
+  queue.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO;
+  queue.queueFamilyIndex = machine->queue_family;
+  queue.queueCount = 1;
+  queue.pQueuePriorities = &priority;
+  VkPhysicalDeviceShaderIntegerDotProductFeatures dot{};
+  dot.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_FEATURES;
+  dot.shaderIntegerDotProduct = VK_TRUE;
+  VkDeviceCreateInfo info{};
+  info.sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO;
+  info.queueCreateInfoCount = 1;
+  info.pQueueCreateInfos = &queue;
+  if (machine->features & INGOT_DEVICE_BYTE_DOT) {
+    info.pNext = &dot;
+    if (!is_core(*machine)) {
+      info.enabledExtensionCount = 1;
+      info.ppEnabledExtensionNames = &dot_extension;
+    }
+  }
+  Functions &vk = machine->vk;
+  if (vk.CreateDevice(machine->physical, &info, nullptr, &machine->device) != VK_SUCCESS) {
+    machine->device = nullptr;
+    return false;
+  }
+  bool complete = true;
+#define X(name)                                                                                    \
+  vk.name = reinterpret_cast<PFN_vk##name>(vk.GetDeviceProcAddr(machine->device, "vk" #name));     \
+  complete &= vk.name != nullptr;
+  INGOT_VULKAN_DEVICE_FUNCTIONS(X)
+#undef X
+  if (!complete)
+    return false;
+  vk.GetDeviceQueue(machine->device, machine->queue_family, 0, &machine->queue);
+  return true;
+}
+
+void close_machine(Machine *machine) {
+  if (machine->device && machine->vk.DestroyDevice)
+    machine->vk.DestroyDevice(machine->device, nullptr);
+  if (machine->instance)
+    machine->vk.DestroyInstance(machine->instance, nullptr);
+  machine->device = nullptr;
+  machine->instance = nullptr;
+}
+
+} // namespace ingot::platform::vulkan

@@ -1,0 +1,96 @@
+// Vulkan's loader, found when the program runs: libvulkan.so.1 is no part of it.
+#pragma once
+
+#define VK_NO_PROTOTYPES
+#include <vulkan/vulkan.h>
+
+namespace ingot::platform::vulkan {
+
+#define INGOT_VULKAN_INSTANCE_FUNCTIONS(X)                                                         \
+  X(DestroyInstance)                                                                               \
+  X(EnumeratePhysicalDevices)                                                                      \
+  X(EnumerateDeviceExtensionProperties)                                                            \
+  X(GetPhysicalDeviceProperties)                                                                   \
+  X(GetPhysicalDeviceFeatures2)                                                                    \
+  X(GetPhysicalDeviceMemoryProperties)                                                             \
+  X(GetPhysicalDeviceQueueFamilyProperties)                                                        \
+  X(CreateDevice)                                                                                  \
+  X(GetDeviceProcAddr)
+
+#define INGOT_VULKAN_DEVICE_FUNCTIONS(X)                                                           \
+  X(AllocateCommandBuffers)                                                                        \
+  X(AllocateDescriptorSets)                                                                        \
+  X(AllocateMemory)                                                                                \
+  X(BeginCommandBuffer)                                                                            \
+  X(BindBufferMemory)                                                                              \
+  X(CmdBindDescriptorSets)                                                                         \
+  X(CmdBindPipeline)                                                                               \
+  X(CmdCopyBuffer)                                                                                 \
+  X(CmdDispatch)                                                                                   \
+  X(CmdDispatchIndirect)                                                                           \
+  X(CmdFillBuffer)                                                                                 \
+  X(CmdPipelineBarrier)                                                                            \
+  X(CmdPushConstants)                                                                              \
+  X(CmdResetQueryPool)                                                                             \
+  X(CmdWriteTimestamp)                                                                             \
+  X(CreateBuffer)                                                                                  \
+  X(CreateCommandPool)                                                                             \
+  X(CreateComputePipelines)                                                                        \
+  X(CreateDescriptorPool)                                                                          \
+  X(CreateDescriptorSetLayout)                                                                     \
+  X(CreateFence)                                                                                   \
+  X(CreatePipelineLayout)                                                                          \
+  X(CreateQueryPool)                                                                               \
+  X(CreateShaderModule)                                                                            \
+  X(DestroyBuffer)                                                                                 \
+  X(DestroyCommandPool)                                                                            \
+  X(DestroyDescriptorPool)                                                                         \
+  X(DestroyDescriptorSetLayout)                                                                    \
+  X(DestroyDevice)                                                                                 \
+  X(DestroyFence)                                                                                  \
+  X(DestroyPipeline)                                                                               \
+  X(DestroyPipelineLayout)                                                                         \
+  X(DestroyQueryPool)                                                                              \
+  X(DestroyShaderModule)                                                                           \
+  X(DeviceWaitIdle)                                                                                \
+  X(EndCommandBuffer)                                                                              \
+  X(FreeMemory)                                                                                    \
+  X(GetBufferMemoryRequirements)                                                                   \
+  X(GetDeviceQueue)                                                                                \
+  X(GetQueryPoolResults)                                                                           \
+  X(MapMemory)                                                                                     \
+  X(QueueSubmit)                                                                                   \
+  X(ResetFences)                                                                                   \
+  X(UpdateDescriptorSets)                                                                          \
+  X(WaitForFences)
+
+/// Functions by their names without "vk".
+struct Functions {
+  PFN_vkGetInstanceProcAddr GetInstanceProcAddr;
+#define X(name) PFN_vk##name name;
+  INGOT_VULKAN_INSTANCE_FUNCTIONS(X)
+  INGOT_VULKAN_DEVICE_FUNCTIONS(X)
+#undef X
+};
+
+/// The loader stays in the process; the rest is to be destroyed in this order: device, instance.
+struct Machine {
+  Functions vk;
+  VkInstance instance;
+  VkPhysicalDevice physical;
+  VkPhysicalDeviceProperties properties;
+  VkPhysicalDeviceMemoryProperties memory;
+  uint32_t queue_family;
+  bool timestamps;   ///< the queue has them
+  uint32_t features; ///< INGOT_DEVICE_... bits
+  VkDevice device;
+  VkQueue queue;
+};
+
+/// Finds the best device that can compute. Null, or a clause that says what is missing.
+const char *find_machine(Machine *machine);
+/// Opens it for use.
+bool open_machine(Machine *machine);
+void close_machine(Machine *machine);
+
+} // namespace ingot::platform::vulkan

@@ -1,0 +1,197 @@
+// Memory of a session on a Vulkan device.
+#include "runtime/core/plan.h"
+#include "runtime/main/writer.h"
+#include "runtime/platform/vulkan/session.h"
+
+#include <string.h>
+
+namespace ingot::platform::vulkan {
+namespace {
+
+using runtime::rounded;
+
+constexpr uint64_t staging_bytes = 16u << 20, place = 256; // no device wants a larger alignment
+constexpr VkMemoryPropertyFlags visible =
+    VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
+
+/// The first memory type of those in `types` that has all of `wanted`; -1: none.
+int32_t memory_type(const Machine &machine, uint32_t types, VkMemoryPropertyFlags wanted) {
+  for (uint32_t i = 0; i < machine.memory.memoryTypeCount; ++i)
+    if (types >> i & 1 && (machine.memory.memoryTypes[i].propertyFlags & wanted) == wanted)
+      return static_cast<int32_t>(i);
+  return -1;
+}
+
+void say_too_little(ingot_device_session &session, uint64_t bytes, const char *what,
+                    char *problem) {
+  runtime::Writer said(problem, 255);
+  said.text(session.machine.properties.deviceName)
+      .text(" refuses ")
+      .grouped((bytes >> 20) + 1)
+      .text(" MiB for ")
+      .text(what);
+  problem[said.used] = 0;
+}
+
+} // namespace
+
+ingot_status make_buffer(ingot_device_session &session, uint64_t bytes, bool host, Buffer *buffer) {
+  const Functions &vk = session.machine.vk;
+  const VkDevice device = session.machine.device;
+  VkBufferCreateInfo info{};
+  info.sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO;
+  info.size = rounded(bytes ? bytes : 1, place);
+  info.usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_INDIRECT_BUFFER_BIT |
+               VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT;
+  *buffer = Buffer{};
+  buffer->bytes = info.size;
+  VkResult result = vk.CreateBuffer(device, &info, nullptr, &buffer->buffer);
+  if (result != VK_SUCCESS) {
+    buffer->buffer = nullptr;
+    return status_of(result);
+  }
+  VkMemoryRequirements needs;
+  vk.GetBufferMemoryRequirements(device, buffer->buffer, &needs);
+  int32_t type = -1;
+  if (host) {
+    type = memory_type(session.machine, needs.memoryTypeBits,
+                       visible | VK_MEMORY_PROPERTY_HOST_CACHED_BIT);
+    if (type < 0)
+      type = memory_type(session.machine, needs.memoryTypeBits, visible);
+  } else {
+    type = memory_type(session.machine, needs.memoryTypeBits, VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT);
+  }
+  if (type < 0)
+    type = memory_type(session.machine, needs.memoryTypeBits, 0);
+  VkMemoryAllocateInfo allocation{};
+  allocation.sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO;
+  allocation.allocationSize = needs.size;
+  allocation.memoryTypeIndex = static_cast<uint32_t>(type);
+  result = vk.AllocateMemory(device, &allocation, nullptr, &buffer->memory);
+  if (result != VK_SUCCESS) {
+    buffer->memory = nullptr;
+    return status_of(result);
+  }
+  result = vk.BindBufferMemory(device, buffer->buffer, buffer->memory, 0);
+  const bool sees = (session.machine.memory.memoryTypes[type].propertyFlags & visible) == visible;
+  if (result == VK_SUCCESS && sees)
+    result = vk.MapMemory(device, buffer->memory, 0, VK_WHOLE_SIZE, 0,
+                          reinterpret_cast<void **>(&buffer->mapped));
+  return status_of(result);
+}
+
+void destroy_buffer(ingot_device_session &session, Buffer *buffer) {
+  const Functions &vk = session.machine.vk;
+  if (buffer->buffer)
+    vk.DestroyBuffer(session.machine.device, buffer->buffer, nullptr);
+  if (buffer->memory)
+    vk.FreeMemory(session.machine.device, buffer->memory, nullptr);
+  *buffer = Buffer{};
+}
+
+ingot_status make_staging(ingot_device_session &session, uint64_t bytes) {
+  if (session.staging.bytes >= bytes && session.staging.mapped)
+    return INGOT_OK;
+  destroy_buffer(session, &session.staging);
+  return make_buffer(session, bytes, true, &session.staging);
+}
+
+ingot_status make_memory(ingot_device_session &session, char *problem) {
+  const ingot_program &program = *session.program;
+  const auto sequences = static_cast<uint64_t>(session.sequences);
+  const runtime::ProgramSizes sizes = runtime::sizes_of(program, session.manifest);
+  session.tokens_offset = rounded(INGOT_PARAMETER_WORDS * 4, place);
+  session.tokens_bytes =
+      static_cast<uint64_t>(runtime::longest_step(sizes) + runtime::tile_padding) * 4;
+  uint64_t end = rounded(session.tokens_offset + session.tokens_bytes, place);
+  for (uint32_t i = 0; i < session.code->steps()->size(); ++i) {
+    session.steps[i].indirect = end;
+    end = rounded(end + session.code->steps()->Get(i)->launches()->size() * 12, place);
+  }
+  const struct {
+    Buffer *buffer;
+    uint64_t bytes;
+    bool host;
+    const char *what;
+  } buffers[] = {
+      {&session.arena, program.arena_bytes, false, "activations"},
+      {&session.caches, program.cache_bytes * sequences, false, "KV caches"},
+      {&session.logits,
+       static_cast<uint64_t>(session.logits_rows) * static_cast<uint64_t>(program.logits_stride) *
+           4,
+       true, "logits"},
+      {&session.input, end, true, "inputs"},
+  };
+  for (const auto &one : buffers)
+    if (ingot_status status = make_buffer(session, one.bytes, one.host, one.buffer)) {
+      say_too_little(session, one.bytes, one.what, problem);
+      return status;
+    }
+  memset(session.input.mapped, 0, session.input.bytes);
+  if (VkResult result = begin_once(session))
+    return status_of(result);
+  for (const Buffer *buffer : {&session.arena, &session.caches})
+    session.machine.vk.CmdFillBuffer(session.once, buffer->buffer, 0, VK_WHOLE_SIZE, 0);
+  return submit_once(session);
+}
+
+static ingot_status upload(ingot_device_session &session, const uint8_t *from, const Buffer &buffer,
+                           uint64_t bytes) {
+  if (buffer.mapped) {
+    memcpy(buffer.mapped, from, bytes);
+    return INGOT_OK;
+  }
+  if (ingot_status status = make_staging(session, staging_bytes))
+    return status;
+  for (uint64_t at = 0; at < bytes; at += staging_bytes) {
+    const uint64_t count = bytes - at < staging_bytes ? bytes - at : staging_bytes;
+    memcpy(session.staging.mapped, from + at, count);
+    if (VkResult result = begin_once(session))
+      return status_of(result);
+    const VkBufferCopy region{0, at, count};
+    session.machine.vk.CmdCopyBuffer(session.once, session.staging.buffer, buffer.buffer, 1,
+                                     &region);
+    if (ingot_status status = submit_once(session))
+      return status;
+  }
+  destroy_buffer(session, &session.staging);
+  return INGOT_OK;
+}
+
+ingot_status upload_weights(ingot_device_session &session, char *problem) {
+  // Kernels see a matrix as a part of one buffer; a gigabyte is what every device allocates at
+  // once.
+  constexpr uint64_t most = 1u << 30;
+  const ingot_program &program = *session.program;
+  const auto *weights = session.manifest->weights();
+  const uint64_t total = program.weights_bytes;
+  session.chunk_count = 0;
+  for (uint64_t begin = 0; begin < total;) {
+    uint64_t end = total;
+    if (total - begin > most && weights) {
+      end = begin;
+      for (const manifest::Weight *weight : *weights) {
+        const uint64_t last = weight->offset() + weight->bytes();
+        if (last > begin && (last - begin <= most || end == begin))
+          end = last > end ? last : end;
+      }
+    }
+    if (end > total || end == begin)
+      end = total;
+    if (session.chunk_count == most_chunks)
+      return INGOT_NO_MEMORY;
+    WeightChunk &chunk = session.chunks[session.chunk_count++];
+    chunk.begin = begin;
+    ingot_status status = make_buffer(session, end - begin, false, &chunk.buffer);
+    if (!status)
+      status = upload(session, program.weights + begin, chunk.buffer, end - begin);
+    if (status) {
+      say_too_little(session, total, "weights", problem);
+      return status;
+    }
+    begin = end;
+  }
+  return INGOT_OK;
+}
+
+} // namespace ingot::platform::vulkan

@@ -1,0 +1,75 @@
+// The target of Vulkan devices. There is one for all of them: kernels ask for nothing that not
+// every device has, but where they have a better form, and the program takes that when it starts.
+//
+// The program itself is one for x86-64 under Linux with glibc, which a Vulkan driver needs: it
+// loads libvulkan.so.1 when it runs.
+#include "targets/vulkan/VulkanTarget.h"
+
+#include "runtime/platform/vulkan/device.h"
+#include "support/Error.h"
+#include "targets/BlockLayout.h"
+#include "targets/cpu/LinkElf.h"
+
+using namespace ingot;
+
+namespace {
+
+constexpr const char *name = "vulkan";
+
+constexpr LoadingRecipe loading{"/lib64/ld-linux-x86-64.so.2", "glibc", "libingot_vulkan.a"};
+// Weights are a section of "large" data behind everything else.
+constexpr ElfRecipe elf{"elf_x86_64",
+                        llvm::ELF::EM_X86_64,
+                        llvm::ELF::SHF_X86_64_LARGE,
+                        4096,
+                        "",
+                        "-zlrodata-after-bss",
+                        &loading};
+
+class VulkanTarget final : public Target {
+public:
+  VulkanTarget() {
+    description.name = name;
+    description.triple = "x86_64-unknown-linux-gnu";
+    description.isa = "spirv";
+  }
+
+  const Machine &machine() const override { return description; }
+  Encoding legalEncoding(const Encoding &stored) const override { return oneScaleEncoding(stored); }
+  PackedLayout packedLayout(const Encoding &encoding) const override {
+    return blockLayout(encoding);
+  }
+  /// Kernels have one shape each (codegen/spirv), so that sums have one order.
+  std::vector<Tile> tileCandidates(const KernelSpec &) const override { return {Tile{}}; }
+  double estimate(const KernelSpec &, int64_t, int64_t) const override { return 0; }
+  int32_t prefillTokens() const override { return 192; }
+  KernelForm kernelForm() const override { return KernelForm::spirv; }
+  std::string device() const override { return "ingot_vulkan_device"; }
+  uint64_t weightsReserve() const override { return elf.page; }
+  llvm::Error link(const LinkInputs &inputs) const override { return cpu::linkElf(elf, inputs); }
+  llvm::Error linkLoadable(const std::vector<std::string> &, const std::string &) const override {
+    return inputError("", "target vulkan", "its kernels are no objects");
+  }
+  bool runsHere() const override {
+    static const bool here = !platform::vulkan::missing();
+    return here;
+  }
+
+private:
+  Machine description;
+};
+
+} // namespace
+
+std::vector<TargetName> ingot::vulkanTargetNames() {
+  return {
+      {name, "any device with Vulkan 1.1 (on x86-64 Linux with glibc)", VulkanTarget().runsHere()}};
+}
+
+std::string ingot::vulkanFullName(llvm::StringRef part) { return part == name ? name : ""; }
+
+llvm::Expected<std::unique_ptr<Target>> ingot::makeVulkanTarget(llvm::StringRef wanted) {
+  if (wanted == name)
+    return std::make_unique<VulkanTarget>();
+  return std::unique_ptr<Target>();
+}
