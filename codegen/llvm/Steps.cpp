@@ -30,8 +30,8 @@ enum ContextField {
   profile
 };
 
-// halide_buffer_t: 56 bytes with `host` at byte 16; kernels read nothing else of it.
-constexpr int64_t buffer_words = 7, host_word = 2;
+/// The field `host` of halide_buffer_t; kernels read nothing else of it.
+constexpr int32_t host_field = 2;
 
 class StepLowering {
 public:
@@ -90,7 +90,11 @@ private:
     return LLVM::AllocaOp::create(builder, pointer, LLVM::LLVMArrayType::get(bufferType(), count),
                                   constant(i32, 1), 16);
   }
-  Type bufferType() { return LLVM::LLVMArrayType::get(i64, buffer_words); }
+  /// halide_buffer_t: device and its interface, host, flags, type, dimensions and their shapes.
+  Type bufferType() {
+    return LLVM::LLVMStructType::getLiteral(
+        builder.getContext(), {i64, pointer, pointer, i64, i32, i32, pointer, pointer});
+  }
 
   /// Calls a kernel for the slices [begin, begin + extent): operands `slices` are (begin, extent,
   /// tokens, position), `hosts` the memory of each argument.
@@ -100,8 +104,8 @@ private:
     for (auto [index, host] : llvm::enumerate(hosts)) {
       Value buffer = LLVM::GEPOp::create(builder, pointer, bufferType(), buffers,
                                          ArrayRef<LLVM::GEPArg>{static_cast<int32_t>(index)});
-      Value slot = LLVM::GEPOp::create(builder, pointer, i64, buffer,
-                                       ArrayRef<LLVM::GEPArg>{static_cast<int32_t>(host_word)});
+      Value slot = LLVM::GEPOp::create(builder, pointer, bufferType(), buffer,
+                                       ArrayRef<LLVM::GEPArg>{0, host_field});
       LLVM::StoreOp::create(builder, host, slot);
       operands.push_back(buffer);
     }

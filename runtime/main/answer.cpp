@@ -105,7 +105,7 @@ bool make_prompt(Command &command, size_t text_bytes, Prompt *prompt) {
                    static_cast<int32_t>(ids),
                    0,
                    reinterpret_cast<char *>(memory + ids * sizeof(int32_t)),
-                   plain};
+                   static_cast<size_t>(plain)};
   return true;
 }
 

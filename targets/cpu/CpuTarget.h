@@ -49,7 +49,7 @@ inline bool weightsPassOnce(const KernelSpec &spec, DotForm form) {
   return spec.max_tokens <= 8 && form != DotForm::floats;
 }
 
-class CpuTarget final : public Target {
+class CpuTarget : public Target {
 public:
   CpuTarget(const CpuFamily &family, const CpuMachine &row, llvm::StringRef name);
 
@@ -68,7 +68,7 @@ public:
   bool runsHere() const override;
   std::string emulator() const override { return family.emulator; }
 
-private:
+protected:
   const CpuFamily &family;
   const CpuMachine &row;
   Machine description;

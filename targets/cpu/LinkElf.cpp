@@ -41,6 +41,22 @@ constexpr const char *program_symbol = "ingot_main_program";
 constexpr const char *place_weights =
     "SECTIONS { .lrodata : { *(.lrodata) } } INSERT AFTER .bss;\n";
 
+/// The two classes of ELF files: same fields, some of them narrower and in other places.
+struct Elf32 {
+  using Ehdr = Elf32_Ehdr;
+  using Phdr = Elf32_Phdr;
+  using Shdr = Elf32_Shdr;
+  using Sym = Elf32_Sym;
+  static constexpr uint8_t file_class = ELFCLASS32;
+};
+struct Elf64 {
+  using Ehdr = Elf64_Ehdr;
+  using Phdr = Elf64_Phdr;
+  using Shdr = Elf64_Shdr;
+  using Sym = Elf64_Sym;
+  static constexpr uint8_t file_class = ELFCLASS64;
+};
+
 template <typename T> void append(std::string &out, const T &value) {
   out.append(reinterpret_cast<const char *>(&value), sizeof(T));
 }
@@ -51,15 +67,15 @@ llvm::Error cannotWrite(const std::string &path, std::error_code error) {
 
 /// An object that defines `ingot_weights` as so many bytes without contents, behind the reserve:
 /// [ELF header][symbols, names, section headers].
-std::string declareWeights(const ElfRecipe &recipe, uint64_t bytes) {
+template <typename Elf> std::string declareWeights(const ElfRecipe &recipe, uint64_t bytes) {
   const std::string names("\0.lrodata\0.symtab\0.strtab\0.note.GNU-stack\0ingot_weights\0", 57);
   auto nameOf = [&](llvm::StringRef name) {
     return static_cast<uint32_t>(llvm::StringRef(names).find((name + llvm::Twine('\0')).str()));
   };
-  std::string out(sizeof(Elf64_Ehdr), '\0');
+  std::string out(sizeof(typename Elf::Ehdr), '\0');
   const uint64_t symbols = out.size();
-  append(out, Elf64_Sym{});
-  Elf64_Sym symbol{};
+  append(out, typename Elf::Sym{});
+  typename Elf::Sym symbol{};
   symbol.st_name = nameOf("ingot_weights");
   symbol.setBindingAndType(STB_GLOBAL, STT_OBJECT);
   symbol.st_shndx = 1;
@@ -74,7 +90,7 @@ std::string declareWeights(const ElfRecipe &recipe, uint64_t bytes) {
 
   auto section = [&](llvm::StringRef name, uint32_t type, uint64_t flags, uint64_t offset,
                      uint64_t size, uint32_t link, uint32_t info, uint64_t align, uint64_t entry) {
-    Elf64_Shdr header{};
+    typename Elf::Shdr header{};
     header.sh_name = name.empty() ? 0 : nameOf(name);
     header.sh_type = type;
     header.sh_flags = flags;
@@ -89,21 +105,22 @@ std::string declareWeights(const ElfRecipe &recipe, uint64_t bytes) {
   section("", SHT_NULL, 0, 0, 0, 0, 0, 0, 0);
   section(weights_section, SHT_NOBITS, SHF_ALLOC | recipe.weight_flags, symbols,
           recipe.page + bytes, 0, 0, huge_page, 0);
-  section(".symtab", SHT_SYMTAB, 0, symbols, 2 * sizeof(Elf64_Sym), 3, 1, 8, sizeof(Elf64_Sym));
+  section(".symtab", SHT_SYMTAB, 0, symbols, 2 * sizeof(typename Elf::Sym), 3, 1, 8,
+          sizeof(typename Elf::Sym));
   section(".strtab", SHT_STRTAB, 0, strings, names.size(), 0, 0, 1, 0);
   section(".note.GNU-stack", SHT_PROGBITS, 0, strings, 0, 0, 0, 1, 0);
 
-  Elf64_Ehdr header{};
+  typename Elf::Ehdr header{};
   memcpy(header.e_ident, ElfMagic, 4);
-  header.e_ident[EI_CLASS] = ELFCLASS64;
+  header.e_ident[EI_CLASS] = Elf::file_class;
   header.e_ident[EI_DATA] = ELFDATA2LSB;
   header.e_ident[EI_VERSION] = EV_CURRENT;
   header.e_type = ET_REL;
   header.e_machine = recipe.machine;
   header.e_version = EV_CURRENT;
   header.e_shoff = sections;
-  header.e_ehsize = sizeof(Elf64_Ehdr);
-  header.e_shentsize = sizeof(Elf64_Shdr);
+  header.e_ehsize = sizeof(typename Elf::Ehdr);
+  header.e_shentsize = sizeof(typename Elf::Shdr);
   header.e_shnum = 5;
   header.e_shstrndx = 3;
   memcpy(out.data(), &header, sizeof header);
@@ -111,22 +128,23 @@ std::string declareWeights(const ElfRecipe &recipe, uint64_t bytes) {
 }
 
 /// ELF header and program headers, which follow it.
-uint64_t headersBytes(const Elf64_Ehdr &header) {
-  return sizeof(Elf64_Ehdr) + header.e_phnum * sizeof(Elf64_Phdr);
+template <typename Elf> uint64_t headersBytes(const typename Elf::Ehdr &header) {
+  return sizeof(header) + header.e_phnum * sizeof(typename Elf::Phdr);
 }
 
 /// Moves all offsets in a linked file to `start`, and the weights' section, which ends at `end`, to
 /// the front of the file. Null or what is wrong.
+template <typename Elf>
 const char *moveOffsets(llvm::MutableArrayRef<char> linked, uint64_t page, uint64_t start,
                         uint64_t end) {
-  auto &header = *reinterpret_cast<Elf64_Ehdr *>(linked.data());
-  llvm::MutableArrayRef sections(reinterpret_cast<Elf64_Shdr *>(linked.data() + header.e_shoff),
-                                 header.e_shnum);
-  llvm::MutableArrayRef segments(reinterpret_cast<Elf64_Phdr *>(linked.data() + header.e_phoff),
-                                 header.e_phnum);
+  auto &header = *reinterpret_cast<typename Elf::Ehdr *>(linked.data());
+  llvm::MutableArrayRef sections(
+      reinterpret_cast<typename Elf::Shdr *>(linked.data() + header.e_shoff), header.e_shnum);
+  llvm::MutableArrayRef segments(
+      reinterpret_cast<typename Elf::Phdr *>(linked.data() + header.e_phoff), header.e_phnum);
   const char *names = linked.data() + sections[header.e_shstrndx].sh_offset;
-  Elf64_Shdr *weights = nullptr;
-  for (Elf64_Shdr &section : sections) {
+  typename Elf::Shdr *weights = nullptr;
+  for (typename Elf::Shdr &section : sections) {
     if (llvm::StringRef(names + section.sh_name) == weights_section)
       weights = &section;
     else if (section.sh_type != SHT_NULL)
@@ -137,7 +155,7 @@ const char *moveOffsets(llvm::MutableArrayRef<char> linked, uint64_t page, uint6
   weights->sh_type = SHT_PROGBITS;
   weights->sh_offset = 0;
   bool mapped = header.e_type == ET_REL;
-  for (Elf64_Phdr &segment : segments) {
+  for (typename Elf::Phdr &segment : segments) {
     if (segment.p_type == PT_LOAD && segment.p_vaddr == weights->sh_addr) {
       if (segment.p_filesz || segment.p_memsz != end)
         return "the linker put something else beside the weights";
@@ -148,19 +166,20 @@ const char *moveOffsets(llvm::MutableArrayRef<char> linked, uint64_t page, uint6
       segment.p_type = PT_LOAD;
       segment.p_vaddr = segment.p_paddr = llvm::alignDown(segment.p_vaddr, page) - page;
       segment.p_offset = 0;
-      segment.p_filesz = segment.p_memsz = headersBytes(header);
+      segment.p_filesz = segment.p_memsz = headersBytes<Elf>(header);
       segment.p_align = page;
     } else if (segment.p_filesz) {
       segment.p_offset += start;
     }
   }
   header.e_shoff += start;
-  if (header.e_phnum && header.e_phoff != sizeof(Elf64_Ehdr))
+  if (header.e_phnum && header.e_phoff != sizeof(typename Elf::Ehdr))
     return "the linker did not place the program headers behind the ELF header";
   return mapped ? nullptr : "the linker did not place the weights";
 }
 
 /// Puts a linked file around the weights, which then have its name and permissions.
+template <typename Elf>
 llvm::Error wrapWeights(uint64_t page, const std::string &weights, uint64_t bytes,
                         const std::string &linked) {
   namespace fs = llvm::sys::fs;
@@ -168,7 +187,7 @@ llvm::Error wrapWeights(uint64_t page, const std::string &weights, uint64_t byte
   if (!buffer)
     return inputError(linked, "link", buffer.getError().message());
   const uint64_t end = page + bytes, start = llvm::alignTo(end, page);
-  if (const char *problem = moveOffsets((*buffer)->getBuffer(), page, start, end))
+  if (const char *problem = moveOffsets<Elf>((*buffer)->getBuffer(), page, start, end))
     return inputError(linked, "link", problem);
 
   std::error_code error;
@@ -176,7 +195,8 @@ llvm::Error wrapWeights(uint64_t page, const std::string &weights, uint64_t byte
   if (error)
     return cannotWrite(weights, error);
   stream.write((*buffer)->getBufferStart(),
-               headersBytes(*reinterpret_cast<const Elf64_Ehdr *>((*buffer)->getBufferStart())));
+               headersBytes<Elf>(
+                   *reinterpret_cast<const typename Elf::Ehdr *>((*buffer)->getBufferStart())));
   stream.seek(end);
   stream.write_zeros(start - end);
   stream.write((*buffer)->getBufferStart(), (*buffer)->getBufferSize());
@@ -234,10 +254,9 @@ llvm::Error keepOneSymbol(const std::string &linked, const std::string &symbol) 
   return writeFile(linked, kept);
 }
 
-} // namespace
-
-llvm::Error linkElf(const ElfRecipe &recipe, const LinkInputs &inputs) {
-  if (llvm::Error error = writeFile(inputs.scratch, declareWeights(recipe, inputs.weight_bytes)))
+template <typename Elf> llvm::Error link(const ElfRecipe &recipe, const LinkInputs &inputs) {
+  if (llvm::Error error =
+          writeFile(inputs.scratch, declareWeights<Elf>(recipe, inputs.weight_bytes)))
     return error;
   std::vector<std::string> arguments{"ld.lld",          "-m", recipe.emulation,
                                      "--build-id=none", "-o", inputs.output};
@@ -254,11 +273,11 @@ llvm::Error linkElf(const ElfRecipe &recipe, const LinkInputs &inputs) {
   if (inputs.relocatable) {
     add({"-r"});
   } else {
-    // Symbols stay, for profilers and debuggers: 50 KB of the file that nothing loads.
     if (recipe.loading)
       add({"--dynamic-linker", recipe.loading->loader});
     else
       add({"-static"});
+    // Symbols stay, for profilers and debuggers: 50 KB of the file that nothing loads.
     add({"--gc-sections", "--strip-debug", "-z", "noexecstack", "-z", "relro", "-z", "now"});
     if (recipe.option) {
       add({recipe.option});
@@ -267,8 +286,10 @@ llvm::Error linkElf(const ElfRecipe &recipe, const LinkInputs &inputs) {
       if (llvm::Error error = writeFile(arguments.back(), place_weights))
         return error;
     }
-    start("crt1.o");
-    start("crti.o");
+    if (recipe.c_library) {
+      start("crt1.o");
+      start("crti.o");
+    }
   }
   arguments.insert(arguments.end(), inputs.objects.begin(), inputs.objects.end());
   arguments.push_back(inputs.scratch);
@@ -280,6 +301,8 @@ llvm::Error linkElf(const ElfRecipe &recipe, const LinkInputs &inputs) {
     } else {
       runtime("libingot_runtime.a");
     }
+  }
+  if (!inputs.relocatable && recipe.c_library) {
     // Behind the system's library, ours gives what that does not have: exp and log, so that sampled
     // tokens do not depend on the system.
     add({"--start-group"});
@@ -293,7 +316,13 @@ llvm::Error linkElf(const ElfRecipe &recipe, const LinkInputs &inputs) {
   if (inputs.relocatable)
     if (llvm::Error error = keepOneSymbol(inputs.output, inputs.symbol))
       return error;
-  return wrapWeights(recipe.page, inputs.weights, inputs.weight_bytes, inputs.output);
+  return wrapWeights<Elf>(recipe.page, inputs.weights, inputs.weight_bytes, inputs.output);
+}
+
+} // namespace
+
+llvm::Error linkElf(const ElfRecipe &recipe, const LinkInputs &inputs) {
+  return recipe.wide ? link<Elf64>(recipe, inputs) : link<Elf32>(recipe, inputs);
 }
 
 llvm::Error linkShared(const ElfRecipe &recipe, const std::vector<std::string> &objects,

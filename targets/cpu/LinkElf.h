@@ -28,6 +28,8 @@ struct ElfRecipe {
   /// a script does.
   const char *option;
   const LoadingRecipe *loading = nullptr; ///< null: programs are static
+  bool wide = true;      ///< addresses have 64 bits
+  bool c_library = true; ///< musl and libgcc are linked; else the runtime has what it wants of them
 };
 
 namespace cpu {
