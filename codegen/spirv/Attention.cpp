@@ -77,8 +77,8 @@ llvm::Error Builder::attention(const KernelOp &op) {
     scores.set(code.thread(), own_score);
     code.barrier();
     Local peak = code.local(largest.get());
-    code.loop(code.i(0), code.i(at_once), 1,
-              [&](Num k) { peak.set(code.fmax(peak.get(), scores.get(k))); });
+    Num count = code.umin(code.sub(end, first), code.i(at_once));
+    code.loop(code.i(0), count, 1, [&](Num k) { peak.set(code.fmax(peak.get(), scores.get(k))); });
     Num correction = code.exponential(code.fsub(largest.get(), peak.get()));
     largest.set(peak.get());
     Num weight = code.select(valid, code.exponential(code.fsub(own_score, peak.get())), code.f(0));
@@ -93,7 +93,6 @@ llvm::Error Builder::attention(const KernelOp &op) {
     for (Local &sum : sums)
       sum.set(code.fmul(sum.get(), correction));
     // Values of codes lie in pairs of positions; what is behind the end weighs nothing.
-    Num count = code.umin(code.sub(end, first), code.i(at_once));
     Shared &factor = codes ? factors : weights;
     auto addValue = [&](int32_t i, Num k, Num value) {
       sums[i].set(code.fma(factor.get(k), value, sums[i].get()));

@@ -154,7 +154,9 @@ Num Code::fabs(Num x) { return spv::GLFAbsOp::create(b, x); }
 Num Code::sqrt(Num x) { return spv::GLSqrtOp::create(b, x); }
 Num Code::roundEven(Num x) { return spv::GLRoundEvenOp::create(b, x); }
 Num Code::fabove(Num x, Num y) { return spv::FOrdGreaterThanOp::create(b, x, y); }
-Num Code::clamp(Num x, double limit) { return spv::GLFClampOp::create(b, f32, x, f(-limit), f(limit)); }
+Num Code::clamp(Num x, double limit) {
+  return spv::GLFClampOp::create(b, f32, x, f(-limit), f(limit));
+}
 Num Code::gated(Num gate, Num up) {
   Num denominator = fadd(f(1), exponential(fsub(f(0), gate)));
   return fmul(fdiv(gate, denominator), up);

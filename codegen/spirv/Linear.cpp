@@ -14,15 +14,29 @@ int32_t tokensAtOnce(int32_t max_tokens) {
   return max_tokens == 1 ? 1 : max_tokens == 2 ? 2 : max_tokens <= 4 ? 4 : 8;
 }
 
-/// Blocks that one workgroup computes for a single token, one after the other: what comes before
-/// them (quantizing the row) is done once for all. Enough workgroups stay for a large device.
-int64_t blocksEach(int64_t units, int32_t tokens) {
-  constexpr int64_t enough_groups = 192, most = 16;
-  int64_t each = 1;
-  for (int64_t divisor = 2; divisor <= most && tokens == 1; ++divisor)
-    if (units % divisor == 0 && units / divisor >= enough_groups)
-      each = divisor;
-  return each;
+/// How a layer of `units` (blocks of rows of the result) is divided: workgroups of `groups` units,
+/// of which an invocation computes `at_once` together, so that activations are read once for all.
+struct Division {
+  int64_t groups = 1, at_once = 1;
+};
+
+Division divide(int64_t units, int32_t parts, int32_t tokens) {
+  constexpr int64_t enough_groups = 16, most = 16, most_blocks = 4;
+  auto largest = [&](int64_t of, int64_t limit, int64_t enough) {
+    int64_t divisor = 1;
+    for (int64_t each = 2; each <= limit; ++each)
+      if (of % each == 0 && of / each >= enough)
+        divisor = each;
+    return divisor;
+  };
+  Division division;
+  division.at_once = largest(units, most_blocks / parts, tokens == 1 ? enough_groups : 1);
+  // What comes before the blocks of a single token (quantizing its row) is done once for several;
+  // enough workgroups stay for a large device.
+  const int64_t turns =
+      tokens == 1 ? largest(units / division.at_once, most, 12 * enough_groups) : 1;
+  division.groups = division.at_once * turns;
+  return division;
 }
 
 } // namespace
@@ -45,20 +59,25 @@ llvm::Error Builder::linear(const KernelOp &op) {
       spec.ops, [](const KernelOp &other) { return other.kind == KernelOp::Kind::silu_mul; });
   const int32_t parts = gated ? 2 : 1, splits = code.threads / block_rows;
   const int32_t tokens = tokensAtOnce(spec.max_tokens);
-  const int64_t units = interface.slices, each = blocksEach(units, tokens);
-  grid.x = units / each;
+  const int64_t units = interface.slices;
+  const Division division = divide(units, parts, tokens);
+  const auto at_once = static_cast<int32_t>(division.at_once), blocks_at_once = at_once * parts;
+  grid.x = units / division.groups;
   grid.tokens_each = spec.max_tokens == 1 ? 0 : tokens;
   Num first_token = spec.max_tokens == 1 ? code.i(0) : code.mul(code.groupY(), code.i(tokens));
   auto tokenAt = [&](int32_t j) { return j ? code.add(first_token, code.i(j)) : first_token; };
   Num row = code.mod(code.thread(), block_rows), split = code.div(code.thread(), block_rows);
-  Shared partial = code.shared(int64_t(parts) * tokens * code.threads, true);
+  Shared partial = code.shared(int64_t(blocks_at_once) * tokens * code.threads, true);
 
-  code.loop(code.i(0), code.i(each), 1, [&](Num index) {
-    Num unit = each == 1 ? code.groupX() : code.add(code.mul(code.groupX(), code.i(each)), index);
+  code.loop(code.i(0), code.i(division.groups), at_once, [&](Num index) {
+    Num unit = division.groups == 1
+                   ? code.groupX()
+                   : code.add(code.mul(code.groupX(), code.i(division.groups)), index);
     std::vector<Num> blocks;
-    std::vector<Local> sums; // [part][token]
-    for (int32_t part = 0; part < parts; ++part) {
-      blocks.push_back(parts == 1 ? unit : code.add(code.mul(unit, code.i(parts)), code.i(part)));
+    std::vector<Local> sums; // [block][token]
+    Num first_block = parts == 1 ? unit : code.mul(unit, code.i(parts));
+    for (int32_t block = 0; block < blocks_at_once; ++block) {
+      blocks.push_back(block ? code.add(first_block, code.i(block)) : first_block);
       for (int32_t j = 0; j < tokens; ++j)
         sums.push_back(code.local(code.f(0)));
     }
@@ -66,15 +85,19 @@ llvm::Error Builder::linear(const KernelOp &op) {
       sumCodes(matrix, quant, row, split, splits, blocks, tokens, tokenAt, sums);
     else
       sumFloats(matrix, x, row, split, splits, blocks, tokens, tokenAt, sums);
-    // [part][token][split][row]
+    // [unit][part][token][split][row]
     for (size_t i = 0; i < sums.size(); ++i)
       partial.set(code.add(code.thread(), code.i(int64_t(i) * code.threads)), sums[i].get());
     code.barrier();
-    code.share(int64_t(tokens) * block_rows, [&](Num element) {
-      Num n = code.mod(element, block_rows), j = code.div(element, block_rows);
+    code.share(int64_t(at_once) * tokens * block_rows, [&](Num element) {
+      Num n = code.mod(element, block_rows), j = code.div(element, block_rows), own = code.i(0);
+      if (at_once > 1)
+        own = code.div(j, tokens), j = code.mod(j, tokens);
       std::array<Num, 2> results;
       for (int32_t part = 0; part < parts; ++part) {
-        Num at = code.add(code.mul(code.add(j, code.i(part * tokens)), code.i(code.threads)), n);
+        Num sums_of = code.add(code.mul(own, code.i(parts)), code.i(part));
+        Num place = code.add(code.mul(sums_of, code.i(tokens)), j);
+        Num at = code.add(code.mul(place, code.i(code.threads)), n);
         Num sum = partial.get(at);
         for (int32_t s = 1; s < splits; ++s)
           sum = code.fadd(sum, partial.get(code.add(at, code.i(s * block_rows))));
@@ -95,7 +118,7 @@ llvm::Error Builder::linear(const KernelOp &op) {
       }
       const int32_t output = spec.outputs.front();
       const int64_t stride = (spec.values[output].width + 15) / 16 * 16;
-      Num column = code.add(code.mul(unit, code.i(block_rows)), n);
+      Num column = code.add(code.mul(code.add(unit, own), code.i(block_rows)), n);
       Num t = code.add(first_token, j);
       code.storeFloat(binding(output), code.add(code.mul(t, code.i(stride)), column),
                       values[output].rows.at(column, t));
@@ -118,30 +141,36 @@ void Builder::sumCodes(const Matrix &matrix, const Quant &x, Num row, Num split,
     std::vector<Local> dots;
     for (size_t i = 0; i < sums.size(); ++i)
       dots.push_back(code.local(code.i(0)));
-    // `codes` of block `part` meet word `word` of the activations.
-    auto addProducts = [&](size_t part, Num codes, Num word) {
-      for (int32_t j = 0; j < tokens; ++j)
-        dots[part * tokens + j].add(code.dot(x.codes(code.add(first, word), tokenAt(j)), codes));
+    // Words `codes` of all blocks meet word `word` of the activations.
+    auto addProducts = [&](const std::vector<Num> &codes, Num word) {
+      for (int32_t j = 0; j < tokens; ++j) {
+        Num activations = x.codes(code.add(first, word), tokenAt(j));
+        for (size_t block = 0; block < blocks.size(); ++block)
+          dots[block * tokens + j].add(code.dot(activations, codes[block]));
+      }
     };
     auto step = [&](Num q) {
-      for (size_t part = 0; part < blocks.size(); ++part) {
-        if (!matrix.nibbles) {
-          Num at = ratio == 1 ? q : code.add(code.mul(code.mod(g, ratio), code.i(words)), q);
-          addProducts(part, matrix.codes(blocks[part], row, weight_group, at), q);
-        } else if (ratio == 1) {
-          Num codes = matrix.codes(blocks[part], row, weight_group, q);
-          addProducts(part, code.bitAnd(codes, low_nibbles), q);
-          addProducts(part, code.bitAnd(code.shiftRight(codes, code.i(4)), low_nibbles),
-                      code.add(q, code.i(words / 2)));
-        } else {
-          Num at = code.add(code.mul(code.mod(g, ratio), code.i(words)), q);
+      Num at = q, shift;
+      if (ratio > 1) {
+        at = code.add(code.mul(code.mod(g, ratio), code.i(words)), q);
+        if (matrix.nibbles) {
           Num half = code.i(matrix.step_words), low = code.below(at, half);
-          Num codes = matrix.codes(blocks[part], row, weight_group,
-                                   code.select(low, at, code.sub(at, half)));
-          codes = code.shiftRight(codes, code.select(low, code.i(0), code.i(4)));
-          addProducts(part, code.bitAnd(codes, low_nibbles), q);
+          at = code.select(low, at, code.sub(at, half));
+          shift = code.select(low, code.i(0), code.i(4));
         }
       }
+      std::vector<Num> codes, high;
+      for (Num block : blocks) {
+        Num word = matrix.codes(block, row, weight_group, at);
+        if (matrix.nibbles && ratio == 1)
+          high.push_back(code.bitAnd(code.shiftRight(word, code.i(4)), low_nibbles));
+        if (shift)
+          word = code.shiftRight(word, shift);
+        codes.push_back(matrix.nibbles ? code.bitAnd(word, low_nibbles) : word);
+      }
+      addProducts(codes, q);
+      if (!high.empty())
+        addProducts(high, code.add(q, code.i(words / 2)));
     };
     const int64_t steps = matrix.nibbles && ratio == 1 ? words / 2 : words;
     if (tokens == 1 && steps <= 8)
@@ -149,21 +178,26 @@ void Builder::sumCodes(const Matrix &matrix, const Quant &x, Num row, Num split,
         step(code.i(q));
     else
       code.loop(code.i(0), code.i(steps), 1, step);
-    for (size_t part = 0; part < blocks.size(); ++part) {
-      Num scale = matrix.scale(blocks[part], row, weight_group), min;
+    std::vector<Num> scales, mins;
+    for (Num block : blocks) {
+      scales.push_back(matrix.scale(block, row, weight_group));
       if (!encoding.symmetric())
-        min = matrix.min(blocks[part], row, weight_group);
-      for (int32_t j = 0; j < tokens; ++j) {
-        const size_t i = part * tokens + j;
-        Num activation_scale = x.scale(g, tokenAt(j)), dot = dots[i].get(), sum;
-        if (encoding.minCode() || min)
-          sum = x.sum(g, tokenAt(j));
-        if (encoding.minCode())
-          dot = code.add(dot, code.mul(sum, code.i(encoding.minCode())));
-        Num total = code.fma(code.toFloat(dot), code.fmul(scale, activation_scale), sums[i].get());
-        if (min)
-          total = code.fma(min, code.fmul(activation_scale, code.toFloat(sum)), total);
-        sums[i].set(total);
+        mins.push_back(matrix.min(block, row, weight_group));
+    }
+    for (int32_t j = 0; j < tokens; ++j) {
+      Num activation_scale = x.scale(g, tokenAt(j)), offset, weighted;
+      if (encoding.minCode())
+        offset = code.mul(x.sum(g, tokenAt(j)), code.i(encoding.minCode()));
+      if (!mins.empty())
+        weighted = code.fmul(activation_scale, code.toFloat(x.sum(g, tokenAt(j))));
+      for (size_t block = 0; block < blocks.size(); ++block) {
+        const size_t i = block * tokens + j;
+        Num dot = dots[i].get();
+        if (offset)
+          dot = code.add(dot, offset);
+        Num total =
+            code.fma(code.toFloat(dot), code.fmul(scales[block], activation_scale), sums[i].get());
+        sums[i].set(weighted ? code.fma(mins[block], weighted, total) : total);
       }
     }
   });

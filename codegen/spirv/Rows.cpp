@@ -120,13 +120,22 @@ void Builder::declareInput(int32_t index) {
 }
 
 Num Builder::overThreads(Num own, const std::function<Num(Num, Num)> &combine) {
-  Shared parts = code.shared(code.threads, true);
+  // In two steps: some combine `each` neighbours, then all combine what these made.
+  constexpr int32_t each = 8;
+  Shared parts = code.shared(code.threads, true), combined = code.shared(code.threads / each, true);
+  auto combineAll = [&](const Shared &from, Num first, int32_t count) {
+    Num all = from.get(first);
+    for (int32_t i = 1; i < count; ++i)
+      all = combine(all, from.get(code.add(first, code.i(i))));
+    return all;
+  };
   parts.set(code.thread(), own);
   code.barrier();
-  Local all = code.local(parts.get(code.i(0)));
-  code.loop(code.i(1), code.i(code.threads), 1,
-            [&](Num thread) { all.set(combine(all.get(), parts.get(thread))); });
-  return all.get();
+  code.share(code.threads / each, [&](Num index) {
+    combined.set(index, combineAll(parts, code.mul(index, code.i(each)), each));
+  });
+  code.barrier();
+  return combineAll(combined, code.i(0), code.threads / each);
 }
 
 /// rows[c, t] = row tokens[t] of a packed matrix, decoded.
