@@ -20,6 +20,7 @@
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/IR/AsmState.h"
 #include "mlir/Pass/PassManager.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Program.h"
@@ -201,7 +202,10 @@ private:
       return llvm::Error::success();
     const std::string runs_not =
         "programs for " + target->machine().name + " do not run on this machine";
-    const std::string name = target->emulator();
+    llvm::SmallVector<llvm::StringRef> words;
+    const std::string emulator = target->emulator();
+    llvm::SplitString(emulator, words);
+    const std::string name = words.empty() ? "" : words.front().str();
     if (name.empty())
       return inputError("", "--verify", runs_not);
     auto found = llvm::sys::findProgramByName(name);
@@ -210,7 +214,8 @@ private:
                         "install " + name +
                             " (Debian: qemu-user), or verify on a machine "
                             "where they run");
-    command.push_back(*found);
+    command.assign(words.begin(), words.end());
+    command.front() = *found;
     return llvm::Error::success();
   }
 

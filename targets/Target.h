@@ -112,6 +112,9 @@ public:
   virtual KernelForm kernelForm() const { return KernelForm::objects; }
   /// Of objects: name and features as Halide spells them ("x86-64-linux-avx512_zen4-...").
   virtual std::string halideTarget() const { return ""; }
+  /// Of objects: functions that Halide puts around every kernel of such a machine and that programs
+  /// do without: their calls give 0.
+  virtual std::vector<std::string> needlessCalls() const { return {}; }
   /// Of objects: schedules one kernel.
   virtual void schedule(ScheduleRequest &request) const {}
   /// Of other forms: the runtime's symbol for what runs them (runtime/core/device.h).
@@ -127,7 +130,7 @@ public:
                                    const std::string &output) const = 0;
   /// True when programs for this target run on this machine.
   virtual bool runsHere() const = 0;
-  /// The command that runs such programs on other machines; empty: none does.
+  /// The command that runs such programs on other machines, with its options; empty: none does.
   virtual std::string emulator() const { return ""; }
 
   /// The machines that one program carries kernels for, best first; it picks one when it starts. A

@@ -4,6 +4,7 @@
 #include "support/Error.h"
 #include "targets/ComposedTarget.h"
 #include "targets/aarch64/AArch64Target.h"
+#include "targets/hexagon/HexagonTarget.h"
 #include "targets/vulkan/VulkanTarget.h"
 #include "targets/x86/X86Target.h"
 
@@ -26,6 +27,7 @@ struct Family {
 constexpr Family families[] = {
     {x86TargetNames, makeX86Target, x86FullName},
     {aarch64TargetNames, makeAArch64Target, aarch64FullName},
+    {hexagonTargetNames, makeHexagonTarget, hexagonFullName},
     {vulkanTargetNames, makeVulkanTarget, vulkanFullName},
 };
 

@@ -71,8 +71,19 @@ llvm::Expected<std::unique_ptr<llvm::Module>> lower(const KernelSpec &spec, cons
   return module;
 }
 
+void dropCalls(const std::vector<std::string> &names, llvm::Module &module) {
+  for (const std::string &name : names)
+    if (llvm::Function *function = module.getFunction(name))
+      for (llvm::User *user : llvm::make_early_inc_range(function->users()))
+        if (auto *call = llvm::dyn_cast<llvm::CallInst>(user)) {
+          if (!call->getType()->isVoidTy())
+            call->replaceAllUsesWith(llvm::Constant::getNullValue(call->getType()));
+          call->eraseFromParent();
+        }
+}
+
 /// Replaces Halide's heap by the stack of the caller.
-llvm::Error moveHeapToStack(const KernelSpec &spec, llvm::Module &module) {
+llvm::Error moveHeapToStack(const KernelSpec &spec, llvm::Module &module, uint64_t vector_bytes) {
   if (llvm::Function *allocate = module.getFunction("halide_malloc")) {
     for (llvm::User *user : llvm::make_early_inc_range(allocate->users())) {
       auto *call = llvm::dyn_cast<llvm::CallInst>(user);
@@ -82,7 +93,7 @@ llvm::Error moveHeapToStack(const KernelSpec &spec, llvm::Module &module) {
       llvm::IRBuilder<> builder(&*call->getFunction()->getEntryBlock().getFirstInsertionPt());
       llvm::AllocaInst *stack =
           builder.CreateAlloca(llvm::ArrayType::get(builder.getInt8Ty(), size->getZExtValue()));
-      stack->setAlignment(llvm::Align(64));
+      stack->setAlignment(llvm::Align(std::max<uint64_t>(64, vector_bytes)));
       call->replaceAllUsesWith(stack);
       call->eraseFromParent();
     }
@@ -229,6 +240,7 @@ llvm::Expected<std::string> compile(const KernelSpec &spec, const Target &target
     llvm::InitializeAllTargets();
     llvm::InitializeAllTargetMCs();
     llvm::InitializeAllAsmPrinters();
+    llvm::InitializeAllAsmParsers(); // Halide has instructions that LLVM selects for nothing else
     return true;
   }();
   (void)initialized;
@@ -240,7 +252,8 @@ llvm::Expected<std::string> compile(const KernelSpec &spec, const Target &target
   llvm::Module &module = **lowered;
   module.setModuleIdentifier("kernel");
   module.setSourceFileName("kernel");
-  if (llvm::Error error = moveHeapToStack(spec, module))
+  dropCalls(target.needlessCalls(), module);
+  if (llvm::Error error = moveHeapToStack(spec, module, target.machine().vector_bits / 8))
     return std::move(error);
   keepOnlyKernel(spec, module);
   fuseRunningSums(module);

@@ -279,6 +279,8 @@ template <typename Elf> llvm::Error link(const ElfRecipe &recipe, const LinkInpu
       add({"-static"});
     // Symbols stay, for profilers and debuggers: 50 KB of the file that nothing loads.
     add({"--gc-sections", "--strip-debug", "-z", "noexecstack", "-z", "relro", "-z", "now"});
+    if (!recipe.wide) // room for the program headers' page below
+      add({"--image-base=0x100000"});
     if (recipe.option) {
       add({recipe.option});
     } else {
