@@ -27,9 +27,9 @@ struct ElfRecipe {
   /// The linker's option that puts the weights behind everything else; null where it has none: then
   /// a script does.
   const char *option;
-  const LoadingRecipe *loading = nullptr; ///< null: programs are static
   bool wide = true;      ///< addresses have 64 bits
   bool c_library = true; ///< musl and libgcc are linked; else the runtime has what it wants of them
+  const LoadingRecipe *loading = nullptr; ///< null: programs are static
 };
 
 namespace cpu {

@@ -24,6 +24,8 @@ constexpr ElfRecipe elf{"elf_x86_64",
                         4096,
                         "",
                         "-zlrodata-after-bss",
+                        /*wide=*/true,
+                        /*c_library=*/true,
                         &loading};
 
 class VulkanTarget final : public Target {

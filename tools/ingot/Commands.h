@@ -25,6 +25,13 @@ int runCompare(const CompareOptions &options);
 
 int runTargets(bool json);
 
+struct DoctorOptions {
+  std::string runtime_folder, cache_folder;
+  bool json = false;
+};
+/// 1 where something is missing that compiling needs.
+int runDoctor(const DoctorOptions &options);
+
 std::string defaultCacheFolder();
 
 } // namespace ingot

@@ -5,6 +5,7 @@
 #include "support/Error.h"
 #include "targets/Target.h"
 #include "tools/ingot/Commands.h"
+#include "tools/ingot/Completion.h"
 
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FileSystem.h"
@@ -27,7 +28,7 @@ int main(int argc, char **argv) {
   llvm::InitLLVM init(argc, argv);
   // A limit on file sizes is an error to report, like a full disk, not a reason to die.
   std::signal(SIGXFSZ, SIG_IGN);
-  CLI::App app{"Compiles a language model into one program that answers."};
+  CLI::App app{"Compiles a language model into one program that answers.", "ingot"};
   app.set_version_flag("--version", "ingot " INGOT_VERSION);
   app.require_subcommand(1);
   app.failure_message([](const CLI::App *, const CLI::Error &error) {
@@ -177,6 +178,18 @@ int main(int argc, char **argv) {
   CLI::App *targets_command = app.add_subcommand("targets", "List the machines to compile for");
   targets_command->add_flag("--json", targets_json, "As JSON");
 
+  DoctorOptions doctor{compile.runtime_folder, compile.cache_folder};
+  CLI::App *doctor_command = app.add_subcommand(
+      "doctor", "Say what is installed, which targets work here, and what to do about the rest");
+  doctor_command->add_flag("--json", doctor.json, "As JSON");
+
+  std::string shell;
+  CLI::App *completion_command =
+      app.add_subcommand("completion", "Print a script by which a shell completes ingot's words");
+  completion_command->add_option("SHELL", shell, "bash, zsh or fish")
+      ->required()
+      ->check(CLI::IsMember({"bash", "zsh", "fish"}));
+
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError &error) {
@@ -208,6 +221,15 @@ int main(int argc, char **argv) {
       compile.tune.seconds = std::stod(tune);
     if (llvm::Error error = compileModel(compile))
       return reportError(std::move(error), diagnostics == "compiler");
+    return 0;
+  }
+  if (*doctor_command)
+    return runDoctor(doctor);
+  if (*completion_command) {
+    CompletionChoices choices;
+    for (const TargetName &target : targetNames())
+      choices["--target"].push_back(target.name);
+    llvm::outs() << completionScript(app, shell, choices);
     return 0;
   }
   if (*inspect_command)

@@ -1,0 +1,95 @@
+"""Completion by shells (those that are here), manual pages, ingot doctor.
+
+    conveniences.py INGOT FOLDER
+"""
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+ingot, folder = sys.argv[1], pathlib.Path(sys.argv[2])
+folder.mkdir(parents=True, exist_ok=True)
+
+
+def run(*command, **options):
+    return subprocess.run([str(word) for word in command], text=True, capture_output=True, check=True, **options).stdout
+
+
+def script(shell):
+    file = folder / f"completion.{shell}"
+    file.write_text(run(ingot, "completion", shell))
+    return file
+
+
+help_text = run(ingot, "compile", "--help")
+options = {word for word in help_text.replace(",", " ").split() if word.startswith("--") and word[2:].replace("-", "").isalpha()}
+targets = {row["name"] for row in json.loads(run(ingot, "targets", "--json"))}
+
+
+def bash(*words):
+    """What bash offers for the last word."""
+    line = " ".join(f"'{word}'" for word in words)
+    return set(run("bash", "-c", f"source {script('bash')}; COMP_WORDS=({line}); COMP_CWORD={len(words) - 1}; "
+                   "_ingot; printf '%s\\n' \"${COMPREPLY[@]}\"").split())
+
+
+assert bash("ingot", "ins") == {"inspect"}
+assert bash("ingot", "") >= {"compile", "inspect", "reference", "compare", "targets", "doctor"}
+options.remove("--selftest")  # an option of programs, in the words about another
+offered = bash("ingot", "compile", "--")
+assert offered >= options >= {"--output", "--target", "--verify"}, options - offered
+assert bash("ingot", "compile", "--emit", "") == {"exe", "object", "llvm", "mlir"}
+assert bash("ingot", "compile", "m.gguf", "--target", "") == targets
+assert bash("ingot", "compile", "-o", "") == set()  # names of files, which bash completes itself
+assert bash("ingot", "completion", "z") == {"zsh"}
+
+# The others' scripts are read by the shells themselves.
+if shutil.which("fish"):
+    offered = run("fish", "--no-config", "-c", f"source {script('fish')}; complete -C 'ingot compile --emit '")
+    assert {"exe", "object", "llvm", "mlir"} <= set(offered.split()), offered
+    offered = run("fish", "--no-config", "-c", f"source {script('fish')}; complete -C 'ingot ins'")
+    assert offered.split()[0] == "inspect", offered
+else:
+    print("fish is not here: its completion was not run")
+if shutil.which("zsh"):
+    run("zsh", "-n", script("zsh"))
+else:
+    print("zsh is not here: its completion was not read")
+for text in (script("zsh").read_text(), script("fish").read_text()):
+    assert all(name in text for name in targets)
+    assert all(option[2:] in text for option in options)
+assert subprocess.run([ingot, "completion", "tcsh"], capture_output=True).returncode == 2
+
+# Manual pages, where the build could make them.
+pages = pathlib.Path(ingot).resolve().parent.parent / "share" / "man" / "man1"
+if shutil.which("help2man"):
+    for name in ("ingot", "ingot-compile", "ingot-inspect", "ingot-doctor"):
+        assert ".TH INGOT" in (pages / f"{name}.1").read_text(), name
+    assert all(option.replace("-", "\\-") in (pages / "ingot-compile.1").read_text() for option in options)
+else:
+    print("help2man is not here: there are no manual pages")
+
+# All is well here; each target has its line.
+said = json.loads(run(ingot, "doctor", "--json"))
+assert said["sound"] and all(row["state"] in ("ok", "note") for row in said["findings"]), said
+assert targets <= {row["what"] for row in said["findings"]}
+assert "runs here" in run(ingot, "doctor")
+
+
+def ill(**environment):
+    done = subprocess.run([moved, "doctor"], text=True, capture_output=True, env={**os.environ, **environment})
+    assert done.returncode == 1 and "error" in done.stdout and "help:" in done.stdout, done
+    return done.stdout
+
+
+# Without the files that it links programs with, and with a cache that nothing can be written to.
+(folder / "bin").mkdir(exist_ok=True)
+moved = folder / "bin" / "ingot"
+shutil.copy2(ingot, moved)
+assert "libingot_runtime.a is missing" in ill()
+(folder / "file").write_text("")
+assert "cannot be written" in ill(XDG_CACHE_HOME=str(folder / "file"))
+shutil.rmtree(folder)
