@@ -1,6 +1,6 @@
-# ingot_add_model: a model file as a target of a CMake build. Read by IngotConfig.cmake, and by Ingot's
-# own build for projects that contain it (add_subdirectory, FetchContent). docs/cmake.md tells how
-# to use it.
+# ingot_add_model: a model file as a target of a CMake build. Read by IngotConfig.cmake, and by
+# Ingot's own build for projects that contain it (add_subdirectory, FetchContent). docs/cmake.md
+# tells how to use it.
 include_guard(GLOBAL)
 if(POLICY CMP0174) # an empty value is a value, which means the default
   cmake_policy(SET CMP0174 NEW)
@@ -31,7 +31,7 @@ function(ingot_default_target out)
 endfunction()
 
 #   ingot_add_model(NAME MODEL FILE
-#                   [EXECUTABLE | SHARED]
+#                   [EXECUTABLE | SHARED] [SPLIT]
 #                   [TARGET machine] [QUANTIZE format] [QUANTIZE_OUTPUT format] [CONTEXT tokens]
 #                   [ACTIVATIONS int8|f32] [KV_CACHE i16|f16|f32] [BATCH n...] [TUNE_FILE file]
 #                   [OPTIONS option...])
@@ -39,10 +39,11 @@ endfunction()
 # Makes the library NAME, static unless SHARED. What links it can include "NAME.h", which declares
 # `const ingot_program NAME_program` and has the model's sizes and tokens as constants, and calls
 # the functions of <ingot.h>. With EXECUTABLE, NAME is built as a program that needs nothing else;
-# $<TARGET_PROPERTY:NAME,INGOT_PROGRAM> is its path.
+# $<TARGET_PROPERTY:NAME,INGOT_PROGRAM> is its path. With SPLIT, the weights are in NAME.weights,
+# which the app or the program needs; $<TARGET_PROPERTY:NAME,INGOT_WEIGHTS> is its path.
 function(ingot_add_model name)
   set(values MODEL TARGET QUANTIZE QUANTIZE_OUTPUT CONTEXT ACTIVATIONS KV_CACHE TUNE_FILE)
-  cmake_parse_arguments(PARSE_ARGV 1 ARG "EXECUTABLE;SHARED" "${values}" "BATCH;OPTIONS")
+  cmake_parse_arguments(PARSE_ARGV 1 ARG "EXECUTABLE;SHARED;SPLIT" "${values}" "BATCH;OPTIONS")
   if(ARG_UNPARSED_ARGUMENTS)
     message(FATAL_ERROR "ingot_add_model(${name}): unknown arguments: ${ARG_UNPARSED_ARGUMENTS}")
   elseif(ARG_KEYWORDS_MISSING_VALUES)
@@ -72,6 +73,11 @@ function(ingot_add_model name)
     list(APPEND options --batch ${batch})
   endif()
   list(APPEND options ${ARG_OPTIONS})
+  set(weights "")
+  if(ARG_SPLIT)
+    list(APPEND options --split)
+    set(weights "${folder}/${name}.weights")
+  endif()
   set(header "")
   if(ARG_EXECUTABLE)
     set(output "${folder}/${name}")
@@ -87,7 +93,7 @@ function(ingot_add_model name)
   # other weights: as a byproduct, it may be older than the model.
   add_custom_command(
     OUTPUT "${output}"
-    BYPRODUCTS ${header}
+    BYPRODUCTS ${header} ${weights}
     COMMAND Ingot::ingot compile "${ARG_MODEL}" -o "${output}" --depfile "${folder}/depfile"
             --diagnostics compiler ${options}
     DEPENDS "${ARG_MODEL}" "${folder}/options" Ingot::ingot
@@ -97,7 +103,7 @@ function(ingot_add_model name)
 
   if(ARG_EXECUTABLE)
     add_custom_target(${name} ALL DEPENDS "${output}")
-    set_target_properties(${name} PROPERTIES INGOT_PROGRAM "${output}")
+    set_target_properties(${name} PROPERTIES INGOT_PROGRAM "${output}" INGOT_WEIGHTS "${weights}")
     return()
   endif()
   set_source_files_properties("${output}" PROPERTIES EXTERNAL_OBJECT ON GENERATED ON)
@@ -117,7 +123,7 @@ function(ingot_add_model name)
     target_link_libraries(${name} INTERFACE Ingot::runtime)
   endif()
   target_include_directories(${name} INTERFACE "${folder}")
-  set_target_properties(${name} PROPERTIES LINKER_LANGUAGE ${language})
+  set_target_properties(${name} PROPERTIES LINKER_LANGUAGE ${language} INGOT_WEIGHTS "${weights}")
 endfunction()
 
 # Has the library TARGET show the model and the functions of ingot.h, and nothing else.

@@ -8,6 +8,7 @@
 #include "codegen/link/Header.h"
 #include "codegen/link/Manifest.h"
 #include "codegen/link/Pack.h"
+#include "codegen/link/Split.h"
 #include "codegen/llvm/Steps.h"
 #include "codegen/spirv/Program.h"
 #include "dialects/kernel/Spec.h"
@@ -23,6 +24,7 @@
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/MemoryBuffer.h"
+#include "llvm/Support/Path.h"
 #include "llvm/Support/Program.h"
 #include "llvm/Support/ThreadPool.h"
 
@@ -51,7 +53,9 @@ public:
     if (!made)
       return made.takeError();
     target = std::move(*made);
-    for (const std::string &file : {options.output, options.header, options.depfile})
+    if (options.split && (options.emit == Emit::exe || options.emit == Emit::object))
+      split_file = splitFile(options.output);
+    for (const std::string &file : {options.output, options.header, options.depfile, split_file})
       if (!file.empty())
         if (llvm::Error error = checkWritable(file))
           return error;
@@ -116,6 +120,9 @@ public:
     // The file is hashed as it is packed, and the steps' object holds the manifest with its hash.
     if (llvm::Error error = writePackedWeights(scratch))
       return error;
+    if (!split_file.empty())
+      if (llvm::Error error = sealSplitWeights())
+        return error;
     if (llvm::Error error = finishSelftest())
       return error;
     if (llvm::Error error = compileStepObject(scratch))
@@ -134,7 +141,10 @@ public:
     if (options.verify && options.emit == Emit::exe)
       if (llvm::Error error = verifyProgram())
         return error;
-    // The output is last: where it is new, what describes it is new, too.
+    // The output is last: where it is new, what belongs to it is new, too.
+    if (!split_file.empty())
+      if (llvm::Error error = publish(packed, split_file))
+        return error;
     if (!options.header.empty())
       if (llvm::Error error =
               writeAndPublish(scratch, headerOf(manifest, options.symbol), options.header))
@@ -298,7 +308,8 @@ private:
       modules.push_back(*variant.module);
     auto made = buildManifest({*model.module, modules, &model, target.get(),
                                options.lowering.quantize, options.lowering.int8_activations,
-                               options.kv_cache, selftest.tokens.empty() ? nullptr : &selftest});
+                               options.kv_cache, llvm::sys::path::filename(split_file).str(),
+                               selftest.tokens.empty() ? nullptr : &selftest});
     if (!made)
       return made.takeError();
     manifest = std::move(*made);
@@ -342,6 +353,8 @@ private:
   llvm::Expected<OwningOpRef<ModuleOp>> lowerProgram() {
     ModuleOp planned = *model.module;
     setSourceHash(manifest, source_hash->finish([&] { model.file->releasePages(); }));
+    if (!split_file.empty())
+      setWeightsHash(manifest, weights_hash);
     auto number = [&](StringRef name) {
       return planned->getAttrOfType<IntegerAttr>(name).getInt();
     };
@@ -355,10 +368,10 @@ private:
         return code.takeError();
       step.device = {variant.target->device(), std::move(*code)};
     }
-    return lowerSteps(steps,
-                      {manifest, number("ingot.weight_bytes"), number("ingot.arena_bytes"),
-                       number("ingot.cache_bytes"), static_cast<int32_t>(model.info.vocab_size),
-                       static_cast<int32_t>(model.info.context_length)});
+    return lowerSteps(steps, {manifest, !split_file.empty(), number("ingot.weight_bytes"),
+                              number("ingot.arena_bytes"), number("ingot.cache_bytes"),
+                              static_cast<int32_t>(model.info.vocab_size),
+                              static_cast<int32_t>(model.info.context_length)});
   }
 
   llvm::Error compileKernels(ScratchFolder &scratch) {
@@ -415,7 +428,9 @@ private:
     link.weight_bytes =
         model.module->getOperation()->getAttrOfType<IntegerAttr>("ingot.weight_bytes").getInt();
     progress.stage("packing weights", link.weight_bytes);
-    link.weights = scratch.file("weights");
+    // Under its name, so that a program that is verified finds it beside itself.
+    packed = scratch.file(split_file.empty() ? "weights" : llvm::sys::path::filename(split_file));
+    link.weights = split_file.empty() ? packed : "";
     // Pages of the file that stay mapped are memory of this process: they would be all of it.
     auto release = [&] { model.file->releasePages(); };
     std::atomic<uint64_t> unreleased{0};
@@ -431,7 +446,15 @@ private:
       unreleased = 0;
       release();
     };
-    return writeWeights(*model.module, link.weights, target->weightsReserve(), {reading, written});
+    return writeWeights(*model.module, packed, target->weightsReserve(), {reading, written});
+  }
+
+  llvm::Error sealSplitWeights() {
+    auto hash = sealWeights(packed, target->weightsReserve(), link.weight_bytes);
+    if (!hash)
+      return hash.takeError();
+    weights_hash = *hash;
+    return llvm::Error::success();
   }
 
   llvm::Error verifyProgram() {
@@ -467,6 +490,7 @@ private:
   std::unique_ptr<Target> target;
   std::vector<Variant> variants;
   std::string manifest;
+  std::string packed, split_file, weights_hash; ///< files of weights; the last two of --split
   std::optional<PieceHash> source_hash;
   TuneOptions tune;
   LinkInputs link;
@@ -479,10 +503,16 @@ private:
 
 } // namespace
 
+std::string splitFile(StringRef output) {
+  output.consume_back(".o");
+  return (output + ".weights").str();
+}
+
 llvm::Error compileModel(const CompileOptions &options) {
   llvm::Error error = Compilation(options).run();
   if (error && !options.depfile.empty())
-    for (const std::string &file : {options.output, options.header})
+    for (const std::string &file :
+         {options.output, options.header, options.split ? splitFile(options.output) : ""})
       if (!file.empty() && llvm::sys::fs::is_regular_file(file))
         (void)llvm::sys::fs::remove(file);
   return error;

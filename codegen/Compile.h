@@ -18,6 +18,7 @@ struct CompileOptions {
   int64_t context = 0;             ///< tokens; 0: the model's own, at most default_context
   CodeKind kv_cache = CodeKind::i; ///< elements: i (16 bits), f16 or f32
   Emit emit = Emit::exe;
+  bool split = false;                        ///< weights in a file beside the output, see splitFile
   std::string symbol = "ingot_main_program"; ///< what the program is called in an object
   std::string header;                        ///< C header to write; empty: none
   /// Makefile rule to write: what was read. Where there is one, a build tool is at work, for which
@@ -36,6 +37,10 @@ struct CompileOptions {
 
   static constexpr int64_t default_context = 2048;
 };
+
+/// The file of weights that belongs to `output`: its name with ".weights" in place of ".o" or
+/// behind it.
+std::string splitFile(llvm::StringRef output);
 
 /// Compiles. `output` appears complete, or not at all; what had its name stays (but see depfile).
 llvm::Error compileModel(const CompileOptions &options);

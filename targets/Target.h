@@ -72,7 +72,8 @@ inline bool signedCodes(const Machine &machine) {
 /// How a program for this target is linked.
 struct LinkInputs {
   std::vector<std::string> objects; ///< kernels, steps, tables (paths)
-  std::string weights;              ///< packed weights; its first `weightsReserve` bytes are free
+  /// Packed weights, whose first `weightsReserve` bytes are free; empty: they stay in their file.
+  std::string weights;
   uint64_t weight_bytes = 0;
   std::string runtime_folder; ///< where Ingot keeps the runtime and the C library to link
   std::string output;

@@ -73,6 +73,8 @@ std::string headerOf(llvm::StringRef bytes, llvm::StringRef symbol) {
   define("ARCHITECTURE", "\"" + literal(view(model.architecture())) + "\"");
   define("CONTEXT_LENGTH", llvm::Twine(model.context_length()) + " /* tokens */");
   define("VOCAB_SIZE", llvm::Twine(model.vocab_size()) + " /* token ids are below it */");
+  if (const flatbuffers::String *file = root.build()->weights_file())
+    define("WEIGHTS_FILE", "\"" + literal(view(file)) + "\"");
   stream << "\n/* Token ids; -1: the model has none. */\n";
   define("TOKEN_BOS", llvm::Twine(tables.bos()));
   define("TOKEN_EOS", llvm::Twine(tables.eos()));

@@ -97,6 +97,11 @@ private:
     auto quantize = buffer.CreateString(inputs.quantize);
     auto source = buffer.CreateString(llvm::sys::path::filename(file.name()).str());
     auto hash = buffer.CreateString(std::string(hash_digits, '0'));
+    flatbuffers::Offset<flatbuffers::String> weights_file, weights_hash;
+    if (!inputs.weights_file.empty()) {
+      weights_file = buffer.CreateString(inputs.weights_file);
+      weights_hash = buffer.CreateString(std::string(hash_digits, '0'));
+    }
     manifest::BuildBuilder build(buffer);
     build.add_ingot_version(version);
     build.add_target(target);
@@ -106,6 +111,10 @@ private:
     build.add_quantize(quantize);
     build.add_source_file(source);
     build.add_source_hash(hash);
+    if (!inputs.weights_file.empty()) {
+      build.add_weights_file(weights_file);
+      build.add_weights_hash(weights_hash);
+    }
     return build.Finish();
   }
 
@@ -221,10 +230,17 @@ llvm::Expected<std::string> buildManifest(const ManifestInputs &inputs) {
   return ManifestBuilder(inputs).build();
 }
 
-void setSourceHash(std::string &manifest, StringRef hash) {
-  const flatbuffers::String *field = manifest::GetManifest(manifest.data())->build()->source_hash();
+static void setHash(std::string &manifest, const flatbuffers::String *field, StringRef hash) {
   assert(hash.size() == hash_digits && field->size() == hash_digits);
   memcpy(manifest.data() + (field->c_str() - manifest.data()), hash.data(), hash_digits);
+}
+
+void setSourceHash(std::string &manifest, StringRef hash) {
+  setHash(manifest, manifest::GetManifest(manifest.data())->build()->source_hash(), hash);
+}
+
+void setWeightsHash(std::string &manifest, StringRef hash) {
+  setHash(manifest, manifest::GetManifest(manifest.data())->build()->weights_hash(), hash);
 }
 
 } // namespace ingot

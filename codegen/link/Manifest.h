@@ -17,6 +17,7 @@ struct ManifestInputs {
   std::string quantize;
   bool int8_activations = true;
   CodeKind kv_cache = CodeKind::i;
+  std::string weights_file; ///< name of the file that the weights are in; empty: in the program
   const SelftestRecord *selftest = nullptr; ///< or none
 };
 
@@ -25,5 +26,7 @@ struct ManifestInputs {
 llvm::Expected<std::string> buildManifest(const ManifestInputs &inputs);
 /// Fills in the hash, 32 hex digits.
 void setSourceHash(std::string &manifest, llvm::StringRef hash);
+/// The same for the weights, where they have a file.
+void setWeightsHash(std::string &manifest, llvm::StringRef hash);
 
 } // namespace ingot

@@ -494,8 +494,9 @@ private:
     builder.setInsertionPointToEnd(module.getBody());
     emitBytes("ingot_manifest", constants.manifest, kManifestSection);
     // Packed weights are linked as their own section, far from the code.
-    LLVM::GlobalOp::create(builder, builder.getI8Type(), true, LLVM::Linkage::External,
-                           "ingot_weights", Attribute());
+    if (!constants.split)
+      LLVM::GlobalOp::create(builder, builder.getI8Type(), true, LLVM::Linkage::External,
+                             "ingot_weights", Attribute());
 
     auto maxTokens = [&](StringRef name) {
       return planned.lookupSymbol<func::FuncOp>(name)
@@ -508,7 +509,7 @@ private:
         number(i32, variants.size()),
         address("ingot_manifest"),
         number(i64, constants.manifest.size()),
-        address("ingot_weights"),
+        constants.split ? nullPointer() : address("ingot_weights"),
         number(i64, constants.weight_bytes),
         number(i64, constants.arena_bytes),
         number(i64, constants.cache_bytes),

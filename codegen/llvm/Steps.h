@@ -12,6 +12,7 @@ namespace ingot {
 /// What `ingot_main_program` (runtime/core/program.h) says besides its functions.
 struct ProgramConstants {
   std::string manifest; ///< flatbuffer bytes
+  bool split = false;   ///< the weights have a file of their own
   int64_t weight_bytes = 0, arena_bytes = 0, cache_bytes = 0;
   int32_t vocab_size = 0, context_length = 0;
 };

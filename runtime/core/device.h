@@ -25,6 +25,7 @@ struct ingot_device_session;
 
 struct ingot_device_request {
   const struct ingot_program *program;
+  const uint8_t *weights; /* the program's, or in its file */
   const struct ingot_variant *variant;
   int32_t sequences;
   int32_t logits_rows;     /* most that a step leaves */

@@ -36,7 +36,7 @@ ingot_status run_step(ingot_session *session, int32_t index, ingot_step_fn step,
                       const int32_t *tokens, int32_t count, float *logits) {
   Sequence &sequence = *session->selected;
   set_step_tokens(session, tokens, count);
-  ingot_step_context context{session->arena,         session->program->weights,
+  ingot_step_context context{session->arena,         session->weights,
                              session->step_tokens,   logits,
                              &session->pool.barrier, count,
                              sequence.position,      &sequence.caches,
@@ -112,6 +112,7 @@ ingot_status choose_variant(ingot_session *session, const ingot_session_options 
     if (!device)
       return INGOT_OK;
     const ingot_device_request request{&program,
+                                       session->weights,
                                        session->variant,
                                        session->sequence_count,
                                        rows + tile_padding,
@@ -235,13 +236,23 @@ const char *ingot_status_string(ingot_status status) {
     return "nothing here runs the program's kernels";
   case INGOT_DEVICE_LOST:
     return "the device stopped before it was done";
+  case INGOT_NO_WEIGHTS:
+    return "the model's weights are in a file that is not open";
+  case INGOT_WEIGHTS_UNREADABLE:
+    return "the file of weights cannot be read";
+  case INGOT_WRONG_WEIGHTS:
+    return "the file does not hold this model's weights";
+  case INGOT_DAMAGED_WEIGHTS:
+    return "the file of weights is damaged";
   }
   return "unknown status";
 }
 
 const char *ingot_device_problem(void) { return device_problem; }
 
-ingot_session_options ingot_default_session_options(void) { return {0, 1, 1u << 20, 1, nullptr}; }
+ingot_session_options ingot_default_session_options(void) {
+  return {0, 1, 1u << 20, 1, nullptr, nullptr};
+}
 
 const char *ingot_missing_feature(const ingot_program *program) {
   const ingot::manifest::Manifest *manifest = program_manifest(program);
@@ -272,6 +283,17 @@ ingot_status ingot_session_create(const ingot_program *program,
                       platform::has_feature))
     return INGOT_UNSUPPORTED_CPU;
 
+  const uint8_t *weights = program->weights;
+  if (build.weights_file()) {
+    WeightsHash hash;
+    if (!options->weights)
+      return INGOT_NO_WEIGHTS;
+    if (!build.weights_hash() || !parse_weights_hash(build.weights_hash()->c_str(), &hash) ||
+        !(hash == options->weights->hash))
+      return INGOT_WRONG_WEIGHTS;
+    weights = options->weights->data;
+  }
+
   const uint64_t text_bytes = ingot_tokenizer_scratch_bytes(options->max_text_bytes);
   const ProgramSizes sizes = sizes_of(*program, manifest);
   const Layout layout = layout_of(sizes, options->sequences, text_bytes);
@@ -283,6 +305,7 @@ ingot_status ingot_session_create(const ingot_program *program,
   platform::prefer_huge_pages(memory + layout.begin(Region::arena), layout.size(Region::arena));
   auto *session = new (memory + layout.begin(Region::session)) ingot_session{};
   session->program = program;
+  session->weights = weights;
   session->manifest = manifest;
   session->tokenizer.tables = manifest->tokenizer();
   session->layout = layout;
@@ -314,10 +337,10 @@ ingot_status ingot_session_create(const ingot_program *program,
   session->sampler.attach(memory + layout.begin(Region::sampler), program->vocab_size);
   const ingot_sampling sampling = ingot_default_sampling();
   ingot_set_sampling(session, &sampling);
-  if (options->prefault && program->weights && !session->device) {
+  if (options->prefault && session->weights && !session->device) {
     // They lie in the file as in memory, up to a multiple of a huge page, and all are read.
-    platform::prefer_huge_pages(program->weights, program->weights_bytes);
-    session->prefault.weights = program->weights;
+    platform::prefer_huge_pages(session->weights, program->weights_bytes);
+    session->prefault.weights = session->weights;
     session->prefault.bytes = program->weights_bytes;
   }
 
@@ -485,7 +508,7 @@ ingot_status ingot_eval_batch(ingot_session *session, const int32_t *sequences,
     set_step_tokens(session, tokens + first, step_count);
     float *rows = session->rows + static_cast<int64_t>(first) * program.logits_stride;
     ingot_step_context context{session->arena,
-                               program.weights,
+                               session->weights,
                                session->step_tokens,
                                rows,
                                &session->pool.barrier,

@@ -6,6 +6,7 @@
 #include "runtime/core/plan.h"
 #include "runtime/core/profile.h"
 #include "runtime/core/thread_pool.h"
+#include "runtime/core/weights.h"
 #include "runtime/include/ingot.h"
 #include "runtime/manifest_generated.h"
 #include "runtime/sampling/sampler.h"
@@ -40,6 +41,7 @@ const manifest::Manifest *program_manifest(const ingot_program *program);
 
 struct ingot_session {
   const ingot_program *program;
+  const uint8_t *weights;       ///< the program's, or in its file
   const ingot_variant *variant; ///< the steps that are run
   const char *isa;              ///< what the manifest calls them
   ingot_device_session *device; ///< what runs them; null: the pool

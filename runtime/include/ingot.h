@@ -56,7 +56,11 @@ typedef enum ingot_status {
   INGOT_TEXT_TOO_LONG = 12,   /* longer than the session's max_text_bytes */
   INGOT_BAD_TEXT = 13,        /* the tokenizer has no token for a part of the text */
   INGOT_NO_DEVICE = 14,       /* nothing here runs the program's kernels: ingot_device_problem */
-  INGOT_DEVICE_LOST = 15      /* the device stopped: the session can only be destroyed */
+  INGOT_DEVICE_LOST = 15,     /* the device stopped: the session can only be destroyed */
+  INGOT_NO_WEIGHTS = 16,      /* the program's weights are in a file, which was not opened */
+  INGOT_WEIGHTS_UNREADABLE = 17, /* there is no such file, or the system refuses it */
+  INGOT_WRONG_WEIGHTS = 18,      /* a file of other weights, or of something else */
+  INGOT_DAMAGED_WEIGHTS = 19     /* its file of weights is cut off or changed */
 } ingot_status;
 
 /* One English clause without a full stop, static: "the context is full". */
@@ -64,6 +68,7 @@ const char *ingot_status_string(ingot_status status);
 
 typedef struct ingot_program ingot_program; /* a compiled model */
 typedef struct ingot_session ingot_session;
+typedef struct ingot_weights ingot_weights; /* an open file of weights */
 
 /* The model of a program that `ingot compile` made, or of an object made without --symbol. */
 extern const ingot_program ingot_main_program; // NOLINT: extern is not a definition
@@ -80,6 +85,9 @@ typedef struct ingot_session_options {
    * an instruction set, as --info lists them. Null, the default: the best that the processor runs.
    */
   const char *isa;
+  /* Of a program that was compiled with --split: its weights, which must outlive the session. Of
+   * others it is not read. Null is the default. */
+  const ingot_weights *weights;
 } ingot_session_options;
 
 ingot_session_options ingot_default_session_options(void);
@@ -90,6 +98,22 @@ ingot_status ingot_session_create(const ingot_program *program,
                                   const ingot_session_options *options, ingot_session **session);
 /* Ends its threads and gives its memory back. Null is allowed. */
 void ingot_session_destroy(ingot_session *session);
+
+/* --- Weights in a file of their own ------------------------------------------------------------
+ */
+
+/* Opens the file of weights of a program that was compiled with --split, and maps it read-only: its
+ * pages are those of the file, one copy for all processes and sessions. `path` null: the name that
+ * the compiler gave the file, in the folder of the running program. With `verify` (not 0) all of it
+ * is read and hashed, which finds any damage; else only its first 64 bytes, by which another
+ * model's file is found. INGOT_BAD_ARGUMENT: the program has its weights itself.
+ * INGOT_WEIGHTS_UNREADABLE, INGOT_WRONG_WEIGHTS, INGOT_DAMAGED_WEIGHTS and INGOT_NO_MEMORY leave
+ * *weights null. May be called from any thread; what it gives may be used by any number of
+ * sessions at once. */
+ingot_status ingot_weights_open(const ingot_program *program, const char *path, int32_t verify,
+                                ingot_weights **weights);
+/* Unmaps it, after all sessions that use it. Null is allowed. */
+void ingot_weights_close(ingot_weights *weights);
 
 /* After INGOT_UNSUPPORTED_CPU: the first feature the processor lacks ("avx2") of those that the
  * least demanding kernels of the program need, or null when it runs any. */

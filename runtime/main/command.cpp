@@ -79,7 +79,28 @@ static int refuse_memory(Command &command, const ingot_session_options &options)
               "--context");
 }
 
+/// Of a program whose weights are in a file: opens it. Returns an exit code.
+static int open_weights(Command &command) {
+  const manifest::Manifest *manifest = program_manifest(command.program);
+  const char *path = command.options->weights;
+  if (!manifest || !manifest->build()->weights_file())
+    return path ? fail(command, "--weights", "this program has its weights itself",
+                       "leave the option out")
+                : exit_ok;
+  // What only has to do with text does not need weights that are whole.
+  const Mode mode = command.options->mode;
+  const int32_t verify = mode != Mode::tokenize && mode != Mode::detokenize;
+  const ingot_status status = ingot_weights_open(command.program, path, verify, &command.weights);
+  return status ? fail(command, path ? path : manifest->build()->weights_file()->c_str(),
+                       ingot_status_string(status),
+                       "a program and its file of weights are compiled together; keep them side by "
+                       "side")
+                : exit_ok;
+}
+
 int open_session(Command &command, uint64_t max_text_bytes) {
+  if (const int code = open_weights(command))
+    return code;
   ingot_session_options options = ingot_default_session_options();
   options.threads = command.options->threads;
   const ingot_program &program = *command.program;
@@ -98,6 +119,7 @@ int open_session(Command &command, uint64_t max_text_bytes) {
   if (command.options->layers)
     options.threads = 1;
   options.isa = command.options->isa;
+  options.weights = command.weights;
   const ingot_status status = ingot_session_create(command.program, &options, &command.session);
   if (status == INGOT_UNSUPPORTED_CPU || (status == INGOT_BAD_ARGUMENT && options.isa))
     return refuse_processor(command);

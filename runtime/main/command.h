@@ -12,6 +12,7 @@ struct Command {
   const Options *options;
   char **arguments; ///< of main
   ingot_session *session = nullptr;
+  ingot_weights *weights = nullptr;
   Writer out, errors;
 };
 

@@ -105,6 +105,7 @@ void build_json(Writer &out, const manifest::Build &build, int32_t in_use) {
   object.string("quantize", build.quantize());
   object.string("source_file", build.source_file());
   object.string("source_hash", build.source_hash());
+  object.string("weights_file", build.weights_file());
   object.end();
 }
 
@@ -328,6 +329,8 @@ void print_text(Writer &out, const ingot_program &program, const manifest::Manif
     out.text(i ? ", " : ", batch ").number(program.batch_tokens[i]);
   out.text("\nmemory     weights ");
   mebibytes(out, program.weights_bytes);
+  if (build.weights_file())
+    out.text(" (in ").text(build.weights_file()->c_str()).text(")");
   out.text(", arena ");
   mebibytes(out, program.arena_bytes);
   out.text(", caches of a sequence ");

@@ -56,6 +56,7 @@ int main(int argc, char **argv) {
                   &options,
                   argv,
                   nullptr,
+                  nullptr,
                   Writer(out_buffer, sizeof out_buffer, 1),
                   Writer(error_buffer, sizeof error_buffer, 2)};
   char message[256], help[256];
@@ -69,5 +70,6 @@ int main(int argc, char **argv) {
   if (int error = command.out.flush(); error && code == exit_ok)
     code = fail(command, "standard output", ingot::platform::error_text(error));
   ingot_session_destroy(command.session);
+  ingot_weights_close(command.weights);
   return code;
 }

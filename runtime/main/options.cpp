@@ -55,6 +55,8 @@ other
   --threads N           default: the physical cores that this process may use
   --isa NAME            which of the program's kernels to run (--info lists them); default: the best
                         ones that this processor runs
+  --weights FILE        where the weights of a program that was compiled with --split are (default:
+                        beside it)
   --help, --version
 )";
 
@@ -92,6 +94,7 @@ constexpr Option table[] = {
     {"--trace", Kind::text, Mode::chat, FIELD(trace), 0, 0},
     {"--layers", Kind::text, Mode::chat, FIELD(layers), 0, 0},
     {"--step", Kind::text, Mode::chat, FIELD(step), 0, 0},
+    {"--weights", Kind::text, Mode::chat, FIELD(weights), 0, 0},
     {"--isa", Kind::text, Mode::chat, FIELD(isa), 0, 0},
     {"--digest", Kind::text, Mode::chat, FIELD(digest), 0, 0},
     {"--raw", Kind::flag, Mode::chat, FIELD(raw), 0, 0},

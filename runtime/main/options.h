@@ -28,8 +28,9 @@ struct Options {
   const char *logits = nullptr;
   const char *trace = nullptr;
   const char *layers = nullptr, *step = nullptr;
-  const char *digest = nullptr; ///< of --selftest: what its digest must be
-  const char *isa = nullptr;    ///< --isa; null: the best that runs
+  const char *digest = nullptr;  ///< of --selftest: what its digest must be
+  const char *weights = nullptr; ///< --weights; null: the file beside the program, if it has one
+  const char *isa = nullptr;     ///< --isa; null: the best that runs
   bool raw = false, json = false, special = false, lines = false, seeded = false;
   int32_t threads = 0; ///< 0: the physical cores
   int32_t count = -1;  ///< -n; -1: until a stop token or the context is full

@@ -19,6 +19,20 @@ constexpr int interrupted = 4;
 
 /// Maps a whole file read-only. An empty file gives a pointer that must not be read.
 int map_file(const char *path, const char **data, uint64_t *bytes);
+/// A file that is read in places: nothing else of it is, until it is mapped.
+struct OpenFile {
+  int handle;
+  uint64_t bytes;
+};
+int open_file(const char *path, OpenFile *file);
+int read_at(const OpenFile &file, uint64_t offset, void *data, size_t bytes);
+/// All of it, read-only and shared with whoever maps it, too; null when the system refuses.
+const void *map_open_file(const OpenFile &file);
+void close_open_file(const OpenFile &file);
+void unmap_file(const void *data, uint64_t bytes);
+/// The folder that this program was started from, with a final '/' and a 0 behind it. Returns its
+/// length, 0 when it is not known.
+size_t program_folder(char *out, size_t capacity);
 /// Creates or empties a file for writing.
 int create_file(const char *path, int *file);
 /// Closes and says what the last writes met.

@@ -255,9 +255,11 @@ llvm::Error keepOneSymbol(const std::string &linked, const std::string &symbol) 
 }
 
 template <typename Elf> llvm::Error link(const ElfRecipe &recipe, const LinkInputs &inputs) {
-  if (llvm::Error error =
-          writeFile(inputs.scratch, declareWeights<Elf>(recipe, inputs.weight_bytes)))
-    return error;
+  const bool split = inputs.weights.empty();
+  if (!split)
+    if (llvm::Error error =
+            writeFile(inputs.scratch, declareWeights<Elf>(recipe, inputs.weight_bytes)))
+      return error;
   std::vector<std::string> arguments{"ld.lld",          "-m", recipe.emulation,
                                      "--build-id=none", "-o", inputs.output};
   auto add = [&](std::initializer_list<const char *> more) {
@@ -283,7 +285,7 @@ template <typename Elf> llvm::Error link(const ElfRecipe &recipe, const LinkInpu
       add({"--image-base=0x100000"});
     if (recipe.option) {
       add({recipe.option});
-    } else {
+    } else if (!split) {
       arguments.push_back(inputs.scratch + ".ld");
       if (llvm::Error error = writeFile(arguments.back(), place_weights))
         return error;
@@ -294,7 +296,8 @@ template <typename Elf> llvm::Error link(const ElfRecipe &recipe, const LinkInpu
     }
   }
   arguments.insert(arguments.end(), inputs.objects.begin(), inputs.objects.end());
-  arguments.push_back(inputs.scratch);
+  if (!split)
+    arguments.push_back(inputs.scratch);
   if (!inputs.relocatable) {
     if (recipe.loading) {
       runtime(recipe.loading->device);
@@ -318,6 +321,8 @@ template <typename Elf> llvm::Error link(const ElfRecipe &recipe, const LinkInpu
   if (inputs.relocatable)
     if (llvm::Error error = keepOneSymbol(inputs.output, inputs.symbol))
       return error;
+  if (split)
+    return llvm::Error::success();
   return wrapWeights<Elf>(recipe.page, inputs.weights, inputs.weight_bytes, inputs.output);
 }
 

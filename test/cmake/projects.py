@@ -1,9 +1,9 @@
-"""Builds apps with models as users do, from an installed Ingot and from one that a project contains.
+"""Builds apps with models as users do, from an installed Ingot or one that a project contains.
 
     projects.py CASE INGOT_BUILD INGOT_SOURCE FOLDER [MODEL]
 
-Cases: ninja, makefiles (prefix, moved prefix; what is built again when), forms (a shared library, a
-program, pkg-config), aarch64, contained, packages, and smollm2, which needs MODEL.
+Cases: ninja, makefiles (prefix, moved prefix; what is built again when), forms (a shared library,
+weights in a file, a program, pkg-config), aarch64, contained, packages, and smollm2, which needs MODEL.
 """
 
 import os
@@ -16,7 +16,7 @@ TEXT = "hello"
 
 
 def run(*command, code=0, **options):
-    """Standard output, as bytes of the program's; what was said where it does not end with `code`."""
+    """What a command that succeeds prints; with `code` one that fails, and also its errors."""
     done = subprocess.run([str(c) for c in command], capture_output=True, **options)
     if (done.returncode != 0) if code else (done.returncode == 0):
         return done.stdout + done.stderr if code else done.stdout
@@ -138,6 +138,13 @@ def forms(case):
     check(shown == listed | {"tiny_model_program"}, "symbols that differ:",
           shown ^ (listed | {"tiny_model_program"}))
 
+    split = case.app(*case.options("Ninja", "-DFORM=SPLIT"), name="split")
+    split.build()
+    said = run(split.folder / "app", TEXT, code=1)
+    check(said == b"error: no tiny-model.weights beside the app\n", said)
+    shutil.copy(split.folder / "ingot/tiny-model/tiny-model.weights", split.folder)
+    check(split.app(TEXT) == expected, "with its weights in a file it says", split.app(TEXT))
+
     program = case.app(*case.options("Ninja", "-DFORM=EXECUTABLE"), name="program")
     program.build()
     said = run(program.folder / "ingot/tiny-model/tiny-model", "--raw", "-p", TEXT, "-n", 12,
@@ -150,6 +157,10 @@ def forms(case):
     run("clang-22", case.inputs / "app/main.c", *(f"-I{o.parent}" for o in objects), *objects,
         *flags, "-o", case.folder / "by-hand")
     check(run(case.folder / "by-hand", TEXT) == expected, "by pkg-config: another answer")
+    linked = run("ldd", case.folder / "by-hand").decode()
+    check("libc.so.6" in linked, "another C library was linked in:", linked)
+    check(b"__libc_start_main" not in run("nm", "--defined-only", case.folder / "by-hand"),
+          "the C library of compiled programs was linked in")
 
 
 def aarch64(case):

@@ -148,7 +148,11 @@ llvm::Expected<Program> readProgram(const llvm::object::ObjectFile &object, llvm
     program.sections.push_back({name.str(), section.getSize(), purpose(elf, name),
                                 !(elf.getFlags() & llvm::ELF::SHF_WRITE)});
   }
-  findWeights(program.sections, weight_bytes);
+  // Those that have a file of their own are mapped from it.
+  if (const flatbuffers::String *file = program.manifest->build()->weights_file())
+    program.sections.push_back({file->str(), weight_bytes, "weights", true});
+  else
+    findWeights(program.sections, weight_bytes);
   return program;
 }
 

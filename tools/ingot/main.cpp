@@ -76,6 +76,8 @@ int main(int argc, char **argv) {
   compile_command->add_option("--emit", emit, "What to write")
       ->check(CLI::IsMember({"exe", "object", "llvm", "mlir"}))
       ->capture_default_str();
+  compile_command->add_flag("--split", compile.split,
+                            "Leave the weights in a file beside the output, OUTPUT.weights");
   compile_command
       ->add_option("--symbol", compile.symbol,
                    "What the program is called in an object: const ingot_program SYMBOL")

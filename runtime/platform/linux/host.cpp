@@ -103,6 +103,62 @@ int map_file(const char *path, const char **data, uint64_t *bytes) {
   return code;
 }
 
+int open_file(const char *path, OpenFile *file) {
+  const int handle = open(path, O_RDONLY | O_CLOEXEC);
+  if (handle < 0)
+    return errno;
+  struct stat status;
+  int code = fstat(handle, &status) ? errno : 0;
+  if (!code && !S_ISREG(status.st_mode))
+    code = S_ISDIR(status.st_mode) ? EISDIR : EINVAL;
+  if (code) {
+    close(handle);
+    return code;
+  }
+  posix_fadvise(handle, 0, 0, POSIX_FADV_RANDOM); // no read-ahead
+  *file = {handle, static_cast<uint64_t>(status.st_size)};
+  return 0;
+}
+
+int read_at(const OpenFile &file, uint64_t offset, void *data, size_t bytes) {
+  auto *at = static_cast<uint8_t *>(data);
+  while (bytes) {
+    const ssize_t count = pread(file.handle, at, bytes, static_cast<off_t>(offset));
+    if (count < 0 && errno == EINTR)
+      continue;
+    if (count <= 0)
+      return count ? errno : EIO;
+    at += count;
+    offset += static_cast<uint64_t>(count);
+    bytes -= static_cast<size_t>(count);
+  }
+  return 0;
+}
+
+const void *map_open_file(const OpenFile &file) {
+  posix_fadvise(file.handle, 0, 0, POSIX_FADV_NORMAL);
+  void *memory =
+      mmap(nullptr, static_cast<size_t>(file.bytes), PROT_READ, MAP_SHARED, file.handle, 0);
+  return memory == MAP_FAILED ? nullptr : memory;
+}
+
+void close_open_file(const OpenFile &file) { close(file.handle); }
+
+void unmap_file(const void *data, uint64_t bytes) {
+  if (data)
+    munmap(const_cast<void *>(data), static_cast<size_t>(bytes));
+}
+
+size_t program_folder(char *out, size_t capacity) {
+  const ssize_t count = readlink("/proc/self/exe", out, capacity - 1);
+  size_t used =
+      count > 0 && static_cast<size_t>(count) < capacity - 1 ? static_cast<size_t>(count) : 0;
+  while (used && out[used - 1] != '/')
+    --used;
+  out[used] = 0;
+  return used;
+}
+
 int create_file(const char *path, int *file) {
   *file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
   return *file < 0 ? errno : 0;

@@ -116,6 +116,7 @@ ingot_status open(const ingot_device_request *request, ingot_device_session **re
   auto *session = new (memory) ingot_device_session{};
   session->mapped_bytes = bytes;
   session->program = request->program;
+  session->weights = request->weights;
   session->manifest = runtime::program_manifest(request->program);
   session->code = code;
   session->sequences = request->sequences;

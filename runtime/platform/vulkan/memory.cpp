@@ -184,7 +184,7 @@ ingot_status upload_weights(ingot_device_session &session, char *problem) {
     chunk.begin = begin;
     ingot_status status = make_buffer(session, end - begin, false, &chunk.buffer);
     if (!status)
-      status = upload(session, program.weights + begin, chunk.buffer, end - begin);
+      status = upload(session, session.weights + begin, chunk.buffer, end - begin);
     if (status) {
       say_too_little(session, total, "weights", problem);
       return status;

@@ -42,6 +42,7 @@ struct ingot_device_session {
   uint64_t mapped_bytes; ///< of this struct and what is behind it
   ingot::platform::vulkan::Machine machine;
   const ingot_program *program;
+  const uint8_t *weights;
   const ingot::manifest::Manifest *manifest;
   const ingot::device::Code *code;
   int32_t sequences, logits_rows;

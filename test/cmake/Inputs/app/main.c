@@ -14,6 +14,14 @@ int main(int argc, char **argv) {
   }
   ingot_session_options options = ingot_default_session_options();
   ingot_session *session;
+#ifdef TINY_MODEL_WEIGHTS_FILE
+  ingot_weights *weights;
+  if (ingot_weights_open(&tiny_model_program, NULL, /*verify=*/1, &weights)) {
+    fputs("error: no " TINY_MODEL_WEIGHTS_FILE " beside the app\n", stderr);
+    return 1;
+  }
+  options.weights = weights;
+#endif
   ingot_status status =
       ingot_session_create(argc > 2 ? &other_program : &tiny_model_program, &options, &session);
   if (status) {
