@@ -163,7 +163,7 @@ ingot_status upload_weights(ingot_device_session &session, char *problem) {
   // once.
   constexpr uint64_t most = 1u << 30;
   const ingot_program &program = *session.program;
-  const auto *weights = session.manifest->weights();
+  const auto *weights = session.manifest ? session.manifest->weights() : nullptr;
   const uint64_t total = program.weights_bytes;
   session.chunk_count = 0;
   for (uint64_t begin = 0; begin < total;) {

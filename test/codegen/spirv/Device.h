@@ -1,0 +1,29 @@
+// Kernels of SPIR-V run by the runtime's device on memory of test/codegen/halide/Harness.h.
+#pragma once
+
+#include "codegen/spirv/Kernel.h"
+#include "test/codegen/halide/Harness.h"
+
+namespace ingot::test {
+
+/// A sentence when nothing here runs such kernels; null when something does.
+const char *missingDevice();
+
+/// Compiles a kernel in each form and runs it; results of both forms are the same bits.
+class DeviceKernel {
+public:
+  /// Fails the current test when the kernel does not compile or spirv-val objects to it.
+  explicit DeviceKernel(KernelSpec spec, bool per_sequence = false);
+  /// All of it, for `tokens` tokens behind `position` others; with per_sequence `positions` has
+  /// those of each token, all of one sequence. Arguments begin 64 bytes behind what the device is
+  /// told to want, so that displacements count.
+  void run(Memory &memory, int32_t tokens, int32_t position = 0,
+           const std::vector<int32_t> &positions = {});
+
+private:
+  KernelSpec spec;
+  bool per_sequence;
+  std::vector<std::string> programs; ///< runtime/device.fbs, one for each form
+};
+
+} // namespace ingot::test
