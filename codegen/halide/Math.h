@@ -23,13 +23,18 @@ template <typename Lane> Halide::Expr sumTree16(Lane lane) {
   return tree16([](Halide::Expr a, Halide::Expr b) { return a + b; }, lane);
 }
 
+/// Adding 1.5 * 2^23 rounds |x| < 2^22 to an integer, ties to even, and leaves that integer in the
+/// low bits of the sum: no conversion is needed.
+constexpr float kRounding = 12582912.0f;
+
 /// exp(x) for f32: x = n ln 2 + r, |r| <= ln 2 / 2, with ln 2 in two parts (Cody & Waite 1980);
 /// exp(r) by its Taylor polynomial of degree 7 (next term < 6e-9); times 2^n by exponent bits.
 /// x is clamped to [-87, 88]: results stay normal. At most 2 ulp on that range.
 inline Halide::Expr exponential(Halide::Expr x) {
   using Halide::Expr;
   x = Halide::clamp(x, -87.0f, 88.0f);
-  Expr n = Halide::round(x * 1.44269504088896341f);
+  Expr shifted = x * 1.44269504088896341f + kRounding;
+  Expr n = shifted - kRounding;
   Expr r = x - n * 0.693359375f;
   r = r - n * -2.12194440e-4f;
   const float coefficients[] = {1.0f / 5040, 1.0f / 720, 1.0f / 120, 1.0f / 24,
@@ -37,13 +42,9 @@ inline Halide::Expr exponential(Halide::Expr x) {
   Expr p = coefficients[0];
   for (int i = 1; i < 8; ++i)
     p = p * r + coefficients[i];
-  Expr power = Halide::reinterpret<float>((Halide::cast<int32_t>(n) + 127) << 23);
+  Expr power = Halide::reinterpret<float>((Halide::reinterpret<int32_t>(shifted) + 127) << 23);
   return p * power;
 }
-
-/// Adding 1.5 * 2^23 rounds |x| < 2^22 to an integer, ties to even, and leaves that integer in the
-/// low bits of the sum.
-constexpr float kRounding = 12582912.0f;
 
 /// 2^x for x <= 0: x = n + r, |r| <= 1/2; 2^r by a polynomial of degree 4 whose largest relative
 /// error is least (2.9e-6 with f32 rounding, 2^0 exact); n is added to the exponent bits. x is
@@ -60,9 +61,9 @@ inline Halide::Expr powerOfTwo(Halide::Expr x) {
                                     (Halide::reinterpret<int32_t>(shifted) << 23));
 }
 
-/// x rounded to nearest, ties to even; |x| < 2^15.
-inline Halide::Expr toCode16(Halide::Expr x) {
-  return Halide::cast<int16_t>(Halide::reinterpret<int32_t>(x + kRounding));
+/// x rounded to nearest, ties to even; |x| fits the integer.
+template <typename Integer> Halide::Expr toCode(Halide::Expr x) {
+  return Halide::cast<Integer>(Halide::reinterpret<int32_t>(x + kRounding));
 }
 
 } // namespace ingot

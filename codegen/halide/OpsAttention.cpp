@@ -111,7 +111,7 @@ llvm::Error KernelBuilder::attention(const KernelOp &op) {
     Expr shared_scale = s.span_scale(blk / span_blocks, h, t);
     Expr inverse = select(shared_scale > 0.0f, 1.0f / shared_scale, 0.0f);
     s.codes = Func("weight_codes");
-    s.codes(l, blk, h, t) = toCode16(weighted(l, blk) * inverse);
+    s.codes(l, blk, h, t) = toCode<int16_t>(weighted(l, blk) * inverse);
     RDom rv(0, 2, 0, 8, 0, span_blocks, "value_p");
     s.pair = rv.x, s.pair_step = rv.y, s.pair_blk = rv.z;
     s.span_values = Func("span_values");

@@ -28,10 +28,9 @@ void KernelBuilder::quantizeHead(HeadStage &s, const std::string &name, int32_t 
   s.scale = Func(name + "_scale");
   s.scale(s.h, s.t) = select(scale > 1e-30f, scale, 0.0f);
   Expr inverse = select(s.scale(s.h, s.t) > 0.0f, 1.0f / s.scale(s.h, s.t), 0.0f);
-  Expr code = round(s.source(s.i, s.half, s.h, s.t) * inverse);
+  Expr code = s.source(s.i, s.half, s.h, s.t) * inverse;
   s.codes = Func(name + "_codes");
-  s.codes(s.i, s.half, s.h, s.t) =
-      cast<int16_t>(cast<int32_t>(clamp(code, float(-limit), float(limit))));
+  s.codes(s.i, s.half, s.h, s.t) = toCode<int16_t>(clamp(code, float(-limit), float(limit)));
 }
 
 /// Keys and values of position p = position + t to their places (KernelValue).

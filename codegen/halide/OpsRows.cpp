@@ -123,8 +123,7 @@ llvm::Error KernelBuilder::quantize(const KernelOp &op) {
   Expr scale = maximum(0, g, t) * float(1.0 / 127.0);
   stage.scales(g, t) = select(scale > 1e-30f, scale, 0.0f);
   Expr inverse = select(stage.scales(g, t) > 0.0f, 1.0f / stage.scales(g, t), 0.0f);
-  stage.codes(k, g, t) =
-      cast<int8_t>(cast<int32_t>(clamp(round(stage.source(k, g, t) * inverse), -127.0f, 127.0f)));
+  stage.codes(k, g, t) = toCode<int8_t>(clamp(stage.source(k, g, t) * inverse, -127.0f, 127.0f));
   RDom rs(0, group, "quant_sum_r");
   stage.sums(g, t) = 0;
   stage.sums(g, t) += cast<int32_t>(stage.codes(rs, g, t));
