@@ -235,6 +235,8 @@ private:
         llvm::count_if(variants, [](const Variant &v) { return v.target->runsHere(); });
     for (Variant &variant : variants) {
       TuneOptions own = tune;
+      if (variant.target->kernelForm() != KernelForm::objects)
+        continue; // has no tiles
       own.measure &= variant.target->runsHere();
       own.seconds /= double(std::max<int64_t>(here, 1));
       if (!own.report.empty())

@@ -1,5 +1,6 @@
-// What is asked of the whole program is answered by the floor, the last part: everything else
-// either agrees with it (checked here and in common...) or is asked of the variants.
+// What is asked of the whole program is answered by the floor, the last part, but how to link it:
+// everything else either agrees with it (checked here and in common...) or is asked of the
+// variants.
 #include "targets/ComposedTarget.h"
 
 #include "support/Error.h"
@@ -33,7 +34,8 @@ public:
   std::string halideTarget() const override { return floor.halideTarget(); }
   void schedule(ScheduleRequest &request) const override { floor.schedule(request); }
   uint64_t weightsReserve() const override { return floor.weightsReserve(); }
-  llvm::Error link(const LinkInputs &inputs) const override { return floor.link(inputs); }
+  /// By the best part: one whose kernels a device runs links what finds that device.
+  llvm::Error link(const LinkInputs &inputs) const override { return parts.front()->link(inputs); }
   llvm::Error linkLoadable(const std::vector<std::string> &objects,
                            const std::string &output) const override {
     return floor.linkLoadable(objects, output);

@@ -23,21 +23,33 @@ struct Family {
   std::vector<TargetName> (*names)();
   llvm::Expected<std::unique_ptr<Target>> (*make)(llvm::StringRef name);
   std::string (*full)(llvm::StringRef part);
+  bool device = false; ///< its kernels run on a device, beside those for processors of any family
 };
 constexpr Family families[] = {
     {x86TargetNames, makeX86Target, x86FullName},
     {aarch64TargetNames, makeAArch64Target, aarch64FullName},
     {hexagonTargetNames, makeHexagonTarget, hexagonFullName},
-    {vulkanTargetNames, makeVulkanTarget, vulkanFullName},
+    {vulkanTargetNames, makeVulkanTarget, vulkanFullName, /*device=*/true},
 };
 
-/// Null when the first part is not of this family.
+/// Null when the first part for a processor is not of this family. Parts for devices come first:
+/// the others are there for machines that have none.
 llvm::Expected<std::unique_ptr<Target>> compose(const Family &family, llvm::StringRef name) {
   std::vector<std::string> listed;
   for (const TargetName &target : family.names())
     listed.push_back(target.name);
   std::vector<std::pair<size_t, std::string>> parts; // by rank
+  std::vector<std::unique_ptr<Target>> made;
   for (llvm::StringRef part : llvm::split(name, '+')) {
+    const auto *device = llvm::find_if(
+        families, [&](const Family &one) { return one.device && !one.full(part).empty(); });
+    if (device != std::end(families) && !family.device) {
+      auto target = device->make(device->full(part));
+      if (!target)
+        return target.takeError();
+      made.push_back(std::move(*target));
+      continue;
+    }
     const std::string full = family.full(part);
     if (full.empty() && parts.empty())
       return std::unique_ptr<Target>();
@@ -46,8 +58,9 @@ llvm::Expected<std::unique_ptr<Target>> compose(const Family &family, llvm::Stri
                         "known targets: " + llvm::join(listed, ", "));
     parts.emplace_back(llvm::find(listed, full) - listed.begin(), full);
   }
+  if (parts.empty())
+    return std::unique_ptr<Target>();
   llvm::sort(parts);
-  std::vector<std::unique_ptr<Target>> made;
   for (const auto &[rank, full] : parts) {
     auto target = family.make(full);
     if (!target)

@@ -9,9 +9,11 @@
 #   avx2, avx512vnni    the processor has them
 #   qemu         qemu-x86_64 pretends to be another one
 #   qemu-aarch64 there is one: programs for AArch64 run
+#   vulkan       there is a device; vulkan-validation: and the layers that judge programs
 import os
 import pathlib
 import shutil
+import subprocess
 import sys
 
 import lit.formats
@@ -92,3 +94,15 @@ if shutil.which("qemu-aarch64"):
     config.available_features.add("qemu-aarch64")
 else:
     lit_config.note("qemu-aarch64 is missing: tests that run programs for AArch64 are unsupported")
+
+listed = subprocess.run([os.path.join(config.build_root, "bin", "ingot"), "targets"],
+                        capture_output=True, text=True).stdout
+if any(line.split()[:2] == ["vulkan", "*"] for line in listed.splitlines()):
+    config.available_features.add("vulkan")
+else:
+    lit_config.note("there is no Vulkan device: tests that run programs for it are unsupported")
+if any(pathlib.Path(folder, "vulkan/explicit_layer.d/VkLayer_khronos_validation.json").exists()
+       for folder in ("/usr/share", "/etc", "/usr/local/share")):
+    config.available_features.add("vulkan-validation")
+else:
+    lit_config.note("Vulkan's validation layers are missing: their test is unsupported")

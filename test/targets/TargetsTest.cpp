@@ -156,6 +156,8 @@ TEST(Composed, VariantsAreBestFirst) {
   using Names = std::vector<std::string>;
   EXPECT_EQ(variantsOf("znver3"), Names{"znver3"});
   EXPECT_EQ(variantsOf("x86-64-v3+v4"), (Names{"x86-64-v4-vnni", "x86-64-v3"}));
+  EXPECT_EQ(variantsOf("x86-64-v3+vulkan"), (Names{"vulkan", "x86-64-v3"}));
+  EXPECT_EQ(variantsOf("vulkan+v3+v4"), (Names{"vulkan", "x86-64-v4-vnni", "x86-64-v3"}));
   EXPECT_EQ(variantsOf("v4+v3"), (Names{"x86-64-v4-vnni", "x86-64-v3"}));
   EXPECT_EQ(variantsOf("x86-64-v3+x86-64-v4"), (Names{"x86-64-v4", "x86-64-v3"}));
   for (const char *name : {"aarch64-linux", "aarch64-android", "neon+dotprod"})
@@ -181,6 +183,7 @@ TEST(Composed, UnknownAndRepeatedPartsAreErrors) {
             "--target: x86-64-v3+cortex-a53: unknown part 'cortex-a53'");
   EXPECT_EQ(errorOf("x86-64-v3+"), "--target: x86-64-v3+: unknown part ''");
   EXPECT_EQ(errorOf("x86-64-v3+v3"), "--target: x86-64-v3+v3: x86-64-v3 is there twice");
+  EXPECT_EQ(errorOf("vulkan+v9"), "--target: vulkan+v9: unknown part 'v9'");
   EXPECT_EQ(errorOf("pdp11+v3"), "--target: unknown target 'pdp11+v3'");
   llvm::handleAllErrors(makeTarget("x86-64-v3+v9").takeError(), [](const InputError &error) {
     EXPECT_NE(error.help.find("x86-64-v4-vnni"), std::string::npos) << error.help;

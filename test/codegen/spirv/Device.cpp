@@ -19,6 +19,13 @@ namespace {
 constexpr uint64_t guard_bytes = 64, displaced = 64, alignment = 256;
 constexpr uint8_t guard_byte = 0xa5;
 
+/// What a session's functions are called for.
+struct Counted {
+  PFN_vkQueueSubmit submit;
+  PFN_vkBeginCommandBuffer begin;
+  int submissions, recordings;
+} counted;
+
 /// What spirv-val says against a module; empty: nothing, or there is no spirv-val.
 std::string invalid(const std::vector<uint32_t> &words) {
   auto validator = llvm::sys::findProgramByName("spirv-val");
@@ -60,11 +67,9 @@ DeviceKernel::DeviceKernel(KernelSpec kernel, bool per_sequence)
       return;
     }
     EXPECT_EQ(invalid(made->words), "");
-    Memory sizes(spec);
     flatbuffers::FlatBufferBuilder buffer;
     std::vector<device::Argument> places;
     uint64_t end = 0;
-    std::map<const void *, uint64_t> known; // in place: two arguments, one memory
     for (const KernelArgument &argument : kernelInterface(spec).arguments) {
       places.emplace_back(end + displaced,
                           uint64_t(bufferBytes(spec, argument.value, argument.part)),
@@ -133,10 +138,30 @@ void DeviceKernel::run(Memory &memory, int32_t tokens, int32_t position,
     float logits[16 * 64];
     const ingot_step_context context{nullptr, nullptr,  ids.data(),       logits,     nullptr,
                                      tokens,  position, caches_of.data(), all.data(), nullptr};
-    EXPECT_EQ(ingot_vulkan_device.run(session, per_sequence ? 3 : 0, &context), INGOT_OK);
+    // Each time one submission, recorded the first time only; nothing here adds to what it reads.
+    counted =
+        Counted{session->machine.vk.QueueSubmit, session->machine.vk.BeginCommandBuffer, 0, 0};
+    session->machine.vk.QueueSubmit = [](auto... arguments) {
+      return ++counted.submissions, counted.submit(arguments...);
+    };
+    session->machine.vk.BeginCommandBuffer = [](auto... arguments) {
+      return ++counted.recordings, counted.begin(arguments...);
+    };
+    for (int times = 1; times <= 2; ++times) {
+      EXPECT_EQ(ingot_vulkan_device.run(session, per_sequence ? 3 : 0, &context), INGOT_OK);
+      EXPECT_EQ(counted.submissions, times);
+      EXPECT_EQ(counted.recordings, 1);
+    }
     const uint8_t *mapped = session->chunks[0].buffer.mapped;
     ASSERT_NE(mapped, nullptr) << "memory that the processor does not see";
     std::vector<uint8_t> after(mapped, mapped + image.size());
+    // A device that is lost stays lost.
+    session->machine.vk.QueueSubmit = [](auto...) { return VK_ERROR_DEVICE_LOST; };
+    for (int times = 0; times < 2; ++times) {
+      EXPECT_EQ(ingot_vulkan_device.run(session, per_sequence ? 3 : 0, &context),
+                INGOT_DEVICE_LOST);
+      session->machine.vk.QueueSubmit = counted.submit;
+    }
     ingot_vulkan_device.close(session);
     uint64_t end = 0;
     for (const device::Argument *place : places) {

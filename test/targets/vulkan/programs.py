@@ -1,0 +1,79 @@
+"""Tiny models compiled for Vulkan: as good as for this processor, in every kind of step.
+
+    programs.py INGOT FOLDER
+"""
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "oracle"))
+
+import tiny_models  # noqa: E402
+from tiny_programs import Folder, run  # noqa: E402
+
+ingot = sys.argv[1]
+tiny = Folder(ingot, sys.argv[2])
+
+
+def digest_line(text):
+    return [line for line in text.splitlines() if not line.startswith("digest")]
+
+
+def check(*options, **shape):
+    """--verify compares prefill's logits with the reference, --selftest all kinds of steps, one and
+    several sequences. What is greedily generated is what the processor generates."""
+    tiny_models.write_tiny_llama(tiny.model, **shape)
+    said = run(ingot, "compile", tiny.model, "-o", tiny.path / "there", "--target", "vulkan",
+               "--verify", "--verify-tokens", "70", *options)
+    assert "verified on 70 tokens" in said, said
+    there, here = tiny.path / "there", tiny.compiled("here", *options)
+    assert run(there, "--selftest").splitlines()[-1] == "pass"
+    answer = ("--raw", "-p", "one two three", "-n", "16", "--temp", "0")
+    assert run(there, *answer) == run(here, *answer), (shape, options)
+    for key in ("weights_bytes", "arena_bytes", "cache_bytes", "weights", "caches"):
+        assert json.loads(run(there, "--info", "--json"))[key] == \
+            json.loads(run(here, "--info", "--json"))[key], key
+
+
+check(quant="q4_1")
+check("--batch", "2,5", quant="q8_0", tied=False)
+check("--activations", "f32", quant="q5_0", embedding=160, heads=2, kv_heads=2)
+check("--kv-cache", "f16", quant="q6_k", embedding=256, feed_forward=512, layers=1)
+check("--kv-cache", "f32", "--quantize", "int8:g64", quant="f32", embedding=128, feed_forward=256)
+check("--activations", "f32", quant="bf16", heads=2, kv_heads=1)
+
+# A token: at most 8 launches a layer, and no more bytes than its weights and a tenth.
+tiny_models.write_tiny_llama(tiny.model, layers=3, embedding=256, feed_forward=768, context=64)
+program = tiny.compiled("counted", "--target", "vulkan")
+decode = json.loads(run(program, "--profile", "--prompt-tokens", "2", "--gen-tokens", "3", "--reps",
+                        "1", "--json"))["decode"]
+assert sum(kernel["calls"] for kernel in decode["kernels"]) <= 8 * 3 + 4, decode
+matrices = sum(weight["bytes"] for weight in json.loads(run(program, "--info", "--json"))["weights"]
+               if weight["rows"] > 1)
+moved = sum(kernel[kind] for kernel in decode["kernels"]
+            for kind in ("weight_bytes", "cache_bytes", "activation_bytes"))
+assert moved <= 1.1 * matrices, (moved, matrices)
+
+# What each launch leaves, seen from outside; the C library is the only one that it names.
+assert "layer" in run(ingot, "compare", program, tiny.model)
+needed = [line.split("[")[1][:-1] for line in run("readelf", "-d", program).splitlines()
+          if "(NEEDED)" in line]
+assert needed == ["libc.so.6"], needed
+
+# Kernels for the processor in the same program: where there is no device, it says so and runs them.
+both = tiny.compiled("both", "--target", "vulkan+x86-64-v3", "--verify", "--verify-tokens", "20")
+nothing = {**os.environ, "VK_ICD_FILENAMES": "/nowhere.json", "VK_DRIVER_FILES": "/nowhere.json"}
+answer = [both, "--raw", "-p", "one two", "-n", "4", "--temp", "0"]
+without = subprocess.run(answer, env=nothing, capture_output=True)
+assert without.returncode == 0, without
+assert without.stderr == b"note: there is no Vulkan driver; running on x86-64-v3\n", without.stderr
+with_device = subprocess.run(answer, capture_output=True)
+assert with_device.stdout == without.stdout and not with_device.stderr, with_device
+alone = subprocess.run([both, "--isa", "vulkan", "-p", "one"], env=nothing, capture_output=True)
+assert alone.returncode == 1 and b"error: cannot start: there is no Vulkan driver\n" == \
+    alone.stderr, alone
+shutil.rmtree(tiny.path)
