@@ -43,7 +43,7 @@ public:
   bool runsHere() const override {
     return llvm::any_of(parts, [](const auto &part) { return part->runsHere(); });
   }
-  std::string emulator() const override { return floor.emulator(); }
+  std::string emulator() const override { return parts.front()->emulator(); }
   std::vector<const Target *> variants() const override {
     std::vector<const Target *> all;
     for (const auto &part : parts)

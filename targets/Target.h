@@ -42,6 +42,8 @@ struct Machine {
   std::string isa;                   ///< short name of the instruction set in use: "avx512-vnni"
   std::string cpu;                   ///< LLVM's name of the processor that code is tuned for
   std::vector<std::string> features; ///< LLVM feature names: all that code may use
+  std::string
+      baseline; ///< those that steps and the C library use ("+a,+b"), beyond the triple's own
   int32_t vector_bits = 128;
   int32_t vector_registers = 16;
   ByteDot byte_dot = ByteDot::mixed_quads;
@@ -131,7 +133,9 @@ public:
                                    const std::string &output) const = 0;
   /// True when programs for this target run on this machine.
   virtual bool runsHere() const = 0;
-  /// The command that runs such programs on other machines, with its options; empty: none does.
+  /// The command that runs such programs on other machines, words apart by spaces: it pretends to
+  /// have all that the best variant needs, and of what that variant lacks no more than it must.
+  /// Empty: none does.
   virtual std::string emulator() const { return ""; }
 
   /// The machines that one program carries kernels for, best first; it picks one when it starts. A

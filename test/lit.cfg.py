@@ -1,14 +1,14 @@
 # How lit runs the tests of this folder: files that end in .mlir or .test and have RUN lines.
 #
 # Substitutions: %ingot, %ingot-opt, %FileCheck, %not, %python (the one of .venv), %runtime (what
-# programs are linked with; %aarch64-runtime), %source (the repository's root), %build and, for tests that REQUIRE them:
+# programs are linked with; %NAME-runtime for those of targets/NAME), %source (the repository's root), %build and, for tests that REQUIRE them:
 #   smollm2      %model: SmolLM2-135M-Instruct, Q4_1 (./dev test gets it; INGOT_MODEL)
 #   wikitext     %wikitext: the validation text (INGOT_WIKITEXT)
 #   browser      %browser: a Chromium without a window
 #   matplotlib   %peer-python: .peers' Python (./dev bench makes it)
 #   avx2, avx512vnni    the processor has them
 #   qemu         qemu-x86_64 pretends to be another one
-#   qemu-aarch64 there is one: programs for AArch64 run
+#   qemu-aarch64 there is one: programs of targets/aarch64 run, and so for other families
 #   vulkan       there is a device; vulkan-validation: and the layers that judge programs
 import os
 import pathlib
@@ -57,8 +57,11 @@ substitute("FileCheck", os.path.join(config.llvm_tools, "FileCheck"))
 substitute("not", os.path.join(config.llvm_tools, "not"))
 substitute("python", sys.executable)
 substitute("runtime", os.path.join(config.build_root, "lib", "ingot", "libingot_runtime.a"))
-substitute("aarch64-runtime", os.path.join(config.build_root, "lib", "ingot", "aarch64-linux",
-                                           "libingot_runtime.a"))
+families = [path.parent.name for path in
+            pathlib.Path(config.source_root, "targets").glob("*/runtime.cmake")]
+for name in families:
+    substitute(f"{name}-runtime", os.path.join(config.build_root, "lib", "ingot", f"{name}-linux",
+                                               "libingot_runtime.a"))
 substitute("source", config.source_root)
 substitute("build", config.build_root)
 
@@ -90,10 +93,13 @@ if {"avx512f", "avx512bw", "avx512vl", "avx512_vnni"} <= flags:
     config.available_features.add("avx512vnni")
 if shutil.which("qemu-x86_64"):
     config.available_features.add("qemu")
-if shutil.which("qemu-aarch64"):
-    config.available_features.add("qemu-aarch64")
-else:
-    lit_config.note("qemu-aarch64 is missing: tests that run programs for AArch64 are unsupported")
+for name in families:
+    if name == "x86":
+        continue
+    if shutil.which(f"qemu-{name}"):
+        config.available_features.add(f"qemu-{name}")
+    else:
+        lit_config.note(f"qemu-{name} is missing: tests that run its programs are unsupported")
 
 listed = subprocess.run([os.path.join(config.build_root, "bin", "ingot"), "targets"],
                         capture_output=True, text=True).stdout

@@ -44,8 +44,9 @@ llvm::Expected<Translated> translate(mlir::ModuleOp lowered, const Target &targe
   const llvm::Target *backend = llvm::TargetRegistry::lookupTarget(triple, error);
   if (!backend)
     return inputError("", "target " + target.machine().name, error);
-  out.machine.reset(backend->createTargetMachine(triple, "generic", "", {}, llvm::Reloc::PIC_,
-                                                 std::nullopt, llvm::CodeGenOptLevel::Default));
+  out.machine.reset(backend->createTargetMachine(triple, "generic", target.machine().baseline, {},
+                                                 llvm::Reloc::PIC_, std::nullopt,
+                                                 llvm::CodeGenOptLevel::Default));
   out.module->setTargetTriple(triple);
   out.module->setDataLayout(out.machine->createDataLayout());
   for (llvm::Function &function : *out.module)

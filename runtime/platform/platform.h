@@ -31,7 +31,8 @@ bool start_thread(Thread *thread, void *stack, uint64_t bytes, void *(*run)(void
                   void *argument);
 void join_thread(Thread thread);
 
-/// Calls `run(argument)` on the stack [stack, stack + bytes) and comes back to this one.
+/// Calls `run(argument)` on the stack [stack, stack + bytes) and comes back to this one. (Not
+/// makecontext: it is not in every C library, and asks the kernel for the signal mask each time.)
 void call_on_stack(void *stack, uint64_t bytes, void (*run)(void *), void *argument);
 
 /// Sleeps while *word == value (may wake early); wake_all wakes every thread that sleeps on `word`.

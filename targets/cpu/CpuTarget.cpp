@@ -43,6 +43,7 @@ CpuTarget::CpuTarget(const CpuFamily &family, const CpuMachine &row, llvm::Strin
   description.cpu = row.cpu;
   for (llvm::StringRef feature : llvm::split(row.features, ','))
     description.features.push_back(feature.str());
+  description.baseline = family.baseline;
   description.vector_bits = row.vector_bits;
   description.vector_registers = row.vector_registers;
   description.byte_dot = row.byte_dot;
@@ -94,3 +95,7 @@ llvm::Error CpuTarget::linkLoadable(const std::vector<std::string> &objects,
 }
 
 bool CpuTarget::runsHere() const { return family.runs_here(row); }
+
+std::string CpuTarget::emulator() const {
+  return row.emulated ? std::string(family.emulator) + " -cpu " + row.emulated : family.emulator;
+}

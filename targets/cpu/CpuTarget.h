@@ -20,6 +20,7 @@ struct CpuMachine {
   ByteDot byte_dot;
   int32_t l1_kib, l2_kib, l3_kib;
   Rates rates;
+  const char *emulated = nullptr; ///< as the emulator calls it; null: it does not know this one
 };
 
 /// What the machines of one table share.
@@ -30,9 +31,10 @@ struct CpuFamily {
   ElfRecipe elf;
   llvm::ArrayRef<CpuMachine> machines; ///< best first: the host is the first one that runs here
   bool (*runs_here)(const CpuMachine &machine);
-  const char *emulator; ///< Target::emulator
+  const char *emulator; ///< a program: Target::emulator
   /// What parts of a composed target may be called instead: {"v3", "x86-64-v3"}.
   llvm::ArrayRef<std::pair<const char *, const char *>> short_names;
+  const char *baseline = ""; ///< Machine::baseline
 
   /// Null when the table has no such name.
   const CpuMachine *find(llvm::StringRef name) const;
@@ -66,7 +68,7 @@ public:
   llvm::Error linkLoadable(const std::vector<std::string> &objects,
                            const std::string &output) const override;
   bool runsHere() const override;
-  std::string emulator() const override { return family.emulator; }
+  std::string emulator() const override;
 
 protected:
   const CpuFamily &family;

@@ -118,6 +118,7 @@ template <typename Elf> std::string declareWeights(const ElfRecipe &recipe, uint
   header.e_type = ET_REL;
   header.e_machine = recipe.machine;
   header.e_version = EV_CURRENT;
+  header.e_flags = recipe.flags;
   header.e_shoff = sections;
   header.e_ehsize = sizeof(typename Elf::Ehdr);
   header.e_shentsize = sizeof(typename Elf::Shdr);
@@ -281,8 +282,8 @@ template <typename Elf> llvm::Error link(const ElfRecipe &recipe, const LinkInpu
       add({"-static"});
     // Symbols stay, for profilers and debuggers: 50 KB of the file that nothing loads.
     add({"--gc-sections", "--strip-debug", "-z", "noexecstack", "-z", "relro", "-z", "now"});
-    if (!recipe.wide) // room for the program headers' page below
-      add({"--image-base=0x100000"});
+    // Below the image there is room for the program headers, above what systems forbid to map.
+    add({recipe.wide ? "--image-base=0x200000" : "--image-base=0x100000"});
     if (recipe.option) {
       add({recipe.option});
     } else if (!split) {

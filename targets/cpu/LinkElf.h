@@ -30,6 +30,7 @@ struct ElfRecipe {
   bool wide = true;      ///< addresses have 64 bits
   bool c_library = true; ///< musl and libgcc are linked; else the runtime has what it wants of them
   const LoadingRecipe *loading = nullptr; ///< null: programs are static
+  uint32_t flags = 0; ///< e_flags that say the ABI of an object without code
 };
 
 namespace cpu {

@@ -4,7 +4,7 @@
 #include "fake.h"
 #include "runtime/core/session.h"
 #include "runtime/platform/platform.h"
-#include "runtime/platform/x86/features.h"
+#include "targets/x86/runtime/features.h"
 
 #include <gtest/gtest.h>
 

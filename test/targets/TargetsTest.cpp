@@ -1,7 +1,5 @@
 // The registry and what targets answer to the passes.
 #include "codegen/halide/Kernel.h"
-#include "runtime/platform/aarch64/features.h"
-#include "runtime/platform/x86/features.h"
 #include "support/Error.h"
 #include "targets/ComposedTarget.h"
 #include "targets/Target.h"
@@ -245,30 +243,6 @@ TEST(Composed, WeightsArePackedOnce) {
   EXPECT_FALSE(wider->runsHere());
   EXPECT_EQ(llvm::toString(composed({{"new", 4}, {"old", 4, 96}}).takeError()),
             "--target: both: new and old cannot share steps and weights");
-}
-
-/// A program refuses to start where the runtime does not know a feature that its code uses.
-TEST(Targets, TheRuntimeKnowsEveryFeature) {
-  for (const auto &target : allTargets())
-    for (const std::string &feature : target->machine().features) {
-      bool known = false;
-      if (llvm::StringRef(target->machine().triple).starts_with("aarch64"))
-        platform::aarch64::has_feature({}, feature.c_str(), &known);
-      else
-        platform::x86::has_feature({}, feature.c_str(), &known);
-      EXPECT_TRUE(known) << feature;
-    }
-}
-
-TEST(Targets, FeaturesOfAArch64AreBitsOfTheSystem) {
-  using platform::aarch64::has_feature;
-  const platform::aarch64::Processor old{1 << 1, 0}, dots{1 << 1 | 1 << 20, 0}, all{~0u, ~0u};
-  EXPECT_TRUE(has_feature(old, "neon", nullptr));
-  EXPECT_FALSE(has_feature(old, "dotprod", nullptr));
-  EXPECT_TRUE(has_feature(dots, "dotprod", nullptr));
-  EXPECT_FALSE(has_feature(dots, "i8mm", nullptr));
-  EXPECT_TRUE(has_feature(all, "i8mm", nullptr));
-  EXPECT_FALSE(has_feature(all, "sve9", nullptr));
 }
 
 } // namespace

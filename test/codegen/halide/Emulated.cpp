@@ -1,8 +1,8 @@
 #include "test/codegen/halide/Emulated.h"
 
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FileUtilities.h"
-#include "llvm/Support/Path.h"
 #include "llvm/Support/Program.h"
 #include "llvm/Support/raw_ostream.h"
 
@@ -19,28 +19,25 @@ using namespace ingot::test;
 
 namespace {
 
-/// Links the driver around a kernel. The error is a sentence, empty on success.
-std::string link(const std::string &object, const std::string &symbol, const std::string &program) {
-  const std::string runtime = EMULATED_RUNTIME;
-  const std::vector<std::string> arguments{LINKER,
-                                           "-static",
-                                           "--defsym=ingot_kernel=" + symbol,
-                                           "-o",
-                                           program,
-                                           runtime + "/crt1.o",
-                                           runtime + "/crti.o",
-                                           EMULATED_DRIVER,
-                                           object,
-                                           "--start-group",
-                                           runtime + "/libc.a",
-                                           runtime + "/libgcc.a",
-                                           "--end-group",
-                                           runtime + "/crtn.o"};
-  std::string message;
-  const std::vector<llvm::StringRef> words(arguments.begin(), arguments.end());
-  if (llvm::sys::ExecuteAndWait(LINKER, words, std::nullopt, {}, 0, 0, &message))
-    return "cannot link: " + message;
-  return "";
+/// Links the driver around a kernel, as programs are linked. The error is a sentence, empty on
+/// success.
+std::string link(const Target &target, const std::string &object, const std::string &symbol,
+                 const std::string &program) {
+  const std::string family = llvm::StringRef(target.machine().triple).split('-').first.str();
+  const std::string weights = program + ".weights";
+  std::error_code error;
+  llvm::raw_fd_ostream(weights, error).write_zeros(unsigned(target.weightsReserve()) + 64);
+  llvm::Error failed = target.link(
+      {{EMULATED_DRIVERS "/" + family + ".o", object, "--defsym=ingot_kernel=" + symbol},
+       weights,
+       64,
+       EMULATED_RUNTIME,
+       program,
+       program + ".scratch",
+       false});
+  for (const char *left : {".weights", ".scratch", ".scratch.ld"})
+    llvm::sys::fs::remove(program + left);
+  return failed ? llvm::toString(std::move(failed)) : "";
 }
 
 bool transfer(int file, uint8_t *data, uint64_t bytes, bool in) {
@@ -57,7 +54,8 @@ bool transfer(int file, uint8_t *data, uint64_t bytes, bool in) {
 } // namespace
 
 std::string EmulatedKernel::emulator(const Target &target) {
-  const std::string name = target.emulator();
+  const std::string command = target.emulator();
+  const llvm::StringRef name = llvm::StringRef(command).split(' ').first;
   auto path = name.empty() ? std::make_error_code(std::errc::no_such_file_or_directory)
                            : llvm::sys::findProgramByName(name);
   return path ? *path : "";
@@ -73,7 +71,7 @@ void EmulatedKernel::start(const std::string &object, const std::string &symbol,
   std::error_code error;
   llvm::raw_fd_ostream(object_path, error) << object;
   ASSERT_FALSE(error);
-  ASSERT_EQ(link(object_path.str().str(), symbol, program.str().str()), "");
+  ASSERT_EQ(link(target, object_path.str().str(), symbol, program.str().str()), "");
 
   int in[2], out[2];
   ASSERT_EQ(pipe2(in, O_CLOEXEC), 0);
@@ -84,8 +82,11 @@ void EmulatedKernel::start(const std::string &object, const std::string &symbol,
   posix_spawn_file_actions_adddup2(&actions, in[0], 0);
   posix_spawn_file_actions_adddup2(&actions, out[1], 1);
   // The machine itself: what it lacks is an illegal instruction.
-  std::vector<std::string> words{emulator(target), "-cpu", target.machine().cpu,
-                                 program.str().str()};
+  const std::string command = target.emulator();
+  std::vector<std::string> words{emulator(target)};
+  for (llvm::StringRef option : llvm::drop_begin(llvm::split(command, ' ')))
+    words.push_back(option.str());
+  words.push_back(program.str().str());
   std::vector<char *> arguments;
   for (std::string &word : words)
     arguments.push_back(word.data());

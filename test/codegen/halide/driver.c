@@ -17,6 +17,9 @@ typedef int32_t kernel(int32_t begin, int32_t extent, int32_t tokens, int32_t po
                        buffer *, buffer *, buffer *, buffer *, buffer *, buffer *, buffer *,
                        buffer *, buffer *);
 extern kernel ingot_kernel;
+/* Programs are linked around their weights. */
+extern const char ingot_weights[];
+const char *volatile weights = ingot_weights;
 
 static int transfer(int in, void *data, uint64_t bytes) {
   for (char *at = data; bytes;) {
@@ -32,6 +35,8 @@ static int transfer(int in, void *data, uint64_t bytes) {
 int main(void) {
   static struct driver_call call;
   static char *memory[DRIVER_ARGUMENTS];
+  if (!weights)
+    return 1;
   while (transfer(1, &call, sizeof call)) {
     buffer buffers[DRIVER_ARGUMENTS];
     memset(buffers, 0xee, sizeof buffers); /* kernels must not read what else is in them */

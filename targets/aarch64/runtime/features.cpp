@@ -1,4 +1,4 @@
-#include "runtime/platform/aarch64/features.h"
+#include "targets/aarch64/runtime/features.h"
 
 #include "runtime/platform/platform.h"
 

@@ -1,4 +1,4 @@
-#include "runtime/platform/x86/features.h"
+#include "targets/x86/runtime/features.h"
 
 #include "runtime/platform/platform.h"
 
