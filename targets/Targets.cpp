@@ -5,6 +5,7 @@
 #include "targets/ComposedTarget.h"
 #include "targets/aarch64/AArch64Target.h"
 #include "targets/hexagon/HexagonTarget.h"
+#include "targets/riscv64/RiscV64Target.h"
 #include "targets/vulkan/VulkanTarget.h"
 #include "targets/x86/X86Target.h"
 
@@ -30,6 +31,7 @@ constexpr Family families[] = {
     {aarch64TargetNames, makeAArch64Target, aarch64FullName},
     {hexagonTargetNames, makeHexagonTarget, hexagonFullName},
     {vulkanTargetNames, makeVulkanTarget, vulkanFullName, /*device=*/true},
+    {riscv64TargetNames, makeRiscV64Target, riscv64FullName},
 };
 
 /// Null when the first part for a processor is not of this family. Parts for devices come first:

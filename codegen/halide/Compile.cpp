@@ -38,12 +38,23 @@ llvm::Error kernelError(const KernelSpec &spec, const llvm::Twine &message) {
   return inputError("kernel " + spec.name, "", message);
 }
 
+/// What Halide says while it compiles. Its warnings are about how a kernel could be faster on
+/// another machine (half precision is converted by integer arithmetic on some), which is no user's
+/// to change.
+struct Reporter final : Halide::CompileTimeErrorReporter {
+  void warning(const char *) override {}
+  void error(const char *message) override { throw Halide::CompileError(message); }
+};
+
 /// Lowers to bitcode. Halide writes files; bytes are what we want.
 llvm::Expected<std::unique_ptr<llvm::Module>> lower(const KernelSpec &spec, const Target &target,
                                                     llvm::LLVMContext &context) {
   llvm::Expected<BuiltKernel> kernel = buildKernel(spec, target);
   if (!kernel)
     return kernel.takeError();
+  static Reporter reporter;
+  static const bool reporting = (Halide::set_custom_compile_time_error_reporter(&reporter), true);
+  (void)reporting;
   target.schedule(kernel->request);
 
   llvm::SmallString<128> path;

@@ -19,22 +19,25 @@ using namespace ingot::test;
 
 namespace {
 
+std::string driver(const Machine &machine) {
+  return EMULATED_DRIVERS "/" + llvm::StringRef(machine.triple).split('-').first.str() + ".o";
+}
+
 /// Links the driver around a kernel, as programs are linked. The error is a sentence, empty on
 /// success.
 std::string link(const Target &target, const std::string &object, const std::string &symbol,
                  const std::string &program) {
-  const std::string family = llvm::StringRef(target.machine().triple).split('-').first.str();
   const std::string weights = program + ".weights";
   std::error_code error;
   llvm::raw_fd_ostream(weights, error).write_zeros(unsigned(target.weightsReserve()) + 64);
-  llvm::Error failed = target.link(
-      {{EMULATED_DRIVERS "/" + family + ".o", object, "--defsym=ingot_kernel=" + symbol},
-       weights,
-       64,
-       EMULATED_RUNTIME,
-       program,
-       program + ".scratch",
-       false});
+  llvm::Error failed =
+      target.link({{driver(target.machine()), object, "--defsym=ingot_kernel=" + symbol},
+                   weights,
+                   64,
+                   EMULATED_RUNTIME,
+                   program,
+                   program + ".scratch",
+                   false});
   for (const char *left : {".weights", ".scratch", ".scratch.ld"})
     llvm::sys::fs::remove(program + left);
   return failed ? llvm::toString(std::move(failed)) : "";
@@ -52,6 +55,10 @@ bool transfer(int file, uint8_t *data, uint64_t bytes, bool in) {
 }
 
 } // namespace
+
+bool EmulatedKernel::drives(const Machine &machine) {
+  return llvm::sys::fs::exists(driver(machine));
+}
 
 std::string EmulatedKernel::emulator(const Target &target) {
   const std::string command = target.emulator();

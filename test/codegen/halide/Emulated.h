@@ -10,6 +10,8 @@ namespace ingot::test {
 
 class EmulatedKernel {
 public:
+  /// True where there is a driver for such machines.
+  static bool drives(const Machine &machine);
   /// The path of what runs programs for `target`, "" when there is none.
   static std::string emulator(const Target &target);
 

@@ -268,7 +268,10 @@ std::vector<std::unique_ptr<Target>> test::testTargets() {
     if (machine.vector_bits < 128 || (*target)->variants().size() > 1 ||
         (!seen.insert(machine.triple + machine.isa).second && name != "host"))
       continue;
-    const bool emulated = !EmulatedKernel::emulator(**target).empty();
+    const bool emulated =
+        EmulatedKernel::drives(machine) && !EmulatedKernel::emulator(**target).empty();
+    if (!EmulatedKernel::drives(machine) && !llvm::StringRef(machine.isa).starts_with("avx"))
+      continue;
     if (!(*target)->runsHere() && !emulated && !(*target)->emulator().empty())
       std::fprintf(stderr, "note: %s is missing: not tested for %s\n",
                    (*target)->emulator().c_str(), name.c_str());

@@ -155,8 +155,8 @@ private:
   std::unique_ptr<EmulatedKernel> emulated;
 };
 
-/// The targets that tests run on: the least machine of each instruction set, and the host, as far as
-/// they or their emulators are here.
+/// The targets that tests run on: the least machine of each instruction set, and the host, as far
+/// as they or their emulators are here.
 std::vector<std::unique_ptr<Target>> testTargets();
 
 inline Encoding integers(CodeKind code, int bits, uint32_t group, CodeKind scale, bool min) {
