@@ -76,6 +76,8 @@ public:
     // The scratch folder comes after the checks of the input: a bad file leaves nothing behind.
     if (llvm::Error error = lower())
       return error;
+    if (llvm::Error error = checkAddresses())
+      return error;
     auto made_variants = makeVariants(*model.module, *target);
     if (!made_variants)
       return made_variants.takeError();
@@ -248,6 +250,23 @@ private:
         return error;
     }
     return llvm::Error::success();
+  }
+
+  /// Weights, intermediate results and one sequence's caches must fit the machine's addresses.
+  llvm::Error checkAddresses() {
+    const int64_t most = target->machine().address_bytes;
+    int64_t bytes = 0;
+    for (StringRef name : {"ingot.weight_bytes", "ingot.arena_bytes", "ingot.cache_bytes"})
+      if (auto number = (*model.module)->getAttrOfType<IntegerAttr>(name))
+        bytes += number.getInt();
+    if (!most || bytes <= most)
+      return llvm::Error::success();
+    auto mebibytes = [](int64_t count) { return std::to_string(count >> 20) + " MiB"; };
+    return inputError(model.file->name(), "",
+                      "the program would need " + mebibytes(bytes) + ", and " +
+                          target->machine().name + " addresses " + mebibytes(most),
+                      "fewer positions (--context), fewer bits (--quantize int4:g32) or a smaller "
+                      "model");
   }
 
   static std::string text(ModuleOp module) {

@@ -49,6 +49,7 @@ struct Machine {
   ByteDot byte_dot = ByteDot::mixed_quads;
   bool dot_by_lane = false; ///< it can take its 4 activations from any lane of a register
   bool word_pairs = true;   ///< i32 += 2 products of i16 is one instruction
+  int64_t address_bytes = 0; ///< that a program can address; 0: more than models have
   int64_t l1_bytes = 32 << 10, l2_bytes = 512 << 10, l3_bytes = 0;
   Rates rates;
 };

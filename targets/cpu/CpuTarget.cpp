@@ -53,6 +53,8 @@ CpuTarget::CpuTarget(const CpuFamily &family, const CpuMachine &row, llvm::Strin
   description.l2_bytes = int64_t(row.l2_kib) << 10;
   description.l3_bytes = int64_t(row.l3_kib) << 10;
   description.rates = row.rates;
+  if (!family.elf.wide)
+    description.address_bytes = int64_t{3} << 30; // the rest is the system's
 }
 
 Encoding CpuTarget::legalEncoding(const Encoding &stored) const { return oneScaleEncoding(stored); }

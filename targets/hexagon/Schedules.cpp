@@ -60,9 +60,10 @@ void scheduleLinear(ScheduleRequest &request, LinearStage &s, OutputStage &outpu
   s.codes.store_in(MemoryType::Stack).bound_extent(s.b, s.k_inner).bound_extent(s.n, 16);
   s.codes.compute_at(block_loop).bound_extent(s.q, s.steps);
   s.codes.fuse(s.b, s.n, lane).vectorize(lane, 16 * s.k_inner);
+  // Half precision is widened by shifts and masks.
   for (Func scale : {s.scales, s.mins})
     if (scale.defined())
-      scale.store_in(MemoryType::Stack).bound_extent(s.n, 16).compute_at(block_loop);
+      scale.store_in(MemoryType::Stack).bound_extent(s.n, 16).compute_at(block_loop).vectorize(s.n);
   if (s.sums.defined()) {
     s.sums.store_in(MemoryType::Stack).bound_extent(s.g, s.groups);
     s.sums.compute_at(tile_loop);
