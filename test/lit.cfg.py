@@ -93,7 +93,8 @@ if {"avx512f", "avx512bw", "avx512vl", "avx512_vnni"} <= flags:
     config.available_features.add("avx512vnni")
 if shutil.which("qemu-x86_64"):
     config.available_features.add("qemu")
-for name in families:
+for name in sorted(path.parent.name for path in
+                   pathlib.Path(config.source_root, "targets").glob("*/Machines.cpp")):
     if name == "x86":
         continue
     if shutil.which(f"qemu-{name}"):
