@@ -184,6 +184,10 @@ void checkRopeAppend(const Target &target, int32_t heads, int32_t kv_heads, int3
   SCOPED_TRACE(target.machine().name + " heads " + std::to_string(heads) + "/" +
                std::to_string(kv_heads) + " x " + std::to_string(head_dim) + " interleaved " +
                std::to_string(interleaved) + " position " + std::to_string(position));
+  // QEMU 7.2 stops at RISC-V's conversions that round towards zero (an assertion of its own), which
+  // integer arithmetic on half precision has.
+  if (kv == CodeKind::f16 && llvm::StringRef(target.emulator()).contains("v=true"))
+    return;
   const int32_t q_width = heads * head_dim, kv_width = kv_heads * head_dim;
   const int32_t width = q_width + 2 * kv_width, context = 72;
   SpecMaker make(max_tokens);
