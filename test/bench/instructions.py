@@ -40,13 +40,15 @@ def counted(plugin, cpu, *command):
 
 
 def ours(plugin, cpu, program):
-    """Of one repetition: the bench warms up before, and asks what the machine is."""
-    def repetition(prompt, decoded):
-        options = ("--bench", "--threads", "1", "--prompt-tokens", str(prompt),
-                   "--gen-tokens", str(decoded), "--reps")
-        return counted(plugin, cpu, program, *options, "2") - \
-            counted(plugin, cpu, program, *options, "1")
-    return repetition
+    """Of an answer to a text of as many tokens, greedy; sampling is part of it."""
+    def answer(prompt, decoded):
+        text = "the" + " the" * (prompt - 1)
+        ids = subprocess.run(["qemu-aarch64", "-cpu", cpu, program, "--tokenize", text],
+                             capture_output=True, text=True, check=True).stdout
+        assert len(ids.split(",")) == prompt, ids
+        return counted(plugin, cpu, program, "--threads", "1", "--temp", "0", "--raw",
+                       "-n", str(decoded), "-p", text)
+    return answer
 
 
 def theirs(plugin, cpu, peer, model):
