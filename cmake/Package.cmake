@@ -20,7 +20,7 @@ foreach(library $<TARGET_FILE:Halide::Halide> $<TARGET_FILE:LLVM>)
     DESTINATION \"\${CMAKE_INSTALL_PREFIX}/${private_libraries}\")" COMPONENT ingot)
 endforeach()
 install(DIRECTORY ${PROJECT_BINARY_DIR}/lib/ingot DESTINATION lib COMPONENT ingot)
-install(FILES runtime/include/ingot.h DESTINATION include COMPONENT ingot)
+install(FILES runtime/include/ingot.h runtime/include/ingot.hpp DESTINATION include COMPONENT ingot)
 install(FILES LICENSE README.md DESTINATION share/doc/ingot COMPONENT ingot)
 
 set(package_folder lib/cmake/Ingot)

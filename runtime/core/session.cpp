@@ -244,6 +244,12 @@ const char *ingot_status_string(ingot_status status) {
     return "the file does not hold this model's weights";
   case INGOT_DAMAGED_WEIGHTS:
     return "the file of weights is damaged";
+  case INGOT_DAMAGED_SAVE:
+    return "the saved session is damaged";
+  case INGOT_FOREIGN_SAVE:
+    return "the saved session is not of this program";
+  case INGOT_NOT_ON_DEVICES:
+    return "sessions on a device cannot do this";
   }
   return "unknown status";
 }

@@ -60,7 +60,10 @@ typedef enum ingot_status {
   INGOT_NO_WEIGHTS = 16,      /* the program's weights are in a file, which was not opened */
   INGOT_WEIGHTS_UNREADABLE = 17, /* there is no such file, or the system refuses it */
   INGOT_WRONG_WEIGHTS = 18,      /* a file of other weights, or of something else */
-  INGOT_DAMAGED_WEIGHTS = 19     /* its file of weights is cut off or changed */
+  INGOT_DAMAGED_WEIGHTS = 19,    /* its file of weights is cut off or changed */
+  INGOT_DAMAGED_SAVE = 20,       /* what ingot_save wrote is cut off or changed */
+  INGOT_FOREIGN_SAVE = 21,       /* of another program or version, or nothing that was saved */
+  INGOT_NOT_ON_DEVICES = 22      /* sessions whose kernels run on a device cannot do this yet */
 } ingot_status;
 
 /* One English clause without a full stop, static: "the context is full". */
@@ -72,6 +75,28 @@ typedef struct ingot_weights ingot_weights; /* an open file of weights */
 
 /* The model of a program that `ingot compile` made, or of an object made without --symbol. */
 extern const ingot_program ingot_main_program; // NOLINT: extern is not a definition
+
+/* Grows when something that programs use changes; additions leave it as it is. */
+#define INGOT_API_VERSION 1
+/* Of the runtime that is linked in. From any thread. */
+int32_t ingot_api_version(void);
+
+/* What a model is. Texts belong to the program, end with a 0 and are never null. */
+typedef struct ingot_model_info {
+  const char *name;         /* "SmolLM2 135M Instruct"; may be empty */
+  const char *architecture; /* "llama" */
+  const char *source_hash;  /* of the model file, 32 hex digits */
+  uint64_t parameters;
+  uint64_t weights_bytes; /* packed */
+  int32_t layers, embedding_length;
+  int32_t context_length;       /* tokens; as compiled */
+  int32_t vocab_size;           /* token ids are below it */
+  int32_t bos_token, eos_token; /* -1: none */
+  int32_t has_chat_template;    /* not 0: it answers messages; else it only continues texts */
+} ingot_model_info;
+
+/* Needs no session and no weights. INGOT_BAD_PROGRAM. From any thread. */
+ingot_status ingot_model_info_of(const ingot_program *program, ingot_model_info *info);
 
 #define INGOT_MAX_THREADS 256
 #define INGOT_MAX_SEQUENCES 256
@@ -213,6 +238,20 @@ const float *ingot_batch_logits(const ingot_session *session, int32_t i);
  * common beginning evaluate it once. Sampling in `to` goes on with its own random sequence. */
 ingot_status ingot_fork(ingot_session *session, int32_t from, int32_t to);
 
+/* --- Saving ---------------------------------------------------------------------------------- */
+
+/* Writes the selected sequence (caches, history, logits, its random numbers; not the sampling
+ * parameters) to out[capacity]: about what its part of the KV cache takes. *bytes is how many there
+ * are, also with INGOT_BUFFER_TOO_SMALL; `out` may be null when capacity is 0.
+ * INGOT_NOT_ON_DEVICES. */
+ingot_status ingot_save(const ingot_session *session, void *out, size_t capacity, size_t *bytes);
+
+/* Replaces the selected sequence by what ingot_save wrote for the same program, in any session and
+ * process: what is evaluated and sampled next has the same bits as if nothing had happened.
+ * INGOT_DAMAGED_SAVE and INGOT_FOREIGN_SAVE leave the sequence as it was. `saved` needs no
+ * alignment. A checksum finds accidents, not forgeries: do not restore what strangers sent. */
+ingot_status ingot_restore(ingot_session *session, const void *saved, size_t bytes);
+
 /* --- Sampling -------------------------------------------------------------------------------- */
 
 /* How ingot_sample picks a token. In this order: the repetition penalty (Keskar et al. 2019,
@@ -240,6 +279,17 @@ ingot_status ingot_set_sampling(ingot_session *session, const ingot_sampling *sa
 
 /* Samples from ingot_logits; does not evaluate the token. */
 ingot_status ingot_sample(ingot_session *session, int32_t *token);
+
+/* Gets a token that was sampled and evaluated, and its bytes[count], valid while the program is. A
+ * token may hold a part of a UTF-8 sequence. Not 0 stops with INGOT_INTERRUPTED. */
+typedef int32_t (*ingot_token_callback)(void *user, int32_t token, const char *bytes, size_t count);
+
+/* Samples and evaluates tokens behind what is evaluated, at most `most`, until a token that ends an
+ * answer, which is neither evaluated nor passed on. *count is how many were passed on, whatever is
+ * returned: INGOT_OK, INGOT_INTERRUPTED (by ingot_interrupt, within one token, or by the callback),
+ * INGOT_NO_LOGITS where nothing is evaluated, INGOT_CONTEXT_FULL, INGOT_BAD_LOGITS. */
+ingot_status ingot_generate(ingot_session *session, int32_t most, ingot_token_callback callback,
+                            void *user, int32_t *count);
 
 #ifdef __cplusplus
 }
