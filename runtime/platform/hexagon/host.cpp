@@ -75,29 +75,81 @@ int read_some(int file, void *data, size_t bytes, size_t *count) {
   return code_of(got);
 }
 
-int map_file(const char *path, const char **data, uint64_t *bytes) {
-  constexpr int32_t close_on_exec = 02000000, read_only = 1, mapped_private = 2, from_end = 2;
-  const int32_t file = trap(call_openat, here, address(path), close_on_exec);
-  if (failed(file))
-    return -file;
-  *data = "";
-  *bytes = 0;
+int open_file(const char *path, OpenFile *file) {
+  constexpr int32_t close_on_exec = 02000000, from_end = 2;
+  file->handle = trap(call_openat, here, address(path), close_on_exec);
+  if (failed(file->handle))
+    return -file->handle;
   // A folder can be opened, too, but not read.
   char byte = 0;
-  int code = code_of(trap(call_read, file, address(&byte), 1));
   int64_t end = 0;
+  int code = code_of(trap(call_read, file->handle, address(&byte), 1));
   if (!code)
-    code = code_of(trap(call_lseek, file, 0, 0, address(&end), from_end));
-  if (!code && end > 0) {
-    const int32_t memory =
-        trap(call_mmap, 0, static_cast<int32_t>(end), read_only, mapped_private, file, 0);
-    code = code_of(memory);
-    if (!code) {
-      *data = reinterpret_cast<const char *>(memory);
-      *bytes = static_cast<uint64_t>(end);
-    }
+    code = code_of(trap(call_lseek, file->handle, 0, 0, address(&end), from_end));
+  file->bytes = static_cast<uint64_t>(end);
+  if (code)
+    close_open_file(*file);
+  return code;
+}
+
+int read_at(const OpenFile &file, uint64_t offset, void *data, size_t bytes) {
+  constexpr int32_t from_start = 0, io_error = 5;
+  int64_t place = 0;
+  const int code = code_of(trap(call_lseek, file.handle, static_cast<int32_t>(offset >> 32),
+                                static_cast<int32_t>(offset), address(&place), from_start));
+  if (code)
+    return code;
+  for (auto *at = static_cast<uint8_t *>(data); bytes;) {
+    size_t count = 0;
+    const int problem = read_some(file.handle, at, bytes, &count);
+    if (problem && problem != interrupted)
+      return problem;
+    if (!problem && !count)
+      return io_error;
+    at += count;
+    bytes -= count;
   }
-  trap(call_close, file);
+  return 0;
+}
+
+const void *map_open_file(const OpenFile &file) {
+  constexpr int32_t read_only = 1, shared = 1;
+  if (file.bytes > UINT32_MAX)
+    return nullptr;
+  const int32_t memory =
+      trap(call_mmap, 0, static_cast<int32_t>(file.bytes), read_only, shared, file.handle, 0);
+  return failed(memory) ? nullptr : reinterpret_cast<const void *>(memory);
+}
+
+void close_open_file(const OpenFile &file) { trap(call_close, file.handle); }
+
+void unmap_file(const void *data, uint64_t bytes) {
+  trap(call_munmap, address(data), static_cast<int32_t>(bytes));
+}
+
+size_t program_folder(char *out, size_t capacity) {
+  const int32_t count = trap(call_readlinkat, here, address("/proc/self/exe"), address(out),
+                             static_cast<int32_t>(capacity));
+  size_t length = failed(count) ? 0 : static_cast<size_t>(count);
+  if (length >= capacity)
+    return 0;
+  while (length && out[length - 1] != '/')
+    --length;
+  out[length] = 0;
+  return length;
+}
+
+int map_file(const char *path, const char **data, uint64_t *bytes) {
+  OpenFile file;
+  int code = open_file(path, &file);
+  if (code)
+    return code;
+  constexpr int out_of_memory = 12;
+  *data = file.bytes ? static_cast<const char *>(map_open_file(file)) : "";
+  *bytes = file.bytes;
+  if (!*data)
+    code = out_of_memory;
+  close_open_file(file);
   return code;
 }
 

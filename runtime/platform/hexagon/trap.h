@@ -16,6 +16,7 @@ enum Call : int32_t {
   call_lseek = 62,
   call_read = 63,
   call_write = 64,
+  call_readlinkat = 78,
   call_exit = 93,
   call_exit_group = 94,
   call_futex = 98,
