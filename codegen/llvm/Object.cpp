@@ -53,6 +53,9 @@ llvm::Expected<Translated> translate(mlir::ModuleOp lowered, const Target &targe
     if (!function.isDeclaration()) {
       function.setSection(kStepsSection);
       function.setDoesNotThrow(); // and so needs no unwind table
+      // Straight runs of calls, hundreds of them: small is all that they can be.
+      function.addFnAttr(llvm::Attribute::MinSize);
+      function.addFnAttr(llvm::Attribute::OptimizeForSize);
     }
 
   llvm::LoopAnalysisManager loops;

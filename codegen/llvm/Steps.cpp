@@ -150,19 +150,23 @@ private:
     LLVM::ReturnOp::create(builder, ValueRange());
   }
 
-  /// void launch.barrier(context, thread, threads, next, bytes): all threads meet.
-  LLVM::LLVMFuncOp barrierLauncher() {
-    LLVM::LLVMFuncOp &made = launchers["barrier"];
+  /// void launch.barrier(context, thread, threads, next, bytes): all threads meet, and those that
+  /// wait fetch ahead; launch.wait(context, thread, threads): they only meet. There are hundreds of
+  /// calls in a program.
+  LLVM::LLVMFuncOp barrierLauncher(bool fetches) {
+    LLVM::LLVMFuncOp &made = launchers[fetches ? "barrier" : "wait"];
     if (made)
       return made;
     OpBuilder::InsertionGuard guard(builder);
-    made = declareLauncher("launch.barrier", {pointer, i64});
+    made = fetches ? declareLauncher("launch.barrier", {pointer, i64})
+                   : declareLauncher("launch.wait", {});
     Block *entry = made.addEntryBlock(builder);
     builder.setInsertionPointToStart(entry);
-    LLVM::CallOp::create(builder, TypeRange(), "ingot_barrier_wait",
-                         ValueRange{loadField(entry->getArgument(0), barrier, pointer),
-                                    entry->getArgument(1), entry->getArgument(2),
-                                    entry->getArgument(3), entry->getArgument(4)});
+    SmallVector<Value> operands(entry->getArguments());
+    operands[0] = loadField(operands[0], barrier, pointer);
+    if (!fetches)
+      operands.append({LLVM::ZeroOp::create(builder, pointer), constant(i64, 0)});
+    LLVM::CallOp::create(builder, TypeRange(), "ingot_barrier_wait", operands);
     finish(made, entry);
     return made;
   }
@@ -456,10 +460,10 @@ private:
         if (!next)
           return next.takeError();
         SmallVector<Value> operands(entry->getArguments());
-        operands.push_back(next->second ? advance(bases[1], constant(i64, next->first))
-                                        : Value(LLVM::ZeroOp::create(builder, pointer)));
-        operands.push_back(constant(i64, next->second));
-        LLVM::CallOp::create(builder, barrierLauncher(), operands);
+        if (next->second)
+          operands.append(
+              {advance(bases[1], constant(i64, next->first)), constant(i64, next->second)});
+        LLVM::CallOp::create(builder, barrierLauncher(next->second != 0), operands);
         continue;
       }
       auto launch = dyn_cast<kernel::LaunchOp>(op);

@@ -10,7 +10,7 @@ import pathlib
 import shutil
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "oracle"))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "oracle"))
 
 import tiny_models  # noqa: E402
 from tiny_programs import Folder, run  # noqa: E402

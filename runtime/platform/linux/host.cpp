@@ -37,7 +37,8 @@ void read_proc(const char *path, char *out, size_t capacity) {
 
 /// Bytes of the line "KEY:   123 kB"; 0 when there is none.
 uint64_t bytes_of(const char *text, const char *key) {
-  const char *at = strstr(text, key);
+  // memmem, which the tokenizer has anyway.
+  const char *at = static_cast<const char *>(memmem(text, strlen(text), key, strlen(key)));
   if (!at)
     return 0;
   at += strlen(key);

@@ -9,10 +9,15 @@ using Kind = KernelOp::Kind;
 
 namespace {
 
+/// Those with processors for machines: the model is theirs.
 std::vector<std::unique_ptr<Target>> allTargets() {
   std::vector<std::unique_ptr<Target>> targets;
   for (const TargetName &name : targetNames())
-    targets.push_back(llvm::cantFail(makeTarget(name.name)));
+    if (auto target = llvm::cantFail(makeTarget(name.name));
+        llvm::all_of(target->variants(), [](const Target *variant) {
+          return variant->kernelForm() == KernelForm::objects;
+        }))
+      targets.push_back(std::move(target));
   return targets;
 }
 
@@ -112,6 +117,8 @@ TEST(CostModel, TheChoiceFitsTheRegisters) {
       if (spec.max_tokens == 1 || (spec.ops[0].kind == Kind::attention && spec.context > 2048))
         continue;
       spec.tile = target->tile(spec);
+      if (spec.tile.token_tile == 1) // nothing smaller: scalars of 16 lanes are more than registers
+        continue;
       // Sums between groups may wait in memory; what the loop over steps uses may not.
       EXPECT_LE(cpu::registersInLoop(target->machine(), spec), target->machine().vector_registers)
           << target->machine().name << ", " << spec.max_tokens << " tokens in tiles of "
