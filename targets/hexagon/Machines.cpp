@@ -35,7 +35,7 @@ public:
   using CpuTarget::CpuTarget;
 
   void schedule(ScheduleRequest &request) const override { hexagon::schedule(request); }
-  int32_t prefillTokens() const override { return 64; }
+  int32_t prefillTokens() const override { return 3 * kTokenPadding; }
   std::vector<Tile> tileCandidates(const KernelSpec &spec) const override {
     std::vector<Tile> tiles = CpuTarget::tileCandidates(spec);
     llvm::erase_if(tiles, [](const Tile &tile) { return tile.token_tile > 4 || tile.streams > 1; });
