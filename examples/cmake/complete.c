@@ -1,5 +1,9 @@
 /* Completes a text with a model that is linked into this program, through Ingot's C API.
- * CMakeLists.txt beside this file compiles the model and this program.
+ * CMakeLists.txt beside this file compiles the model and this program. By hand:
+ *
+ *   ingot compile model.gguf --emit object -o model.o --symbol model_program --header model.h
+ *   clang-22 -I RUNTIME/include -I . complete.c model.o libingot_runtime.a -lm -pthread -o complete
+ *   ./complete "The capital of France is"
  */
 #include "model.h"
 
