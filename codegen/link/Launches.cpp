@@ -135,15 +135,8 @@ llvm::Expected<LaunchTables> buildLaunches(flatbuffers::FlatBufferBuilder &buffe
         function.getMaxTokens() == 1, &columns, &cost.macs, &cost.weight_bytes, &cost.cache_bytes,
         &cost.activation_bytes));
   }
-  SmallVector<func::FuncOp> functions;
-  for (StringRef name : {"decode", "prefill", "score"})
-    if (auto step = planned.lookupSymbol<func::FuncOp>(name))
-      functions.push_back(step);
-  for (auto step : planned.getOps<func::FuncOp>())
-    if (step->hasAttr("batch"))
-      functions.push_back(step);
   std::vector<flatbuffers::Offset<manifest::Step>> steps;
-  for (func::FuncOp step : functions) {
+  for (func::FuncOp step : kernel::stepsOf(planned)) {
     const std::vector<int16_t> layers = launchLayers(step);
     std::vector<manifest::Launch> launches;
     for (Operation &op : step.getBody().front()) {

@@ -27,20 +27,11 @@ bool multipliesCodes(const KernelSpec &spec) {
 
 class ProgramBuilder {
 public:
-  ProgramBuilder(ModuleOp planned, const std::function<void()> &compiled)
-      : planned(planned), compiled(compiled) {}
+  explicit ProgramBuilder(ModuleOp planned) : planned(planned) {}
 
   llvm::Expected<std::string> build() {
-    // In the manifest's order.
-    SmallVector<func::FuncOp> functions;
-    for (StringRef name : {"decode", "prefill", "score"})
-      if (auto step = planned.lookupSymbol<func::FuncOp>(name))
-        functions.push_back(step);
-    for (auto step : planned.getOps<func::FuncOp>())
-      if (step->hasAttr("batch"))
-        functions.push_back(step);
     std::vector<flatbuffers::Offset<device::Step>> steps;
-    for (func::FuncOp step : functions)
+    for (func::FuncOp step : kernel::stepsOf(planned))
       if (llvm::Error error = addStep(step, steps))
         return std::move(error);
     auto all_kernels = buffer.CreateVector(kernels);
@@ -81,7 +72,6 @@ private:
         buffer, name.c_str(), &forms, static_cast<uint8_t>(kernelInterface(*spec).arguments.size()),
         static_cast<uint32_t>(made.shared_bytes)));
     known[{launch.getCallee().str(), each}] = added;
-    compiled();
     return added;
   }
 
@@ -116,7 +106,6 @@ private:
   }
 
   ModuleOp planned;
-  const std::function<void()> &compiled;
   flatbuffers::FlatBufferBuilder buffer;
   std::vector<flatbuffers::Offset<device::Kernel>> kernels;
   std::map<std::pair<std::string, bool>, Known> known;
@@ -124,9 +113,8 @@ private:
 
 } // namespace
 
-llvm::Expected<std::string> compileProgram(ModuleOp planned,
-                                           const std::function<void()> &compiled) {
-  return ProgramBuilder(planned, compiled).build();
+llvm::Expected<std::string> compileProgram(ModuleOp planned) {
+  return ProgramBuilder(planned).build();
 }
 
 } // namespace ingot::spirv

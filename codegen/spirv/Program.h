@@ -4,13 +4,11 @@
 #include "mlir/IR/BuiltinOps.h"
 #include "llvm/Support/Error.h"
 
-#include <functional>
 #include <string>
 
 namespace ingot::spirv {
 
-/// A flatbuffer, runtime/device.fbs. `compiled` is called behind each kernel.
-llvm::Expected<std::string>
-compileProgram(mlir::ModuleOp planned, const std::function<void()> &compiled = [] {});
+/// A flatbuffer, runtime/device.fbs.
+llvm::Expected<std::string> compileProgram(mlir::ModuleOp planned);
 
 } // namespace ingot::spirv

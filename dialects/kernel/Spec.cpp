@@ -30,6 +30,17 @@ FuncOp calleeOf(LaunchOp launch) {
   return SymbolTable::lookupNearestSymbolFrom<FuncOp>(launch, launch.getCalleeAttr());
 }
 
+SmallVector<func::FuncOp> stepsOf(ModuleOp planned) {
+  SmallVector<func::FuncOp> steps;
+  for (StringRef name : {"decode", "prefill", "score"})
+    if (auto step = planned.lookupSymbol<func::FuncOp>(name))
+      steps.push_back(step);
+  for (auto step : planned.getOps<func::FuncOp>())
+    if (step->hasAttr("batch"))
+      steps.push_back(step);
+  return steps;
+}
+
 static bool isPosition(Value value) { return value.getType().isInteger(32); }
 
 namespace {

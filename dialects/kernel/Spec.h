@@ -33,6 +33,10 @@ llvm::Expected<std::vector<BufferUse>> bufferUses(LaunchOp launch);
 /// The launched kernel.
 FuncOp calleeOf(LaunchOp launch);
 
+/// The steps of a module, in the order that manifests and devices number them: @decode, @prefill,
+/// @score, then those for several sequences.
+llvm::SmallVector<mlir::func::FuncOp> stepsOf(mlir::ModuleOp planned);
+
 Tile tileFrom(TileAttr attribute);
 PackedLayout layoutFrom(LayoutAttr attribute);
 LayoutAttr layoutAttr(mlir::MLIRContext *context, const PackedLayout &layout);
