@@ -10,7 +10,6 @@
 // those; LLVM then generates code for the machine itself.
 #include "targets/aarch64/AArch64Target.h"
 
-#include "targets/ComposedTarget.h"
 #include "targets/cpu/CpuTarget.h"
 
 using namespace ingot;
@@ -88,13 +87,7 @@ std::vector<TargetName> ingot::aarch64TargetNames() {
 std::string ingot::aarch64FullName(llvm::StringRef part) { return family.fullName(part); }
 
 llvm::Expected<std::unique_ptr<Target>> ingot::makeAArch64Target(llvm::StringRef name) {
-  if (name == linux_name || name == android_name) {
-    std::vector<std::unique_ptr<Target>> parts;
-    for (const char *part : all_parts)
-      parts.push_back(std::make_unique<CpuTarget>(family, *family.find(part), part));
-    return composeTargets(name, std::move(parts));
-  }
-  if (const CpuMachine *machine = family.find(name))
-    return std::make_unique<CpuTarget>(family, *machine, name);
-  return std::unique_ptr<Target>();
+  if (name == linux_name || name == android_name)
+    return family.makeAll(name, all_parts);
+  return family.make(name);
 }

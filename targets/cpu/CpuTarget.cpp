@@ -2,6 +2,7 @@
 #include "targets/cpu/CpuTarget.h"
 
 #include "targets/BlockLayout.h"
+#include "targets/ComposedTarget.h"
 #include "targets/cpu/CostModel.h"
 
 #include "llvm/ADT/STLExtras.h"
@@ -33,6 +34,19 @@ std::vector<TargetName> CpuFamily::names() const {
   for (const CpuMachine &machine : machines)
     names.push_back({machine.name, machine.description, runs_here(machine)});
   return names;
+}
+
+std::unique_ptr<Target> CpuFamily::make(llvm::StringRef name) const {
+  const CpuMachine *machine = find(name);
+  return machine ? std::make_unique<CpuTarget>(*this, *machine, name) : nullptr;
+}
+
+llvm::Expected<std::unique_ptr<Target>>
+CpuFamily::makeAll(llvm::StringRef name, llvm::ArrayRef<const char *> machines) const {
+  std::vector<std::unique_ptr<Target>> parts;
+  for (const char *machine : machines)
+    parts.push_back(make(machine));
+  return composeTargets(name, std::move(parts));
 }
 
 CpuTarget::CpuTarget(const CpuFamily &family, const CpuMachine &row, llvm::StringRef name)

@@ -43,6 +43,11 @@ struct CpuFamily {
   /// The first machine that runs here; null when none does.
   const CpuMachine *host() const;
   std::vector<TargetName> names() const;
+  /// The target for a machine of the table; null where there is no such name.
+  std::unique_ptr<Target> make(llvm::StringRef name) const;
+  /// Several of them in one program.
+  llvm::Expected<std::unique_ptr<Target>> makeAll(llvm::StringRef name,
+                                                  llvm::ArrayRef<const char *> machines) const;
 };
 
 /// Weights of steps of at most 8 tokens come from memory, like those of one token, so they pass

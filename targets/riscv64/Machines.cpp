@@ -13,7 +13,6 @@
 // is exact: V does not promise more.
 #include "targets/riscv64/RiscV64Target.h"
 
-#include "targets/ComposedTarget.h"
 #include "targets/cpu/CpuTarget.h"
 
 using namespace ingot;
@@ -74,13 +73,7 @@ std::vector<TargetName> ingot::riscv64TargetNames() {
 std::string ingot::riscv64FullName(llvm::StringRef part) { return family.fullName(part); }
 
 llvm::Expected<std::unique_ptr<Target>> ingot::makeRiscV64Target(llvm::StringRef name) {
-  if (name == linux_name) {
-    std::vector<std::unique_ptr<Target>> parts;
-    for (const char *part : all_parts)
-      parts.push_back(std::make_unique<CpuTarget>(family, *family.find(part), part));
-    return composeTargets(name, std::move(parts));
-  }
-  if (const CpuMachine *machine = family.find(name))
-    return std::make_unique<CpuTarget>(family, *machine, name);
-  return std::unique_ptr<Target>();
+  if (name == linux_name)
+    return family.makeAll(name, all_parts);
+  return family.make(name);
 }

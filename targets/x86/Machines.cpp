@@ -113,7 +113,5 @@ llvm::Expected<std::unique_ptr<Target>> ingot::makeX86Target(llvm::StringRef nam
                         "name the machine that will run the program, e.g. --target=x86-64-v3");
     return std::make_unique<CpuTarget>(family, *host, "host (" + std::string(host->name) + ")");
   }
-  if (const CpuMachine *machine = family.find(name))
-    return std::make_unique<CpuTarget>(family, *machine, name);
-  return std::unique_ptr<Target>();
+  return family.make(name);
 }
