@@ -21,25 +21,24 @@ uint64_t row_bytes(const ProgramSizes &program) {
   return static_cast<uint64_t>(program.logits_stride) * sizeof(float);
 }
 
-/// A head's positions lie one behind the other in whole blocks, so what is filled of a cache is the
-/// beginning of each head; heads share pages with their neighbours at both ends.
+/// Of whole pages: heads share them with their neighbours at both ends.
 uint64_t filled_cache_bytes(const ProgramSizes &program, int32_t tokens) {
   if (!program.manifest || !program.manifest->caches())
     return program.cache_bytes;
+  if (!tokens)
+    return 0;
   uint64_t bytes = 0;
-  for (const manifest::Cache *cache : *program.manifest->caches())
-    for (const manifest::CachePart *part : *cache->parts()) {
-      uint64_t end = 0; // of the pages that are counted
-      for (uint32_t head = 0; tokens && head < part->heads(); ++head) {
-        const uint64_t begin = cache->offset() + part->offset() + head * part->head_bytes();
-        const uint64_t filled = rounded(static_cast<uint64_t>(tokens), part->block_positions()) *
-                                part->position_bytes();
-        const uint64_t first = begin / page * page < end ? end : begin / page * page;
-        const uint64_t last = rounded(begin + filled, page);
-        bytes += last > first ? last - first : 0;
-        end = last > end ? last : end;
-      }
-    }
+  for_cache_parts(*program.manifest, tokens,
+                  [&](const manifest::CachePart &part, uint64_t begin, uint64_t filled) {
+                    uint64_t end = 0; // of the pages that are counted
+                    for (uint32_t head = 0; head < part.heads(); ++head) {
+                      const uint64_t from = begin + head * part.head_bytes();
+                      const uint64_t first = from / page * page < end ? end : from / page * page;
+                      const uint64_t last = rounded(from + filled, page);
+                      bytes += last > first ? last - first : 0;
+                      end = last > end ? last : end;
+                    }
+                  });
   return least(bytes, sequence_bytes(program));
 }
 

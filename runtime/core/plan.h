@@ -56,6 +56,28 @@ struct Layout {
   uint64_t begin(Region region) const { return begins[static_cast<int32_t>(region)]; }
   uint64_t size(Region region) const { return sizes[static_cast<int32_t>(region)]; }
 };
+/// Calls visit(part, where it begins in a sequence's caches, bytes) for each part of each cache: so
+/// many bytes at the beginning of each of its heads are what `position` tokens fill, since a head's
+/// positions lie one behind the other in whole blocks.
+template <typename Visit>
+void for_cache_parts(const manifest::Manifest &manifest, int32_t position, Visit visit) {
+  if (manifest.caches())
+    for (const manifest::Cache *cache : *manifest.caches())
+      for (const manifest::CachePart *part : *cache->parts())
+        visit(*part, cache->offset() + part->offset(),
+              rounded(static_cast<uint64_t>(position), part->block_positions()) *
+                  part->position_bytes());
+}
+/// The same head by head: visit(offset in a sequence's caches, bytes).
+template <typename Visit>
+void for_filled(const manifest::Manifest &manifest, int32_t position, Visit visit) {
+  for_cache_parts(manifest, position,
+                  [&](const manifest::CachePart &part, uint64_t begin, uint64_t filled) {
+                    for (uint32_t head = 0; head < part.heads(); ++head)
+                      visit(begin + head * part.head_bytes(), filled);
+                  });
+}
+
 /// Bytes from the caches of one sequence to those of the next: whole pages.
 uint64_t sequence_bytes(const ProgramSizes &program);
 int32_t longest_step(const ProgramSizes &program);

@@ -41,20 +41,6 @@ WeightsHash hash_of_saved(const uint8_t *saved, uint64_t bytes) {
   return hasher.finish();
 }
 
-/// Calls copy(offset in a sequence's caches, bytes) for what `position` tokens fill of them.
-template <typename Copy>
-void for_filled(const ingot::manifest::Manifest &manifest, int32_t position, Copy copy) {
-  if (!manifest.caches())
-    return;
-  for (const ingot::manifest::Cache *cache : *manifest.caches())
-    for (const ingot::manifest::CachePart *part : *cache->parts()) {
-      const uint64_t filled = rounded(static_cast<uint64_t>(position), part->block_positions()) *
-                              part->position_bytes();
-      for (uint32_t head = 0; head < part->heads(); ++head)
-        copy(cache->offset() + part->offset() + head * part->head_bytes(), filled);
-    }
-}
-
 uint64_t saved_bytes(const ingot_session &session, int32_t position, bool logits) {
   uint64_t bytes = sizeof(Header) + static_cast<uint64_t>(position) * sizeof(int32_t);
   if (logits)

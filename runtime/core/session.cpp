@@ -71,23 +71,6 @@ int32_t batch_step(const ingot_program &program, int32_t count, int32_t *tokens)
   return index;
 }
 
-/// Copies the filled part of the caches. A head's positions lie one behind the other in whole
-/// blocks, so what is filled is the beginning of each head.
-void copy_caches(const manifest::Manifest &manifest, const Sequence &from, Sequence &to) {
-  if (!manifest.caches())
-    return;
-  for (const manifest::Cache *cache : *manifest.caches())
-    for (const manifest::CachePart *part : *cache->parts()) {
-      const uint64_t filled =
-          rounded(static_cast<uint64_t>(from.position), part->block_positions()) *
-          part->position_bytes();
-      for (uint32_t head = 0; head < part->heads(); ++head) {
-        const uint64_t begin = cache->offset() + part->offset() + head * part->head_bytes();
-        memcpy(to.caches + begin, from.caches + begin, filled);
-      }
-    }
-}
-
 void close_device(ingot_session *session) {
   if (session->device)
     session->variant->device->close(session->device);
@@ -201,58 +184,6 @@ void Prefault::work() {
 } // namespace ingot::runtime
 
 extern "C" {
-
-const char *ingot_status_string(ingot_status status) {
-  switch (status) {
-  case INGOT_OK:
-    return "ok";
-  case INGOT_CONTEXT_FULL:
-    return "the context is full";
-  case INGOT_INTERRUPTED:
-    return "interrupted";
-  case INGOT_BAD_TOKEN:
-    return "a token id is outside the vocabulary";
-  case INGOT_BAD_ARGUMENT:
-    return "an argument is out of range";
-  case INGOT_BUFFER_TOO_SMALL:
-    return "the result does not fit the buffer";
-  case INGOT_NO_MEMORY:
-    return "the system refuses the memory that the model needs";
-  case INGOT_NO_THREADS:
-    return "the system refuses to start threads";
-  case INGOT_BAD_PROGRAM:
-    return "the program and the runtime do not fit together";
-  case INGOT_UNSUPPORTED_CPU:
-    return "this processor lacks instructions that the program uses";
-  case INGOT_NO_LOGITS:
-    return "nothing has been evaluated";
-  case INGOT_BAD_LOGITS:
-    return "the model gave no usable logits";
-  case INGOT_TEXT_TOO_LONG:
-    return "the text is too long";
-  case INGOT_BAD_TEXT:
-    return "the tokenizer has no token for a part of the text";
-  case INGOT_NO_DEVICE:
-    return "nothing here runs the program's kernels";
-  case INGOT_DEVICE_LOST:
-    return "the device stopped before it was done";
-  case INGOT_NO_WEIGHTS:
-    return "the model's weights are in a file that is not open";
-  case INGOT_WEIGHTS_UNREADABLE:
-    return "the file of weights cannot be read";
-  case INGOT_WRONG_WEIGHTS:
-    return "the file does not hold this model's weights";
-  case INGOT_DAMAGED_WEIGHTS:
-    return "the file of weights is damaged";
-  case INGOT_DAMAGED_SAVE:
-    return "the saved session is damaged";
-  case INGOT_FOREIGN_SAVE:
-    return "the saved session is not of this program";
-  case INGOT_NOT_ON_DEVICES:
-    return "sessions on a device cannot do this";
-  }
-  return "unknown status";
-}
 
 const char *ingot_device_problem(void) { return device_problem; }
 
@@ -564,7 +495,9 @@ ingot_status ingot_fork(ingot_session *session, int32_t from, int32_t to) {
             session->variant->device->copy(session->device, from, to, source.position))
       return status;
   } else {
-    copy_caches(*session->manifest, source, target);
+    for_filled(*session->manifest, source.position, [&](uint64_t begin, uint64_t filled) {
+      memcpy(target.caches + begin, source.caches + begin, filled);
+    });
   }
   memcpy(target.history, source.history, static_cast<size_t>(source.position) * sizeof(int32_t));
   target.position = source.position;
