@@ -58,11 +58,8 @@ substitute("FileCheck", os.path.join(config.llvm_tools, "FileCheck"))
 substitute("not", os.path.join(config.llvm_tools, "not"))
 substitute("python", sys.executable)
 substitute("runtime", os.path.join(config.build_root, "lib", "ingot", "libingot_runtime.a"))
-families = [path.parent.name for path in
-            pathlib.Path(config.source_root, "targets").glob("*/runtime.cmake")]
-for name in families:
-    substitute(f"{name}-runtime", os.path.join(config.build_root, "lib", "ingot", f"{name}-linux",
-                                               "libingot_runtime.a"))
+for folder in pathlib.Path(config.build_root, "lib", "ingot").glob("*-linux"):
+    substitute(f"{folder.name.removesuffix('-linux')}-runtime", folder / "libingot_runtime.a")
 substitute("source", config.source_root)
 substitute("build", config.build_root)
 

@@ -5,10 +5,10 @@
 // loads libvulkan.so.1 when it runs.
 #include "targets/vulkan/VulkanTarget.h"
 
-#include "runtime/platform/vulkan/device.h"
 #include "support/Error.h"
 #include "targets/BlockLayout.h"
 #include "targets/cpu/LinkElf.h"
+#include "targets/vulkan/runtime/device.h"
 
 using namespace ingot;
 

@@ -1,7 +1,7 @@
 #include "test/codegen/spirv/Device.h"
 
-#include "runtime/platform/vulkan/device.h"
-#include "runtime/platform/vulkan/session.h"
+#include "targets/vulkan/runtime/device.h"
+#include "targets/vulkan/runtime/session.h"
 
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FileUtilities.h"

@@ -1,7 +1,7 @@
 // Memory of a session on a Vulkan device.
 #include "runtime/core/plan.h"
 #include "runtime/main/writer.h"
-#include "runtime/platform/vulkan/session.h"
+#include "targets/vulkan/runtime/session.h"
 
 #include <string.h>
 

@@ -5,7 +5,7 @@
 #include "runtime/core/device.h"
 #include "runtime/device_generated.h"
 #include "runtime/manifest_generated.h"
-#include "runtime/platform/vulkan/loader.h"
+#include "targets/vulkan/runtime/loader.h"
 
 namespace ingot::platform::vulkan {
 

@@ -1,9 +1,9 @@
 // The ingot_device of Vulkan (runtime/core/device.h): opening and closing.
-#include "runtime/platform/vulkan/device.h"
+#include "targets/vulkan/runtime/device.h"
 #include "runtime/core/session.h"
 #include "runtime/main/writer.h"
 #include "runtime/platform/platform.h"
-#include "runtime/platform/vulkan/run.h"
+#include "targets/vulkan/runtime/run.h"
 
 #include <new>
 #include <string.h>

@@ -1,6 +1,6 @@
 // Where a program starts: there is no C library to do it. The system leaves argc and argv on the
 // stack; everything else there is nobody's.
-#include "runtime/platform/hexagon/trap.h"
+#include "targets/hexagon/runtime/trap.h"
 
 int main(int argc, char **argv);
 

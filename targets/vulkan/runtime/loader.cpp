@@ -1,4 +1,4 @@
-#include "runtime/platform/vulkan/loader.h"
+#include "targets/vulkan/runtime/loader.h"
 
 #include "runtime/core/device.h"
 

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "runtime/core/plan.h"
-#include "runtime/platform/vulkan/session.h"
+#include "targets/vulkan/runtime/session.h"
 
 namespace ingot::platform::vulkan {
 

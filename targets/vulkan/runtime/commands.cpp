@@ -1,7 +1,7 @@
 // Kernels, steps and what runs them (session.h).
 #include "runtime/core/profile.h"
 #include "runtime/platform/platform.h"
-#include "runtime/platform/vulkan/run.h"
+#include "targets/vulkan/runtime/run.h"
 
 #include <string.h>
 
@@ -424,28 +424,24 @@ ingot_status run_step(ingot_device_session *session, int32_t step,
 }
 
 ingot_status copy_cache(ingot_device_session *session, int32_t from, int32_t to, int32_t position) {
-  const auto *caches = session->manifest->caches();
-  if (!position || !caches)
+  if (!position || !session->manifest->caches())
     return INGOT_OK;
   const auto sequences = static_cast<uint64_t>(session->sequences);
   if (VkResult result = begin_once(*session))
     return status_of(result);
   memory_barrier(*session, session->once);
-  for (const manifest::Cache *cache : *caches)
-    for (const manifest::CachePart *part : *cache->parts()) {
-      const uint64_t bytes = part->head_bytes() * part->heads();
-      const uint64_t begin = (cache->offset() + part->offset()) * sequences;
-      const uint64_t filled =
-          runtime::rounded(static_cast<uint64_t>(position), part->block_positions()) *
-          part->position_bytes();
-      for (uint32_t head = 0; head < part->heads(); ++head) {
-        const uint64_t place = begin + head * part->head_bytes();
-        const VkBufferCopy region{place + static_cast<uint64_t>(from) * bytes,
-                                  place + static_cast<uint64_t>(to) * bytes, filled};
-        session->machine.vk.CmdCopyBuffer(session->once, session->caches.buffer,
-                                          session->caches.buffer, 1, &region);
-      }
-    }
+  runtime::for_cache_parts(
+      *session->manifest, position,
+      [&](const manifest::CachePart &part, uint64_t offset, uint64_t filled) {
+        const uint64_t bytes = part.head_bytes() * part.heads(), begin = offset * sequences;
+        for (uint32_t head = 0; head < part.heads(); ++head) {
+          const uint64_t place = begin + head * part.head_bytes();
+          const VkBufferCopy region{place + static_cast<uint64_t>(from) * bytes,
+                                    place + static_cast<uint64_t>(to) * bytes, filled};
+          session->machine.vk.CmdCopyBuffer(session->once, session->caches.buffer,
+                                            session->caches.buffer, 1, &region);
+        }
+      });
   memory_barrier(*session, session->once);
   return submit_once(*session);
 }

@@ -1,7 +1,7 @@
 // Hexagon: memory and the clock behind platform/platform.h. One thread: what waits for others has
 // nobody to wait for.
-#include "runtime/platform/hexagon/trap.h"
 #include "runtime/platform/platform.h"
+#include "targets/hexagon/runtime/trap.h"
 
 namespace ingot::platform {
 

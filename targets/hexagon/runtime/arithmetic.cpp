@@ -5,8 +5,12 @@
 
 namespace {
 
+template <typename Number> struct Division {
+  Number quotient, rest;
+};
+
 /// Digit by digit, as on paper. `divisor` 0 gives what it gives.
-template <typename Number> Number divide(Number value, Number divisor, Number *remainder) {
+template <typename Number> Division<Number> divided(Number value, Number divisor) {
   constexpr int32_t bits = sizeof(Number) * 8;
   Number quotient = 0, rest = 0;
   int32_t first = bits;
@@ -20,11 +24,18 @@ template <typename Number> Number divide(Number value, Number divisor, Number *r
       quotient |= Number{1} << bit;
     }
   }
-  *remainder = rest;
-  return quotient;
+  return {quotient, rest};
 }
 
-template <typename Number> Number magnitude(Number value) { return value < 0 ? -value : value; }
+/// Of signed numbers: rounded to 0, so that the rest has the dividend's sign.
+template <typename Number, typename Signed> Division<Signed> dividedSigned(Signed a, Signed b) {
+  auto magnitude = [](Signed value) {
+    return value < 0 ? 0 - static_cast<Number>(value) : static_cast<Number>(value);
+  };
+  const auto [quotient, rest] = divided<Number>(magnitude(a), magnitude(b));
+  return {static_cast<Signed>((a < 0) != (b < 0) ? 0 - quotient : quotient),
+          static_cast<Signed>(a < 0 ? 0 - rest : rest)};
+}
 
 /// [sign][exponent][fraction] of a float, the exponent unbiased and the leading bit set.
 struct Parts {
@@ -120,46 +131,14 @@ template <typename To, typename From> To bits_of(From from) {
 
 extern "C" {
 
-uint32_t __hexagon_udivsi3(uint32_t a, uint32_t b) {
-  uint32_t rest;
-  return divide(a, b, &rest);
-}
-uint32_t __hexagon_umodsi3(uint32_t a, uint32_t b) {
-  uint32_t rest;
-  divide(a, b, &rest);
-  return rest;
-}
-int32_t __hexagon_divsi3(int32_t a, int32_t b) {
-  const uint32_t quotient = __hexagon_udivsi3(static_cast<uint32_t>(magnitude<int64_t>(a)),
-                                              static_cast<uint32_t>(magnitude<int64_t>(b)));
-  return static_cast<int32_t>((a < 0) != (b < 0) ? 0 - quotient : quotient);
-}
-int32_t __hexagon_modsi3(int32_t a, int32_t b) {
-  const uint32_t rest = __hexagon_umodsi3(static_cast<uint32_t>(magnitude<int64_t>(a)),
-                                          static_cast<uint32_t>(magnitude<int64_t>(b)));
-  return static_cast<int32_t>(a < 0 ? 0 - rest : rest);
-}
-uint64_t __hexagon_udivdi3(uint64_t a, uint64_t b) {
-  uint64_t rest;
-  return divide(a, b, &rest);
-}
-uint64_t __hexagon_umoddi3(uint64_t a, uint64_t b) {
-  uint64_t rest;
-  divide(a, b, &rest);
-  return rest;
-}
-int64_t __hexagon_divdi3(int64_t a, int64_t b) {
-  const uint64_t ua = a < 0 ? 0 - static_cast<uint64_t>(a) : static_cast<uint64_t>(a),
-                 ub = b < 0 ? 0 - static_cast<uint64_t>(b) : static_cast<uint64_t>(b);
-  const uint64_t quotient = __hexagon_udivdi3(ua, ub);
-  return static_cast<int64_t>((a < 0) != (b < 0) ? 0 - quotient : quotient);
-}
-int64_t __hexagon_moddi3(int64_t a, int64_t b) {
-  const uint64_t ua = a < 0 ? 0 - static_cast<uint64_t>(a) : static_cast<uint64_t>(a),
-                 ub = b < 0 ? 0 - static_cast<uint64_t>(b) : static_cast<uint64_t>(b);
-  const uint64_t rest = __hexagon_umoddi3(ua, ub);
-  return static_cast<int64_t>(a < 0 ? 0 - rest : rest);
-}
+uint32_t __hexagon_udivsi3(uint32_t a, uint32_t b) { return divided(a, b).quotient; }
+uint32_t __hexagon_umodsi3(uint32_t a, uint32_t b) { return divided(a, b).rest; }
+uint64_t __hexagon_udivdi3(uint64_t a, uint64_t b) { return divided(a, b).quotient; }
+uint64_t __hexagon_umoddi3(uint64_t a, uint64_t b) { return divided(a, b).rest; }
+int32_t __hexagon_divsi3(int32_t a, int32_t b) { return dividedSigned<uint32_t>(a, b).quotient; }
+int32_t __hexagon_modsi3(int32_t a, int32_t b) { return dividedSigned<uint32_t>(a, b).rest; }
+int64_t __hexagon_divdi3(int64_t a, int64_t b) { return dividedSigned<uint64_t>(a, b).quotient; }
+int64_t __hexagon_moddi3(int64_t a, int64_t b) { return dividedSigned<uint64_t>(a, b).rest; }
 
 float __hexagon_divsf3(float a, float b) {
   return bits_of<float>(divideFloats<uint32_t, 23>(bits_of<uint32_t>(a), bits_of<uint32_t>(b)));

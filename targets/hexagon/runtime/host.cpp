@@ -1,8 +1,8 @@
 // Hexagon: files and terminal behind platform/host.h.
 #include "runtime/platform/host.h"
 
-#include "runtime/platform/hexagon/trap.h"
 #include "runtime/platform/platform.h"
+#include "targets/hexagon/runtime/trap.h"
 
 namespace ingot::platform {
 
