@@ -25,6 +25,7 @@ struct Rates {
   double gigahertz = 3;      ///< under such load
   double memory_gbps = 12;   ///< read by one core
   double memory_streams = 6; ///< sequential reads side by side that reach that
+  int32_t prefetch_cache = 1; ///< into which memory is asked ahead; 1: past the others
 };
 
 /// What the machine has for products of bytes.

@@ -15,6 +15,7 @@
 #include "llvm/Bitcode/BitcodeReader.h"
 #include "llvm/IR/Constants.h"
 #include "llvm/IR/IRBuilder.h"
+#include "llvm/IR/InstIterator.h"
 #include "llvm/IR/IntrinsicInst.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
@@ -233,6 +234,19 @@ void unrollPrefetches(llvm::Module &module) {
   }
 }
 
+/// Halide asks for data that is used once, past all caches but the first.
+void prefetchInto(int32_t cache, llvm::Module &module) {
+  constexpr int32_t nearest = 3; // llvm.prefetch's locality of the first cache; 0 is Halide's
+  if (cache <= 1)
+    return;
+  for (llvm::Function &function : module)
+    for (llvm::Instruction &instruction : llvm::instructions(function))
+      if (isPrefetch(instruction))
+        llvm::cast<llvm::CallInst>(instruction)
+            .setArgOperand(2, llvm::ConstantInt::get(llvm::Type::getInt32Ty(module.getContext()),
+                                                     nearest + 1 - cache));
+}
+
 /// Keeps the kernel and what it calls; the rest is Halide's wrappers for other callers.
 void keepOnlyKernel(const KernelSpec &spec, llvm::Module &module) {
   for (llvm::GlobalValue &value : module.global_values())
@@ -270,8 +284,9 @@ llvm::Expected<std::string> compile(const KernelSpec &spec, const Target &target
   fuseRunningSums(module);
   relaxSaturation(module);
   unrollPrefetches(module);
-
   const Machine &machine = target.machine();
+  prefetchInto(machine.rates.prefetch_cache, module);
+
   const llvm::Triple triple(machine.triple);
   std::string message, features;
   const llvm::Target *backend = llvm::TargetRegistry::lookupTarget(triple, message);
