@@ -26,7 +26,8 @@ ingot_status ingot_model_info_of(const ingot_program *program, ingot_model_info 
            program->vocab_size,
            tables.bos(),
            tables.eos(),
-           manifest->chat() != nullptr};
+           manifest->chat() != nullptr,
+           program->prefill_tokens};
   return INGOT_OK;
 }
 

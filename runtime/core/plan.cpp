@@ -12,8 +12,8 @@ constexpr uint64_t touched_stack_bytes = 128u << 10;
 // Words are encoded one by one at the beginning of each of the two tables there.
 constexpr uint64_t touched_text_bytes = 4 * page;
 const char *const region_names[region_count] = {
-    "arena",       "session", "KV caches",       "last logits",      "rows of logits",
-    "step tokens", "history", "sampler scratch", "tokenizer scratch"};
+    "arena",       "session", "KV caches",       "last logits",       "rows of logits",
+    "step tokens", "history", "sampler scratch", "tokenizer scratch", "prompt"};
 constexpr int32_t limit = 1 << 28; // keeps every size below 2^64
 
 uint64_t least(uint64_t a, uint64_t b) { return a < b ? a : b; }
@@ -80,7 +80,7 @@ int32_t longest_step(const ProgramSizes &program) {
                                                        : program.score_tokens;
 }
 
-Layout layout_of(const ProgramSizes &program, int32_t sequences, uint64_t text_scratch_bytes) {
+Layout layout_of(const ProgramSizes &program, int32_t sequences, uint64_t max_text_bytes) {
   Layout layout{};
   const auto take = [&](Region region, uint64_t bytes) {
     const auto index = static_cast<int32_t>(region);
@@ -100,7 +100,9 @@ Layout layout_of(const ProgramSizes &program, int32_t sequences, uint64_t text_s
        static_cast<uint64_t>(longest_step(program) + tile_padding) * sizeof(int32_t));
   take(Region::history, count * static_cast<uint64_t>(program.context_length) * sizeof(int32_t));
   take(Region::sampler, Sampler::scratch_bytes(program.vocab_size));
-  take(Region::text, text_scratch_bytes);
+  take(Region::text, ingot_tokenizer_scratch_bytes(max_text_bytes));
+  take(Region::prompt,
+       static_cast<uint64_t>(program.context_length) * sizeof(int32_t) + max_text_bytes);
   layout.bytes = rounded(layout.bytes, page);
   return layout;
 }
@@ -126,6 +128,8 @@ uint64_t planned_bytes(const ProgramSizes &program, const Layout &layout, Region
     return use.samples ? whole : 0;
   case Region::text:
     return use.reads_text ? least(touched_text_bytes, whole) : 0;
+  case Region::prompt:
+    return use.reads_text ? least(history(use.tokens) + touched_text_bytes, whole) : 0;
   default:
     return whole;
   }
@@ -150,8 +154,7 @@ Plan plan_of(const ProgramSizes &program, const Layout &layout, const Use &use) 
 
 Plan conversation_plan(const ProgramSizes &program, int32_t tokens, int32_t threads) {
   const ingot_session_options options = ingot_default_session_options();
-  const Layout layout =
-      layout_of(program, options.sequences, ingot_tokenizer_scratch_bytes(options.max_text_bytes));
+  const Layout layout = layout_of(program, options.sequences, options.max_text_bytes);
   return plan_of(program, layout,
                  {options.sequences, tokens, /*other_tokens=*/0, /*rows=*/0, threads,
                   /*samples=*/true, /*reads_text=*/true});

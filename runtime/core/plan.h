@@ -36,6 +36,7 @@ bool sizes_of(const manifest::Manifest &manifest, ProgramSizes *sizes);
 ///   step_tokens  [longest step + padding]            ids of one step, then zeros
 ///   history      [sequences][context_length]         ids of everything evaluated
 ///   sampler, text                                    scratch
+///   prompt       [context_length], [max_text_bytes]  ids and text of one (chat.h)
 enum class Region : uint8_t {
   arena,
   session,
@@ -46,6 +47,7 @@ enum class Region : uint8_t {
   history,
   sampler,
   text,
+  prompt,
   end
 };
 constexpr int32_t region_count = static_cast<int32_t>(Region::end);
@@ -81,7 +83,7 @@ void for_filled(const manifest::Manifest &manifest, int32_t position, Visit visi
 /// Bytes from the caches of one sequence to those of the next: whole pages.
 uint64_t sequence_bytes(const ProgramSizes &program);
 int32_t longest_step(const ProgramSizes &program);
-Layout layout_of(const ProgramSizes &program, int32_t sequences, uint64_t text_scratch_bytes);
+Layout layout_of(const ProgramSizes &program, int32_t sequences, uint64_t max_text_bytes);
 
 /// What a session is used for: the plan counts what that touches.
 struct Use {

@@ -16,8 +16,6 @@ constexpr uint64_t prefault_piece = 2u << 20;
 constexpr int32_t max_batch_tokens = tile_padding; // of one step
 static_assert(max_batch_tokens <= INGOT_PARAMETER_TOKENS_MAX);
 
-char device_problem[256];
-
 void prefault_work(void *argument) { static_cast<Prefault *>(argument)->work(); }
 
 void set_step_tokens(ingot_session *session, const int32_t *tokens, int32_t count) {
@@ -80,13 +78,12 @@ void close_device(ingot_session *session) {
 /// Takes `*variant`, or the next one that runs here where it is for a device that is missing and
 /// nobody asked for it by name.
 ingot_status choose_variant(ingot_session *session, const ingot_session_options &options,
-                            int32_t *variant) {
+                            int32_t *variant, char *problem) {
   const manifest::Build &build = *session->manifest->build();
   const ingot_program &program = *session->program;
   const ProgramSizes sizes = sizes_of(program, session->manifest);
   const int32_t rows =
       sizes.score_tokens > session->sequence_count ? sizes.score_tokens : session->sequence_count;
-  device_problem[0] = 0;
   for (;; ++*variant) {
     const auto index = static_cast<uint32_t>(*variant);
     session->variant = program.variants + *variant;
@@ -101,11 +98,12 @@ ingot_status choose_variant(ingot_session *session, const ingot_session_options 
                                        rows + tile_padding,
                                        session->sequences->caches,
                                        sequence_bytes(sizes)};
-    const ingot_status status = device->open(&request, &session->device, device_problem);
+    const ingot_status status = device->open(&request, &session->device, problem);
     if (status == INGOT_OK) {
-      device_problem[0] = 0;
+      *problem = 0;
       return INGOT_OK;
     }
+    session->device = nullptr; // whatever it left there
     int32_t next = *variant + 1;
     while (
         next < program.variant_count &&
@@ -115,6 +113,34 @@ ingot_status choose_variant(ingot_session *session, const ingot_session_options 
       return status;
     *variant = next - 1;
   }
+}
+
+bool valid(const ingot_session_options *options) {
+  return options && options->threads >= 0 && options->threads <= INGOT_MAX_THREADS &&
+         options->max_text_bytes <= INT32_MAX / 2 && options->sequences >= 1 &&
+         options->sequences <= INGOT_MAX_SEQUENCES &&
+         (!options->allocator || (options->allocator->allocate && options->allocator->release)) &&
+         (!options->executor || options->executor->run);
+}
+
+/// `problem` becomes `what` and `name`, as much as fits.
+void say(char *problem, const char *what, const char *name) {
+  size_t used = 0;
+  for (const char *text : {what, name})
+    for (; *text && used < INGOT_PROBLEM_BYTES - 1; ++text)
+      problem[used++] = *text;
+  problem[used] = 0;
+}
+
+void *take_memory(const ingot_allocator &allocator, uint64_t bytes) {
+  return allocator.allocate ? allocator.allocate(allocator.user, bytes)
+                            : platform::map_memory(bytes);
+}
+void give_back(const ingot_allocator &allocator, void *memory, uint64_t bytes) {
+  if (allocator.release)
+    allocator.release(allocator.user, memory, bytes);
+  else
+    platform::unmap_memory(memory, bytes);
 }
 
 /// What can be known before the first step.
@@ -185,10 +211,8 @@ void Prefault::work() {
 
 extern "C" {
 
-const char *ingot_device_problem(void) { return device_problem; }
-
 ingot_session_options ingot_default_session_options(void) {
-  return {0, 1, 1u << 20, 1, nullptr, nullptr};
+  return {0, 1, 1u << 20, 1, nullptr, nullptr, nullptr, nullptr, nullptr};
 }
 
 const char *ingot_missing_feature(const ingot_program *program) {
@@ -199,53 +223,77 @@ const char *ingot_missing_feature(const ingot_program *program) {
   return missing_feature(*variants.Get(variants.size() - 1), platform::has_feature);
 }
 
+ingot_status ingot_session_bytes(const ingot_program *program, const ingot_session_options *options,
+                                 uint64_t *bytes) {
+  if (!bytes || !valid(options))
+    return INGOT_BAD_ARGUMENT;
+  const ingot::manifest::Manifest *manifest = program_manifest(program);
+  if (!manifest)
+    return INGOT_BAD_PROGRAM;
+  *bytes =
+      layout_of(sizes_of(*program, manifest), options->sequences, options->max_text_bytes).bytes;
+  return INGOT_OK;
+}
+
 ingot_status ingot_session_create(const ingot_program *program,
                                   const ingot_session_options *options, ingot_session **result) {
   if (!result)
     return INGOT_BAD_ARGUMENT;
   *result = nullptr;
-  if (!options || options->threads < 0 || options->threads > INGOT_MAX_THREADS ||
-      options->max_text_bytes > INT32_MAX || options->sequences < 1 ||
-      options->sequences > INGOT_MAX_SEQUENCES)
+  if (!valid(options))
     return INGOT_BAD_ARGUMENT;
+  char unread[INGOT_PROBLEM_BYTES];
+  char *problem = options->problem ? options->problem : unread;
+  *problem = 0;
   const ingot::manifest::Manifest *manifest = program_manifest(program);
   if (!manifest)
     return INGOT_BAD_PROGRAM;
   const ingot::manifest::Build &build = *manifest->build();
   int32_t variant = options->isa ? named_variant(build, options->isa, platform::has_feature)
                                  : best_variant(build, platform::has_feature);
-  if (variant < 0)
-    return options->isa ? INGOT_BAD_ARGUMENT : INGOT_UNSUPPORTED_CPU;
-  if (missing_feature(*build.variants()->Get(static_cast<uint32_t>(variant)),
-                      platform::has_feature))
+  if (variant < 0 && options->isa) {
+    say(problem, "the program has no kernels for ", options->isa);
+    return INGOT_BAD_ARGUMENT;
+  }
+  const char *missing =
+      variant < 0 ? ingot_missing_feature(program)
+                  : missing_feature(*build.variants()->Get(static_cast<uint32_t>(variant)),
+                                    platform::has_feature);
+  if (missing) {
+    say(problem, "this processor has no ", missing);
     return INGOT_UNSUPPORTED_CPU;
+  }
 
   const uint8_t *weights = program->weights;
   if (build.weights_file()) {
     WeightsHash hash;
-    if (!options->weights)
+    if (!options->weights) {
+      say(problem, "the model's weights are in a file: ", build.weights_file()->c_str());
       return INGOT_NO_WEIGHTS;
+    }
     if (!build.weights_hash() || !parse_weights_hash(build.weights_hash()->c_str(), &hash) ||
         !(hash == options->weights->hash))
       return INGOT_WRONG_WEIGHTS;
     weights = options->weights->data;
   }
 
-  const uint64_t text_bytes = ingot_tokenizer_scratch_bytes(options->max_text_bytes);
   const ProgramSizes sizes = sizes_of(*program, manifest);
-  const Layout layout = layout_of(sizes, options->sequences, text_bytes);
-  auto *memory = static_cast<uint8_t *>(platform::map_memory(layout.bytes));
+  const Layout layout = layout_of(sizes, options->sequences, options->max_text_bytes);
+  const ingot_allocator allocator = options->allocator ? *options->allocator : ingot_allocator{};
+  auto *memory = static_cast<uint8_t *>(take_memory(allocator, layout.bytes));
   if (!memory)
     return INGOT_NO_MEMORY;
   // Steps go over all of the arena again and again; of the other regions, most is touched late or
   // never, and a huge page would take it all at once.
-  platform::prefer_huge_pages(memory + layout.begin(Region::arena), layout.size(Region::arena));
+  if (!allocator.allocate)
+    platform::prefer_huge_pages(memory + layout.begin(Region::arena), layout.size(Region::arena));
   auto *session = new (memory + layout.begin(Region::session)) ingot_session{};
   session->program = program;
   session->weights = weights;
   session->manifest = manifest;
   session->tokenizer.tables = manifest->tokenizer();
   session->layout = layout;
+  session->allocator = allocator;
   session->memory = memory;
   session->arena = memory + layout.begin(Region::arena);
   session->rows = reinterpret_cast<float *>(memory + layout.begin(Region::rows));
@@ -263,13 +311,12 @@ ingot_status ingot_session_create(const ingot_program *program,
     sequence->history = history + static_cast<int64_t>(i) * program->context_length;
     sequence->last_logits = last_logits + static_cast<int64_t>(i) * program->logits_stride;
   }
-  const ingot_status opened = choose_variant(session, *options, &variant);
-  if (opened) {
-    platform::unmap_memory(memory, layout.bytes);
+  if (const ingot_status opened = choose_variant(session, *options, &variant, problem)) {
+    give_back(allocator, memory, layout.bytes);
     return opened;
   }
   session->text_scratch = memory + layout.begin(Region::text);
-  session->text_scratch_bytes = text_bytes;
+  session->text_scratch_bytes = layout.size(Region::text);
   session->max_text_bytes = options->max_text_bytes;
   session->sampler.attach(memory + layout.begin(Region::sampler), program->vocab_size);
   const ingot_sampling sampling = ingot_default_sampling();
@@ -286,10 +333,12 @@ ingot_status ingot_session_create(const ingot_program *program,
                                        : platform::core_count();
   if (threads > INGOT_MAX_THREADS)
     threads = INGOT_MAX_THREADS;
+  if (options->executor)
+    session->pool.executor = *options->executor;
   if (!session->pool.start(threads, prefault_work, &session->prefault)) {
     const bool no_memory = session->pool.no_memory;
     close_device(session);
-    platform::unmap_memory(memory, layout.bytes);
+    give_back(allocator, memory, layout.bytes);
     return no_memory ? INGOT_NO_MEMORY : INGOT_NO_THREADS;
   }
   *result = session;
@@ -302,7 +351,7 @@ void ingot_session_destroy(ingot_session *session) {
   session->prefault.next.store(session->prefault.bytes, std::memory_order_relaxed);
   session->pool.stop();
   close_device(session);
-  platform::unmap_memory(session->memory, session->layout.bytes);
+  give_back(ingot_allocator(session->allocator), session->memory, session->layout.bytes);
 }
 
 ingot_status ingot_tokenize(ingot_session *session, const char *text, size_t bytes,
@@ -313,13 +362,10 @@ ingot_status ingot_tokenize(ingot_session *session, const char *text, size_t byt
   *count = -1;
   if (bytes > session->max_text_bytes)
     return INGOT_TEXT_TOO_LONG;
-  const int32_t made =
+  *count =
       ingot_tokenizer_encode(&session->tokenizer, text, bytes, parse_special != 0,
                              session->text_scratch, session->text_scratch_bytes, tokens, capacity);
-  if (made < 0)
-    return INGOT_BAD_TEXT;
-  *count = made;
-  return made > capacity ? INGOT_BUFFER_TOO_SMALL : INGOT_OK;
+  return *count > capacity ? INGOT_BUFFER_TOO_SMALL : INGOT_OK;
 }
 
 int32_t ingot_token_bytes(const ingot_session *session, int32_t token, const char **bytes) {

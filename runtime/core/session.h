@@ -48,6 +48,7 @@ struct ingot_session {
   const ingot::manifest::Manifest *manifest;
   ingot_tokenizer tokenizer;
   ingot::runtime::Layout layout; ///< of `memory`
+  ingot_allocator allocator;     ///< of `memory`; all null: the system
   uint8_t *memory;
   uint8_t *arena;
   float *rows;        ///< logits of every token of ingot_eval_all and ingot_eval_batch

@@ -29,8 +29,6 @@ const char *ingot_status_string(ingot_status status) {
     return "the model gave no usable logits";
   case INGOT_TEXT_TOO_LONG:
     return "the text is too long";
-  case INGOT_BAD_TEXT:
-    return "the tokenizer has no token for a part of the text";
   case INGOT_NO_DEVICE:
     return "nothing here runs the program's kernels";
   case INGOT_DEVICE_LOST:
@@ -49,6 +47,8 @@ const char *ingot_status_string(ingot_status status) {
     return "the saved session is not of this program";
   case INGOT_NOT_ON_DEVICES:
     return "sessions on a device cannot do this";
+  case INGOT_NO_TEMPLATE:
+    return "the model's template has no place for these messages";
   }
   return "unknown status";
 }

@@ -91,9 +91,16 @@ void unmap_stack(ThreadPool::Worker &worker) {
   worker.stack = nullptr;
 }
 
-void run_first_share(void *argument) {
-  auto &pool = *static_cast<ThreadPool *>(argument);
-  pool.step(pool.context, 0, pool.threads);
+void run_share(void *argument) {
+  auto &worker = *static_cast<ThreadPool::Worker *>(argument);
+  ThreadPool &pool = *worker.pool;
+  pool.step(pool.context, worker.index, pool.threads);
+}
+
+/// What an executor calls.
+void run_share_of(void *argument, int32_t index) {
+  auto &worker = static_cast<ThreadPool *>(argument)->workers[index];
+  platform::call_on_stack(worker.stack, platform::step_stack_bytes, run_share, &worker);
 }
 
 } // namespace
@@ -112,8 +119,9 @@ bool ThreadPool::start(int32_t count, void (*work)(void *), void *argument) {
     workers[i].index = i;
     workers[i].stack = platform::map_memory(platform::step_stack_bytes, stack_guard_bytes);
     if (!workers[i].stack ||
-        (i && !platform::start_thread(&workers[i].thread, workers[i].stack,
-                                      platform::step_stack_bytes, worker_main, &workers[i]))) {
+        (i && !executor.run &&
+         !platform::start_thread(&workers[i].thread, workers[i].stack, platform::step_stack_bytes,
+                                 worker_main, &workers[i]))) {
       no_memory = !workers[i].stack;
       unmap_stack(workers[i]);
       stop();
@@ -127,7 +135,7 @@ bool ThreadPool::start(int32_t count, void (*work)(void *), void *argument) {
 void ThreadPool::stop() {
   ending = true;
   advance(*this);
-  for (int32_t i = 1; i < threads; ++i)
+  for (int32_t i = 1; i < threads && !executor.run; ++i)
     platform::join_thread(workers[i].thread);
   for (int32_t i = 0; i < threads; ++i)
     unmap_stack(workers[i]);
@@ -137,9 +145,13 @@ void ThreadPool::stop() {
 void ThreadPool::run(ingot_step_fn function, const ingot_step_context *arguments) {
   step = function;
   context = arguments;
+  if (executor.run) {
+    executor.run(executor.user, run_share_of, this, threads);
+    return;
+  }
   if (threads > 1)
     advance(*this);
-  platform::call_on_stack(workers[0].stack, platform::step_stack_bytes, run_first_share, this);
+  run_share_of(this, 0);
   ingot_barrier_wait(&barrier, 0, threads, nullptr, 0);
 }
 

@@ -10,6 +10,7 @@
 #pragma once
 
 #include "runtime/core/program.h"
+#include "runtime/include/ingot.h"
 #include "runtime/platform/platform.h"
 
 #include <atomic>
@@ -43,10 +44,12 @@ struct ThreadPool {
   int32_t threads = 1;    ///< the caller included
   void (*idle_work)(void *) = nullptr; ///< each worker calls it once when it starts
   void *idle_argument = nullptr;
+  ingot_executor executor = {}; ///< whose threads run the shares; null: the pool's own
   ingot_barrier barrier;
   Worker workers[max_threads]; ///< [0] has only the stack that the caller's share runs on
 
-  /// Reserves a stack for every thread's share of a step and starts threads - 1 workers.
+  /// Reserves a stack for every thread's share of a step and, without an executor, starts
+  /// threads - 1 workers.
   /// False when the system refuses; everything is given back then.
   bool start(int32_t threads, void (*idle_work)(void *), void *idle_argument);
   void stop();

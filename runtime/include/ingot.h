@@ -14,12 +14,16 @@
  * archive's `main` (the command-line program) is taken only when nothing else defines main.
  *
  * Memory: a session takes everything it will need when it is created, in one mapping that is
- * committed as it is touched (plus its threads' stacks); no function here uses the heap.
+ * committed as it is touched (plus its threads' stacks); no function here uses the heap. Pointers
+ * that functions get are read during the call, unless they say more; what they return stays the
+ * session's or the program's.
  *
  * Threads: sessions share nothing but the program, which is read-only. One session may be used by
- * one thread at a time, not always the same; ingot_interrupt alone may be called from any thread
- * and from a signal handler. Steps run on the session's threads and on a stack of its own, so the
- * caller's stack may be small.
+ * one thread at a time, not always the same; ingot_interrupt, ingot_clear_interrupt and
+ * ingot_interrupted alone may be called from any thread and from a signal handler. Functions that
+ * take no session may be called from any thread. Steps run on the session's threads and on a stack
+ * of its own, so the caller's stack may be small. Nothing here is shared between sessions, also no
+ * text of an error.
  *
  * Sequences: a session evaluates `sequences` texts side by side, each with a KV cache, a history
  * and logits of its own. Functions that speak of "the" position, history or logits mean those of
@@ -54,8 +58,8 @@ typedef enum ingot_status {
   INGOT_NO_LOGITS = 10,       /* nothing has been evaluated since create, reset or truncate */
   INGOT_BAD_LOGITS = 11,      /* every logit is NaN or minus infinity: nothing can be sampled */
   INGOT_TEXT_TOO_LONG = 12,   /* longer than the session's max_text_bytes */
-  INGOT_BAD_TEXT = 13,        /* the tokenizer has no token for a part of the text */
-  INGOT_NO_DEVICE = 14,       /* nothing here runs the program's kernels: ingot_device_problem */
+  INGOT_NO_TEMPLATE = 13,     /* the model has no chat template, or none for a system message */
+  INGOT_NO_DEVICE = 14,       /* nothing here runs the program's kernels: options.problem */
   INGOT_DEVICE_LOST = 15,     /* the device stopped: the session can only be destroyed */
   INGOT_NO_WEIGHTS = 16,      /* the program's weights are in a file, which was not opened */
   INGOT_WEIGHTS_UNREADABLE = 17, /* there is no such file, or the system refuses it */
@@ -93,6 +97,7 @@ typedef struct ingot_model_info {
   int32_t vocab_size;           /* token ids are below it */
   int32_t bos_token, eos_token; /* -1: none */
   int32_t has_chat_template;    /* not 0: it answers messages; else it only continues texts */
+  int32_t prefill_tokens;       /* most that one step evaluates */
 } ingot_model_info;
 
 /* Needs no session and no weights. INGOT_BAD_PROGRAM. From any thread. */
@@ -100,11 +105,34 @@ ingot_status ingot_model_info_of(const ingot_program *program, ingot_model_info 
 
 #define INGOT_MAX_THREADS 256
 #define INGOT_MAX_SEQUENCES 256
+#define INGOT_PROBLEM_BYTES 256
+
+/* Where a session's memory comes from, instead of the system: called once by ingot_session_create
+ * and once by ingot_session_destroy, on the thread that calls these, or both by the first where it
+ * fails. (The stacks of a session's threads come from the system all the same: they have a guard
+ * page each.) */
+typedef struct ingot_allocator {
+  /* `bytes` (ingot_session_bytes) of zeros, aligned to 4,096; null: there is no room, which is
+   * INGOT_NO_MEMORY. Memory that is committed when it is first touched keeps a session small. */
+  void *(*allocate)(void *user, uint64_t bytes);
+  void (*release)(void *user, void *memory, uint64_t bytes);
+  void *user;
+} ingot_allocator;
+
+/* Whose threads run a session's steps, instead of threads of its own: those of the app's pool. */
+typedef struct ingot_executor {
+  /* Calls share(argument, i) for each i in [0, count), all at once and each on a thread of its own
+   * (the caller's may be one: they wait for each other, so what runs them one after the other never
+   * ends), and returns when all have returned. `count` is ingot_threads. Shares bring their own
+   * stack; they neither block on locks nor throw. Called on the thread that evaluates. */
+  void (*run)(void *user, void (*share)(void *argument, int32_t i), void *argument, int32_t count);
+  void *user;
+} ingot_executor;
 
 typedef struct ingot_session_options {
   int32_t threads;         /* 1 .. INGOT_MAX_THREADS; 0: the physical cores this process may use */
   int32_t prefault;        /* not 0: threads map the weights ahead of the first step (default 1) */
-  uint64_t max_text_bytes; /* longest text for ingot_tokenize; default 1 MiB */
+  uint64_t max_text_bytes; /* longest text to tokenize, below 2^30; default 1 MiB */
   int32_t sequences;       /* texts evaluated side by side, 1 .. INGOT_MAX_SEQUENCES; default 1 */
   /* Of a program with kernels for several machines, those to run: the name of a machine or of
    * an instruction set, as --info lists them. Null, the default: the best that the processor runs.
@@ -113,12 +141,27 @@ typedef struct ingot_session_options {
   /* Of a program that was compiled with --split: its weights, which must outlive the session. Of
    * others it is not read. Null is the default. */
   const ingot_weights *weights;
+  /* Null, the default, or what is copied; its `user` must outlive the session. */
+  const ingot_allocator *allocator;
+  const ingot_executor *executor;
+  /* Null, the default, or INGOT_PROBLEM_BYTES bytes, where ingot_session_create leaves what was
+   * missing: one clause that ends with a 0 ("this processor has no avx2"), or "" where the status
+   * says all. Also where it went on with kernels for the processor because there is no device. */
+  char *problem;
 } ingot_session_options;
 
 ingot_session_options ingot_default_session_options(void);
 
-/* Makes a session. `program` must outlive it. On failure *session is null. INGOT_UNSUPPORTED_CPU is
- * found before any code runs that the processor might lack instructions for. */
+/* What a session with these options takes: address space, of which memory is what it touches
+ * (`PROGRAM --info` lists both), without its threads' stacks. INGOT_BAD_PROGRAM,
+ * INGOT_BAD_ARGUMENT. */
+ingot_status ingot_session_bytes(const ingot_program *program, const ingot_session_options *options,
+                                 uint64_t *bytes);
+
+/* Makes a session. `program` must outlive it; `options` need not. On failure *session is null:
+ * INGOT_BAD_ARGUMENT, INGOT_BAD_PROGRAM, INGOT_NO_MEMORY, INGOT_NO_THREADS, INGOT_NO_DEVICE,
+ * INGOT_NO_WEIGHTS, INGOT_WRONG_WEIGHTS, or INGOT_UNSUPPORTED_CPU, which is found before any code
+ * runs that the processor might lack instructions for. */
 ingot_status ingot_session_create(const ingot_program *program,
                                   const ingot_session_options *options, ingot_session **session);
 /* Ends its threads and gives its memory back. Null is allowed. */
@@ -144,16 +187,12 @@ void ingot_weights_close(ingot_weights *weights);
  * least demanding kernels of the program need, or null when it runs any. */
 const char *ingot_missing_feature(const ingot_program *program);
 
-/* What the last ingot_session_create missed of the device that the program was made for, one clause
- * ("there is no ..."), also where it went on with kernels for the processor; "" when nothing. */
-const char *ingot_device_problem(void);
-
 /* --- Text ------------------------------------------------------------------------------------ */
 
 /* Token ids of `bytes` bytes of UTF-8 (other bytes are kept byte by byte). With parse_special,
  * texts such as "<|im_end|>" become the tokens they name: only for text that is trusted, never for
- * a user's. *count is the number of ids; with INGOT_BUFFER_TOO_SMALL too, where it is known, else
- * -1. */
+ * a user's. *count is the number of ids, at most bytes + 1; with INGOT_BUFFER_TOO_SMALL too; else
+ * -1: INGOT_TEXT_TOO_LONG, INGOT_BAD_ARGUMENT. */
 ingot_status ingot_tokenize(ingot_session *session, const char *text, size_t bytes,
                             int32_t parse_special, int32_t *tokens, int32_t capacity,
                             int32_t *count);
@@ -163,18 +202,49 @@ ingot_status ingot_tokenize(ingot_session *session, const char *text, size_t byt
 int32_t ingot_token_bytes(const ingot_session *session, int32_t token, const char **bytes);
 
 /* The concatenated bytes of `count` tokens into out[capacity], not 0-terminated; *bytes is their
- * number, also with INGOT_BUFFER_TOO_SMALL. `out` may be null when capacity is 0. */
+ * number, also with INGOT_BUFFER_TOO_SMALL. `out` may be null when capacity is 0.
+ * INGOT_BAD_TOKEN, INGOT_BAD_ARGUMENT. */
 ingot_status ingot_detokenize(const ingot_session *session, const int32_t *tokens, int32_t count,
                               char *out, size_t capacity, size_t *bytes);
 
 /* Not 0 when the token ends an answer. */
 int32_t ingot_is_stop_token(const ingot_session *session, int32_t token);
 
+/* --- Chat ------------------------------------------------------------------------------------ */
+
+typedef enum ingot_role {
+  INGOT_ROLE_SYSTEM = 0,   /* at most one, before all others */
+  INGOT_ROLE_USER = 1,     /* then the user's and answers by turns */
+  INGOT_ROLE_ASSISTANT = 2 /* an answer */
+} ingot_role;
+
+typedef struct ingot_message {
+  ingot_role role;
+  const char *text; /* UTF-8 of `bytes` bytes; special tokens in it are plain text */
+  size_t bytes;
+} ingot_message;
+
+/* Token ids of a whole conversation in the model's template, with the beginning-of-sequence token
+ * where the model wants one. After a user's message they end where an answer begins; after an
+ * answer, behind it. *token_count is how many there are; with INGOT_BUFFER_TOO_SMALL too (`tokens`
+ * may be null when capacity is 0), else -1: INGOT_NO_TEMPLATE, INGOT_BAD_ARGUMENT (also: roles in
+ * another order), INGOT_TEXT_TOO_LONG (of texts without a special token between them together). */
+ingot_status ingot_chat_tokens(ingot_session *session, const ingot_message *messages, int32_t count,
+                               int32_t *tokens, int32_t capacity, int32_t *token_count);
+
+/* Makes the selected sequence that conversation: keeps what it has in common with what has been
+ * evaluated, truncates the rest and evaluates what is new, so that ingot_generate answers. Messages
+ * may be edited or left out; each call costs what it changes. Errors are those of ingot_chat_tokens
+ * and INGOT_CONTEXT_FULL, which leave the sequence as it was, and INGOT_INTERRUPTED and
+ * INGOT_DEVICE_LOST, after which complete steps stay evaluated. */
+ingot_status ingot_chat_eval(ingot_session *session, const ingot_message *messages, int32_t count);
+
 /* --- Evaluation ------------------------------------------------------------------------------ */
 
 /* Evaluates `count` tokens after those already evaluated; the last one's logits are then in
  * ingot_logits. Takes as many prefill steps as needed, the decode step for a single token.
- * INGOT_CONTEXT_FULL and INGOT_BAD_TOKEN are found before anything is evaluated. */
+ * INGOT_BAD_ARGUMENT, INGOT_CONTEXT_FULL and INGOT_BAD_TOKEN are found before anything is
+ * evaluated; INGOT_INTERRUPTED and INGOT_DEVICE_LOST between steps. */
 ingot_status ingot_eval(ingot_session *session, const int32_t *tokens, int32_t count);
 
 /* Gets logits[rows][stride] (floats; the first vocab_size of a row count) of the tokens `first` ..
@@ -182,7 +252,8 @@ ingot_status ingot_eval(ingot_session *session, const int32_t *tokens, int32_t c
 typedef int32_t (*ingot_logits_callback)(void *user, int32_t first, int32_t rows,
                                          const float *logits, int32_t stride);
 
-/* As ingot_eval, but gives the logits of every token to `callback`, a chunk at a time. */
+/* As ingot_eval, with its errors, but gives the logits of every token to `callback`, a chunk at a
+ * time, on this thread. */
 ingot_status ingot_eval_all(ingot_session *session, const int32_t *tokens, int32_t count,
                             ingot_logits_callback callback, void *user);
 
@@ -207,15 +278,16 @@ ingot_status ingot_truncate(ingot_session *session, int32_t position);
 void ingot_reset(ingot_session *session);
 
 /* Makes the evaluation under way, and every later one, end with INGOT_INTERRUPTED before its next
- * step, until ingot_clear_interrupt. Async-signal-safe. */
+ * step, until ingot_clear_interrupt: within one token of an answer, and in a prompt within one
+ * prefill step (some 200 tokens, ingot_model_info.prefill_tokens). Async-signal-safe. */
 void ingot_interrupt(ingot_session *session);
 void ingot_clear_interrupt(ingot_session *session);
 int32_t ingot_interrupted(const ingot_session *session);
 
 /* --- Several sequences ----------------------------------------------------------------------- */
 
-/* Makes `sequence` (0 .. sequences - 1) the one that ingot_eval, ingot_eval_all, ingot_logits,
- * ingot_position, ingot_history, ingot_truncate, ingot_reset and ingot_sample work on. */
+/* Makes `sequence` (0 .. sequences - 1, else INGOT_BAD_ARGUMENT) the one that all functions but
+ * those with numbers of sequences work on. */
 ingot_status ingot_select(ingot_session *session, int32_t sequence);
 int32_t ingot_selected(const ingot_session *session);
 /* How many there are. */
@@ -235,7 +307,8 @@ ingot_status ingot_eval_batch(ingot_session *session, const int32_t *sequences,
 const float *ingot_batch_logits(const ingot_session *session, int32_t i);
 
 /* Makes sequence `to` a copy of `from`, which it replaces: KV cache, history, logits. Texts with a
- * common beginning evaluate it once. Sampling in `to` goes on with its own random sequence. */
+ * common beginning evaluate it once. Sampling in `to` goes on with its own random sequence.
+ * INGOT_BAD_ARGUMENT: there is no such sequence. */
 ingot_status ingot_fork(ingot_session *session, int32_t from, int32_t to);
 
 /* --- Saving ---------------------------------------------------------------------------------- */
@@ -243,7 +316,7 @@ ingot_status ingot_fork(ingot_session *session, int32_t from, int32_t to);
 /* Writes the selected sequence (caches, history, logits, its random numbers; not the sampling
  * parameters) to out[capacity]: about what its part of the KV cache takes. *bytes is how many there
  * are, also with INGOT_BUFFER_TOO_SMALL; `out` may be null when capacity is 0.
- * INGOT_NOT_ON_DEVICES. */
+ * INGOT_NOT_ON_DEVICES, INGOT_BAD_ARGUMENT. */
 ingot_status ingot_save(const ingot_session *session, void *out, size_t capacity, size_t *bytes);
 
 /* Replaces the selected sequence by what ingot_save wrote for the same program, in any session and
@@ -277,7 +350,7 @@ ingot_sampling ingot_default_sampling(void);
  * above or not finite. */
 ingot_status ingot_set_sampling(ingot_session *session, const ingot_sampling *sampling);
 
-/* Samples from ingot_logits; does not evaluate the token. */
+/* Samples from ingot_logits; does not evaluate the token. INGOT_NO_LOGITS, INGOT_BAD_LOGITS. */
 ingot_status ingot_sample(ingot_session *session, int32_t *token);
 
 /* Gets a token that was sampled and evaluated, and its bytes[count], valid while the program is. A

@@ -18,8 +18,9 @@ namespace ingot {
 /// A status that is not INGOT_OK.
 class Error : public std::runtime_error {
 public:
-  explicit Error(ingot_status status)
-      : std::runtime_error(ingot_status_string(status)), code(status) {}
+  explicit Error(ingot_status status, const std::string &detail = {})
+      : std::runtime_error(ingot_status_string(status) + (detail.empty() ? detail : ": " + detail)),
+        code(status) {}
   ingot_status status() const noexcept { return code; }
 
 private:
@@ -54,12 +55,22 @@ private:
   std::unique_ptr<ingot_weights, Close> weights;
 };
 
+/// One message of a conversation.
+struct Message {
+  ingot_role role;
+  std::string text;
+};
+
 class Session {
 public:
   explicit Session(const ingot_program &program,
-                   const ingot_session_options &options = ingot_default_session_options()) {
+                   ingot_session_options options = ingot_default_session_options()) {
+    char problem[INGOT_PROBLEM_BYTES] = "";
+    if (!options.problem)
+      options.problem = problem;
     ingot_session *made;
-    check(ingot_session_create(&program, &options, &made));
+    if (const ingot_status status = ingot_session_create(&program, &options, &made))
+      throw Error(status, options.problem);
     session.reset(made);
   }
   /// For the functions of ingot.h that are not here.
@@ -94,6 +105,13 @@ public:
 
   void eval(std::span<const int32_t> tokens) {
     check(ingot_eval(get(), tokens.data(), static_cast<int32_t>(tokens.size())));
+  }
+  /// Evaluates what of a conversation has not been: generate() then answers.
+  void chat(std::span<const Message> messages) {
+    std::vector<ingot_message> views;
+    for (const Message &message : messages)
+      views.push_back({message.role, message.text.data(), message.text.size()});
+    check(ingot_chat_eval(get(), views.data(), static_cast<int32_t>(views.size())));
   }
   /// Of the last token; empty where there are none. As long valid as ingot_logits says.
   std::span<const float> logits() const noexcept {

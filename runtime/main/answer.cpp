@@ -93,29 +93,6 @@ int no_chat(Command &command) {
               "--raw continues a text as it is");
 }
 
-/// Memory for one prompt: ids, then text.
-bool make_prompt(Command &command, size_t text_bytes, Prompt *prompt) {
-  const uint64_t ids = static_cast<uint64_t>(command.program->context_length);
-  const uint64_t plain = text_bytes + template_bytes;
-  auto *memory = static_cast<uint8_t *>(platform::map_memory(ids * sizeof(int32_t) + plain));
-  if (!memory)
-    return false;
-  *prompt = Prompt{command.session,
-                   reinterpret_cast<int32_t *>(memory),
-                   static_cast<int32_t>(ids),
-                   0,
-                   reinterpret_cast<char *>(memory + ids * sizeof(int32_t)),
-                   static_cast<size_t>(plain)};
-  return true;
-}
-
-void clear(Prompt *prompt) {
-  prompt->count = 0;
-  prompt->plain_used = 0;
-  prompt->status = INGOT_OK;
-  prompt->needed = 0;
-}
-
 /// Evaluates TEXT without a template, from an empty context.
 ingot_status ask_raw(Command &command, Prompt *prompt, const char *text, size_t bytes) {
   ingot_session *session = command.session;
@@ -170,9 +147,7 @@ int run_prompt(Command &command) {
   ingot_session *session = command.session;
   if (!options.raw && !session->manifest->chat())
     return no_chat(command);
-  Prompt prompt;
-  if (!make_prompt(command, bytes + system_bytes, &prompt))
-    return fail(command, "cannot start", INGOT_NO_MEMORY);
+  Prompt prompt = prompt_of(session);
   ingot_set_sampling(session, &options.sampling);
   answering = session;
   platform::on_interrupt(interrupt_answer);
@@ -199,9 +174,8 @@ int run_chat(Command &command) {
   ingot_session *session = command.session;
   if (!options.raw && !session->manifest->chat())
     return no_chat(command);
-  Prompt prompt;
   auto *line = static_cast<char *>(platform::map_memory(max_line_bytes));
-  if (!line || !make_prompt(command, max_line_bytes + system_bytes, &prompt))
+  if (!line)
     return fail(command, "cannot start", INGOT_NO_MEMORY);
   ingot_set_sampling(session, &options.sampling);
   answering = session;
@@ -257,7 +231,7 @@ int run_chat(Command &command) {
       if (!run_slash(command, conversation, line, length))
         return exit_ok;
     } else if (length) {
-      clear(&prompt);
+      Prompt prompt = prompt_of(session);
       const ingot_status status = options.raw ? ask_raw(command, &prompt, line, length)
                                               : conversation.ask(&prompt, line, length);
       if (status == INGOT_CONTEXT_FULL) {

@@ -64,8 +64,7 @@ int refuse_processor(Command &command) {
 /// Says how much the system refused. Returns exit_input.
 static int refuse_memory(Command &command, const ingot_session_options &options) {
   const ProgramSizes sizes = sizes_of(*command.program, program_manifest(command.program));
-  const Layout layout =
-      layout_of(sizes, options.sequences, ingot_tokenizer_scratch_bytes(options.max_text_bytes));
+  const Layout layout = layout_of(sizes, options.sequences, options.max_text_bytes);
   const int32_t threads = options.threads ? options.threads : platform::core_count();
   const uint64_t bytes = layout.bytes + static_cast<uint64_t>(threads) * platform::step_stack_bytes;
   char detail[160];
@@ -120,18 +119,20 @@ int open_session(Command &command, uint64_t max_text_bytes) {
     options.threads = 1;
   options.isa = command.options->isa;
   options.weights = command.weights;
+  char problem[INGOT_PROBLEM_BYTES];
+  options.problem = problem;
   const ingot_status status = ingot_session_create(command.program, &options, &command.session);
   if (status == INGOT_UNSUPPORTED_CPU || (status == INGOT_BAD_ARGUMENT && options.isa))
     return refuse_processor(command);
-  if (status == INGOT_NO_MEMORY && *ingot_device_problem())
-    return fail(command, "too little memory", ingot_device_problem());
+  if (status == INGOT_NO_MEMORY && *problem)
+    return fail(command, "too little memory", problem);
   if (status == INGOT_NO_MEMORY)
     return refuse_memory(command, options);
-  if (status == INGOT_NO_DEVICE && *ingot_device_problem())
-    return fail(command, "cannot start", ingot_device_problem());
-  if (!status && *ingot_device_problem())
+  if (status == INGOT_NO_DEVICE && *problem)
+    return fail(command, "cannot start", problem);
+  if (!status && *problem)
     command.errors.text("note: ")
-        .text(ingot_device_problem())
+        .text(problem)
         .text("; running on ")
         .text(ingot_isa(command.session))
         .text("\n")

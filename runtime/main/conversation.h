@@ -1,27 +1,9 @@
-// From a conversation to token ids, by the program's chat table (Chat in runtime/manifest.fbs).
+// A conversation that goes on in a session, as the command-line program has it.
 #pragma once
 
-#include "runtime/core/session.h"
+#include "runtime/core/chat.h"
 
 namespace ingot::runtime {
-
-/// Collects token ids of template text, in which special tokens count, and of user text, in which
-/// they do not: a user who types "<|im_end|>" sends these ten characters. Neighbouring plain texts
-/// are tokenized together, so the ids are those of the whole rendered text.
-struct Prompt {
-  ingot_session *session;
-  int32_t *tokens; ///< [capacity]
-  int32_t capacity, count = 0;
-  char *plain; ///< [plain_capacity] text that waits for the tokenizer
-  size_t plain_capacity, plain_used = 0;
-  ingot_status status = INGOT_OK; ///< the first thing that went wrong; later additions do nothing
-  int64_t needed = 0;             ///< tokens, also those beyond the capacity
-
-  void add_template(const flatbuffers::String *text);
-  void add_text(const char *text, size_t bytes);
-  void add_token(int32_t token);
-  void finish_text();
-};
 
 /// One conversation in a session. Every turn is evaluated once; an answer stays in the context as
 /// it was generated, also where the template would trim it.

@@ -172,7 +172,7 @@ int tokenize_all(Command &command, const char *text, uint64_t bytes, int32_t **t
                              scratch, scratch_bytes, *tokens, capacity);
   platform::unmap_memory(scratch, scratch_bytes);
   *count = made;
-  return made < 0 ? fail(command, "text", INGOT_BAD_TEXT) : exit_ok;
+  return made < 0 ? fail(command, "text", INGOT_TEXT_TOO_LONG) : exit_ok;
 }
 
 int run_logits(Command &command) {
@@ -250,7 +250,7 @@ int run_tokenize(Command &command) {
         ingot_tokenizer_encode(&command.session->tokenizer, text + begin, end - begin,
                                options.special, scratch, scratch_bytes, tokens, capacity);
     if (count < 0)
-      return fail(command, "text", INGOT_BAD_TEXT);
+      return fail(command, "text", INGOT_TEXT_TOO_LONG);
     print_ids(command.out, tokens, count, options.json);
     begin = end + 1;
   }

@@ -1,6 +1,7 @@
 // Writes the manifest of the fake program as a list of bytes for #include: a vocabulary of the 256
 // bytes and three special tokens, a chat table, no merges.
 #include "fake.h"
+#include "runtime/core/weights.h"
 #include "runtime/manifest_generated.h"
 
 #include <array>
@@ -30,11 +31,23 @@ flatbuffers::Offset<Selftest> record(flatbuffers::FlatBufferBuilder &builder, bo
                               &log_sums, 9, 1e-6, 0);
 }
 
+std::string hash_of_weights() {
+  ingot::runtime::WeightsHasher hasher;
+  hasher.add(fake::weights_in_file, sizeof fake::weights_in_file);
+  char digits[33];
+  const ingot::runtime::WeightsHash hash = hasher.finish();
+  std::snprintf(digits, sizeof digits, "%016llx%016llx",
+                static_cast<unsigned long long>(hash.words[0]),
+                static_cast<unsigned long long>(hash.words[1]));
+  return digits;
+}
+
 /// fake_manifest [FEATURE]: with an argument, every variant needs that feature. "wrong": none does,
-/// but --selftest fails.
+/// but --selftest fails. "split": none does; the weights are in a file, and there is no template.
 int main(int argc, char **argv) {
   const bool wrong = argc > 1 && std::string(argv[1]) == "wrong";
-  if (wrong)
+  const bool split = argc > 1 && std::string(argv[1]) == "split";
+  if (wrong || split)
     argc = 1;
   flatbuffers::FlatBufferBuilder builder;
   std::vector<uint32_t> offsets{0};
@@ -72,8 +85,9 @@ int main(int argc, char **argv) {
     std::vector<flatbuffers::Offset<flatbuffers::String>> features{builder.CreateString(feature)};
     variants.push_back(CreateVariantDirect(builder, name, isa, &features));
   }
-  auto build = CreateBuildDirect(builder, "0.0.0-test", "future+common+base", &variants, "f32",
-                                 "f32", "", "fake.gguf", "00ff");
+  auto build = CreateBuildDirect(
+      builder, "0.0.0-test", "future+common+base", &variants, "f32", "f32", "", "fake.gguf", "00ff",
+      split ? fake::weights_file : nullptr, split ? hash_of_weights().c_str() : nullptr);
   auto chat = CreateChatDirect(builder, "<|im_start|>system\n", "<|im_end|>\n", "",
                                "<|im_start|>user\n", "<|im_end|>\n", "<|im_start|>assistant\n",
                                "<|im_end|>\n", "<|im_start|>assistant\n", true, true);
@@ -99,8 +113,9 @@ int main(int argc, char **argv) {
       CreateStepDirect(builder, "score", fake::score_tokens, &launches, &buffers),
       CreateStepDirect(builder, "decode2", 2, &batch_launches),
       CreateStepDirect(builder, "decode4", 4, &batch_launches)};
-  auto manifest = CreateManifestDirect(builder, model, build, chat, nullptr, tokenizer, &weights,
-                                       memory, &caches, &kernels, &steps, record(builder, wrong));
+  auto manifest = CreateManifestDirect(
+      builder, model, build, split ? flatbuffers::Offset<Chat>() : chat, nullptr, tokenizer,
+      &weights, memory, &caches, &kernels, &steps, record(builder, wrong));
   FinishManifestBuffer(builder, manifest);
   for (size_t i = 0; i < builder.GetSize(); ++i)
     std::printf("%u,%s", builder.GetBufferPointer()[i], i % 20 == 19 ? "\n" : "");
