@@ -6,6 +6,7 @@
 import json
 import os
 import pathlib
+import pty
 import shutil
 import subprocess
 import sys
@@ -62,6 +63,26 @@ for text in (script("zsh").read_text(), script("fish").read_text()):
     assert all(name in text for name in targets)
     assert all(option[2:] in text for option in options)
 assert subprocess.run([ingot, "completion", "tcsh"], capture_output=True).returncode == 2
+
+
+
+def on_terminal(**environment):
+    """What an error looks like on a terminal."""
+    ours, theirs = pty.openpty()
+    subprocess.run([ingot, "inspect", "/no/such.gguf"], stderr=theirs, env={**os.environ, **environment})
+    os.close(theirs)
+    said = os.read(ours, 4096).decode()
+    os.close(ours)
+    assert "/no/such.gguf" in said, said
+    return said
+
+
+assert "\x1b[" in on_terminal(TERM="xterm-256color", NO_COLOR="")
+assert "\x1b" not in on_terminal(TERM="xterm-256color", NO_COLOR="1")
+assert "\x1b" not in on_terminal(TERM="dumb", NO_COLOR="")
+piped = subprocess.run([ingot, "inspect", "/no/such.gguf"], capture_output=True, text=True,
+                       env={**os.environ, "TERM": "xterm-256color"})
+assert piped.returncode == 1 and "\x1b" not in piped.stderr, piped.stderr
 
 # Manual pages, where the build could make them.
 pages = pathlib.Path(ingot).resolve().parent.parent / "share" / "man" / "man1"

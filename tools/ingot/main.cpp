@@ -11,10 +11,12 @@
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/InitLLVM.h"
 #include "llvm/Support/Path.h"
+#include "llvm/Support/WithColor.h"
 #include "llvm/Support/raw_ostream.h"
 #include <CLI/CLI.hpp>
 
 #include <csignal>
+#include <cstdlib>
 
 using namespace ingot;
 
@@ -28,6 +30,11 @@ int main(int argc, char **argv) {
   llvm::InitLLVM init(argc, argv);
   // A limit on file sizes is an error to report, like a full disk, not a reason to die.
   std::signal(SIGXFSZ, SIG_IGN);
+  // Colours on a terminal, but not where the user wants none (https://no-color.org).
+  llvm::WithColor::setAutoDetectFunction([](const llvm::raw_ostream &out) {
+    const char *none = std::getenv("NO_COLOR");
+    return !(none && *none) && llvm::WithColor::defaultAutoDetectFunction()(out);
+  });
   CLI::App app{"Compiles a language model into one program that answers.", "ingot"};
   app.set_version_flag("--version", "ingot " INGOT_VERSION);
   app.require_subcommand(1);
