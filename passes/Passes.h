@@ -25,6 +25,7 @@ struct LoweringOptions {
   bool int8_activations = true;
   /// Decode steps for this many sequences at once; 1 is always there. Ascending.
   std::vector<int64_t> batch{1, 4, 8};
+  bool embeddings = false; ///< a step whose result is the hidden states
 };
 
 /// From the imported `lm` module to launches over planned memory.

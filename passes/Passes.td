@@ -87,8 +87,12 @@ def LmSpecializeSteps : Pass<"lm-specialize-steps", "::mlir::ModuleOp"> {
     For each N > 1 of `batch` there is also `@decodeN`, which has the attribute `batch`: up to N tokens,
     each of a sequence of its own, logits of each. Its position and its caches stand for those of
     the token's sequence.
+
+    With `embeddings` there is also `@embed`: as `@prefill`, but what it returns is what the output layer
+    would get, of each token.
   }];
   let options = [
+    Option<"embeddings", "embeddings", "bool", "false", "Make a step for hidden states">,
     Option<"prefill", "prefill", "int64_t", "192", "Most tokens of a prefill step">,
     Option<"score", "score", "int64_t", "32", "Most tokens of a score step">,
     ListOption<"batch", "batch", "int64_t", "Decode steps for so many sequences">

@@ -47,6 +47,7 @@ void buildLoweringPipeline(OpPassManager &manager, const LoweringOptions &option
   LmSpecializeStepsOptions steps;
   steps.prefill = prefill;
   steps.score = score;
+  steps.embeddings = options.embeddings;
   for (int64_t sequences : options.batch)
     if (sequences > 1)
       steps.batch.push_back(sequences);

@@ -215,9 +215,13 @@ private:
                                       ->getAttrOfType<IntegerAttr>("max_tokens")
                                       .getInt());
     };
+    int32_t embedding_stride = 0;
+    if (auto embed = inputs.planned.lookupSymbol<func::FuncOp>("embed"))
+      embedding_stride = static_cast<int32_t>(
+          llvm::alignTo(cast<RankedTensorType>(embed.getResultTypes()[0]).getDimSize(1), 16));
     return manifest::CreateMemory(buffer, number("ingot.arena_bytes"), number("ingot.cache_bytes"),
                                   tokens("prefill"), tokens("score"),
-                                  logitsStride(inputs.model->info.vocab_size));
+                                  logitsStride(inputs.model->info.vocab_size), embedding_stride);
   }
 
   const ManifestInputs &inputs;

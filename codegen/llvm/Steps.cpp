@@ -401,6 +401,9 @@ private:
       steps.push_back(functions && i < batches.size()
                           ? address(functionName(batches[i].getSymName()))
                           : nullPointer());
+    steps.push_back(functions && planned.lookupSymbol<func::FuncOp>("embed")
+                        ? address(functionName("embed"))
+                        : nullPointer());
     if (functions) {
       llvm::append_range(steps, ArrayRef{nullPointer(), nullPointer(), number(i64, 0)});
       return llvm::Error::success();

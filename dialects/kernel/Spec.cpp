@@ -38,6 +38,8 @@ SmallVector<func::FuncOp> stepsOf(ModuleOp planned) {
   for (auto step : planned.getOps<func::FuncOp>())
     if (step->hasAttr("batch"))
       steps.push_back(step);
+  if (auto step = planned.lookupSymbol<func::FuncOp>("embed"))
+    steps.push_back(step);
   return steps;
 }
 

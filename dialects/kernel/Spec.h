@@ -34,7 +34,7 @@ llvm::Expected<std::vector<BufferUse>> bufferUses(LaunchOp launch);
 FuncOp calleeOf(LaunchOp launch);
 
 /// The steps of a module, in the order that manifests and devices number them: @decode, @prefill,
-/// @score, then those for several sequences.
+/// @score, then those for several sequences, then @embed where there is one.
 llvm::SmallVector<mlir::func::FuncOp> stepsOf(mlir::ModuleOp planned);
 
 Tile tileFrom(TileAttr attribute);

@@ -1,4 +1,4 @@
-// lm-specialize-steps: @forward -> @decode, @prefill, @score, @decodeN.
+// lm-specialize-steps: @forward -> @decode, @prefill, @score, @decodeN, @embed.
 #include "passes/Passes.h"
 
 using namespace mlir;
@@ -51,6 +51,19 @@ void keepLastToken(func::FuncOp function) {
   });
 }
 
+/// Returns what the output layer would get, as it is before it is quantized, instead of logits.
+void keepHiddenStates(func::FuncOp function) {
+  auto logits = *function.getOps<lm::LogitsOp>().begin();
+  Value x = logits.getX();
+  auto quantize = x.getDefiningOp<lm::QuantizeOp>();
+  if (quantize)
+    x = quantize.getX();
+  logits.getResult().replaceAllUsesWith(x);
+  logits.erase();
+  if (quantize && quantize->use_empty())
+    quantize.erase();
+}
+
 struct SpecializeSteps : impl::LmSpecializeStepsBase<SpecializeSteps> {
   using LmSpecializeStepsBase::LmSpecializeStepsBase;
 
@@ -75,6 +88,10 @@ struct SpecializeSteps : impl::LmSpecializeStepsBase<SpecializeSteps> {
     for (int64_t sequences : batch) {
       steps.push_back(clone("decode" + std::to_string(sequences), sequences));
       steps.back()->setAttr("batch", builder.getUnitAttr());
+    }
+    if (embeddings) {
+      steps.push_back(clone("embed", prefill));
+      keepHiddenStates(steps.back());
     }
     for (func::FuncOp step : steps)
       step.setFunctionType(

@@ -27,7 +27,8 @@ ingot_status ingot_model_info_of(const ingot_program *program, ingot_model_info 
            tables.bos(),
            tables.eos(),
            manifest->chat() != nullptr,
-           program->prefill_tokens};
+           program->prefill_tokens,
+           manifest->memory() && manifest->memory()->embedding_stride() > 0};
   return INGOT_OK;
 }
 

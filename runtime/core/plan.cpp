@@ -45,8 +45,15 @@ uint64_t filled_cache_bytes(const ProgramSizes &program, int32_t tokens) {
 } // namespace
 
 ProgramSizes sizes_of(const ingot_program &program, const manifest::Manifest *manifest) {
-  return {program.arena_bytes, program.cache_bytes,   program.prefill_tokens, program.score_tokens,
-          program.vocab_size,  program.logits_stride, program.context_length, manifest};
+  return {program.arena_bytes,
+          program.cache_bytes,
+          program.prefill_tokens,
+          program.score_tokens,
+          program.vocab_size,
+          program.logits_stride,
+          program.context_length,
+          manifest,
+          manifest->memory() ? manifest->memory()->embedding_stride() : 0};
 }
 
 bool sizes_of(const manifest::Manifest &manifest, ProgramSizes *sizes) {
@@ -54,14 +61,17 @@ bool sizes_of(const manifest::Manifest &manifest, ProgramSizes *sizes) {
   const manifest::Model *model = manifest.model();
   if (!memory || !model)
     return false;
-  *sizes = {memory->arena_bytes(),    memory->cache_bytes(),
-            memory->prefill_tokens(), memory->score_tokens(),
-            model->vocab_size(),      memory->logits_stride(),
-            model->context_length(),  &manifest};
+  *sizes = {memory->arena_bytes(),     memory->cache_bytes(),
+            memory->prefill_tokens(),  memory->score_tokens(),
+            model->vocab_size(),       memory->logits_stride(),
+            model->context_length(),   &manifest,
+            memory->embedding_stride()};
   for (int32_t number : {sizes->prefill_tokens, sizes->score_tokens, sizes->vocab_size,
                          sizes->logits_stride, sizes->context_length})
     if (number < 1 || number > limit)
       return false;
+  if (sizes->embedding_stride < 0 || sizes->embedding_stride > limit)
+    return false;
   if (manifest.caches())
     for (const manifest::Cache *cache : *manifest.caches()) {
       if (!cache->parts())
@@ -95,7 +105,10 @@ Layout layout_of(const ProgramSizes &program, int32_t sequences, uint64_t max_te
   take(Region::session, sizeof(ingot_session) + count * sizeof(Sequence));
   take(Region::caches, count * sequence_bytes(program));
   take(Region::last_logits, count * row_bytes(program));
-  take(Region::rows, static_cast<uint64_t>(rows + tile_padding) * row_bytes(program));
+  const uint64_t logits = static_cast<uint64_t>(rows + tile_padding) * row_bytes(program);
+  const uint64_t embeddings = static_cast<uint64_t>(program.prefill_tokens + tile_padding) *
+                              static_cast<uint64_t>(program.embedding_stride) * sizeof(float);
+  take(Region::rows, logits > embeddings ? logits : embeddings);
   take(Region::step_tokens,
        static_cast<uint64_t>(longest_step(program) + tile_padding) * sizeof(int32_t));
   take(Region::history, count * static_cast<uint64_t>(program.context_length) * sizeof(int32_t));

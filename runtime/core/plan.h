@@ -22,6 +22,7 @@ struct ProgramSizes {
   uint64_t arena_bytes, cache_bytes;
   int32_t prefill_tokens, score_tokens, vocab_size, logits_stride, context_length;
   const manifest::Manifest *manifest; ///< how caches are laid out
+  int32_t embedding_stride = 0;
 };
 ProgramSizes sizes_of(const ingot_program &program, const manifest::Manifest *manifest);
 /// Of a program that is not running. False when the manifest does not say or cannot be right.
@@ -32,7 +33,8 @@ bool sizes_of(const manifest::Manifest &manifest, ProgramSizes *sizes);
 ///   session      ingot_session, Sequence [sequences]
 ///   caches       [sequences][cache_bytes]            KV caches
 ///   last_logits  [sequences][logits_stride]          of each sequence's last token
-///   rows         [score_tokens or sequences, + padding][logits_stride]  of every token of a call
+///   rows         [score_tokens or sequences, + padding][logits_stride]  of every token of a call,
+///                or of an embedding step [prefill_tokens + padding][embedding_stride]
 ///   step_tokens  [longest step + padding]            ids of one step, then zeros
 ///   history      [sequences][context_length]         ids of everything evaluated
 ///   sampler, text                                    scratch

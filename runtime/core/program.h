@@ -8,7 +8,7 @@
 extern "C" {
 #endif
 
-#define INGOT_PROGRAM_ABI 5
+#define INGOT_PROGRAM_ABI 6
 #define INGOT_MAX_BATCH_STEPS 4
 
 struct ingot_barrier;
@@ -53,6 +53,9 @@ struct ingot_variant {
   ingot_step_fn score;   /* up to score_tokens; logits of each */
   /* One token for each of up to batch_tokens[i] sequences; logits of each. */
   ingot_step_fn batch[INGOT_MAX_BATCH_STEPS];
+  /* Null without --embeddings: up to prefill_tokens; instead of logits the hidden states of each,
+   * rows of the manifest's embedding_stride floats. The last one of the manifest's steps. */
+  ingot_step_fn embed;
   /* Null, or what runs the steps (device.h): the functions above are null then. */
   const struct ingot_device *device;
   const uint8_t *device_code; /* flatbuffer, runtime/device.fbs */

@@ -34,6 +34,9 @@ struct Sequence {
   Random random;
 };
 
+constexpr int32_t max_batch_tokens = tile_padding; // of one step
+static_assert(max_batch_tokens <= INGOT_PARAMETER_TOKENS_MAX);
+
 /// The manifest in place; null when the program was made for another runtime or is damaged.
 const manifest::Manifest *program_manifest(const ingot_program *program);
 

@@ -67,7 +67,8 @@ typedef enum ingot_status {
   INGOT_DAMAGED_WEIGHTS = 19,    /* its file of weights is cut off or changed */
   INGOT_DAMAGED_SAVE = 20,       /* what ingot_save wrote is cut off or changed */
   INGOT_FOREIGN_SAVE = 21,       /* of another program or version, or nothing that was saved */
-  INGOT_NOT_ON_DEVICES = 22      /* sessions whose kernels run on a device cannot do this yet */
+  INGOT_NOT_ON_DEVICES = 22,     /* sessions whose kernels run on a device cannot do this yet */
+  INGOT_NO_EMBEDDINGS = 23       /* the model was compiled without --embeddings */
 } ingot_status;
 
 /* One English clause without a full stop, static: "the context is full". */
@@ -98,6 +99,7 @@ typedef struct ingot_model_info {
   int32_t bos_token, eos_token; /* -1: none */
   int32_t has_chat_template;    /* not 0: it answers messages; else it only continues texts */
   int32_t prefill_tokens;       /* most that one step evaluates */
+  int32_t has_embeddings;       /* not 0: ingot_embed works */
 } ingot_model_info;
 
 /* Needs no session and no weights. INGOT_BAD_PROGRAM. From any thread. */
@@ -257,9 +259,25 @@ typedef int32_t (*ingot_logits_callback)(void *user, int32_t first, int32_t rows
 ingot_status ingot_eval_all(ingot_session *session, const int32_t *tokens, int32_t count,
                             ingot_logits_callback callback, void *user);
 
+/* What ingot_embed makes of the hidden states of several tokens. */
+typedef enum ingot_pooling {
+  INGOT_POOLING_LAST = 0, /* the last token's, which has seen all others: models that generate */
+  INGOT_POOLING_MEAN = 1, /* the mean over the tokens of the call: models trained for it */
+  INGOT_POOLING_NONE = 2  /* each token's, [count][embedding_length] */
+} ingot_pooling;
+
+/* Evaluates `count` tokens (1 or more) as ingot_eval does, and leaves hidden states behind the
+ * final norm (what the output layer would get) in out[capacity], of embedding_length floats each,
+ * as they are: to compare directions, divide by their length. There are no logits afterwards. A
+ * text's embedding is that of its tokens in an empty sequence (ingot_reset). The errors of
+ * ingot_eval, and before anything is evaluated INGOT_NO_EMBEDDINGS, INGOT_BUFFER_TOO_SMALL,
+ * INGOT_NOT_ON_DEVICES; `out` means nothing after INGOT_INTERRUPTED. */
+ingot_status ingot_embed(ingot_session *session, const int32_t *tokens, int32_t count,
+                         ingot_pooling pooling, float *out, size_t capacity);
+
 /* Logits of the last evaluated token, [vocab_size]; null when there are none (INGOT_NO_LOGITS).
  * Valid until the sequence is evaluated again; those left by ingot_eval_batch and ingot_eval_all
- * until the next call of either for any sequence. */
+ * until the next call of either, or of ingot_embed, for any sequence. */
 const float *ingot_logits(const ingot_session *session);
 
 /* Tokens evaluated so far, 0 .. context_length; and the tokens themselves, [position]. */

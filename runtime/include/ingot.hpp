@@ -113,6 +113,15 @@ public:
       views.push_back({message.role, message.text.data(), message.text.size()});
     check(ingot_chat_eval(get(), views.data(), static_cast<int32_t>(views.size())));
   }
+  /// One embedding; with INGOT_POOLING_NONE one for each token, one behind the other.
+  std::vector<float> embed(std::span<const int32_t> tokens, int32_t embedding_length,
+                           ingot_pooling pooling = INGOT_POOLING_LAST) {
+    const size_t rows = pooling == INGOT_POOLING_NONE ? tokens.size() : 1;
+    std::vector<float> out(rows * static_cast<size_t>(embedding_length));
+    check(ingot_embed(get(), tokens.data(), static_cast<int32_t>(tokens.size()), pooling,
+                      out.data(), out.size()));
+    return out;
+  }
   /// Of the last token; empty where there are none. As long valid as ingot_logits says.
   std::span<const float> logits() const noexcept {
     const float *row = ingot_logits(get());

@@ -84,6 +84,10 @@ class NumpyLlama:
 
     def forward(self, ids):
         """float32 logits [tokens, vocab] of the window `ids`, which starts at position 0."""
+        return self.hidden(ids) @ self.output.T
+
+    def hidden(self, ids):
+        """float32 [tokens, width], behind the final norm."""
         tokens = len(ids)
         frequencies = self.rope_theta ** (-np.arange(0, self.head_dim, 2) / self.head_dim)
         angles = np.arange(tokens)[:, None] * frequencies  # float64 [tokens, head_dim / 2]
@@ -102,7 +106,7 @@ class NumpyLlama:
             h = self._rms_norm(x, w["ffn_norm"])
             gate = h @ w["ffn_gate"].T  # [tokens, feed_forward]
             x = x + (gate / (1 + np.exp(-gate)) * (h @ w["ffn_up"].T)) @ w["ffn_down"].T
-        return self._rms_norm(x, self._output_norm) @ self.output.T
+        return self._rms_norm(x, self._output_norm)
 
 
 def parse_tokens(text):

@@ -45,7 +45,7 @@ ingot_status create(const ingot_program &program, const ingot_session_options &o
 
 TEST(Errors, EachHasWordsOfItsOwn) {
   std::vector<std::string> said;
-  for (int32_t code = INGOT_OK; code <= INGOT_NOT_ON_DEVICES; ++code) {
+  for (int32_t code = INGOT_OK; code <= INGOT_NO_EMBEDDINGS; ++code) {
     const std::string text = ingot_status_string(static_cast<ingot_status>(code));
     EXPECT_NE(text, "unknown status") << code;
     EXPECT_NE(text.back(), '.');
@@ -202,7 +202,7 @@ ingot_status copy(ingot_device_session *, int32_t, int32_t, int32_t) { return IN
 const char *describe(const ingot_device_session *) { return "device"; }
 const ingot_device device{"fake", open_device, close_device, lose, copy, describe};
 const uint8_t code[] = {0};
-constexpr ingot_variant on_device{nullptr, nullptr, nullptr, {}, &device, code, 1};
+constexpr ingot_variant on_device{nullptr, nullptr, nullptr, {}, nullptr, &device, code, 1};
 
 /// "future" needs what no processor has; then comes a device, and with `fallback` the processor.
 struct DeviceProgram {
@@ -253,6 +253,9 @@ TEST(Devices, MayBeLostAndCannotDoAll) {
   size_t bytes;
   EXPECT_EQ(ingot_save(session, nullptr, 0, &bytes), INGOT_NOT_ON_DEVICES);
   EXPECT_EQ(ingot_restore(session, &token, sizeof token), INGOT_NOT_ON_DEVICES);
+  float out[fake::embedding_length];
+  EXPECT_EQ(ingot_embed(session, &token, 1, INGOT_POOLING_LAST, out, fake::embedding_length),
+            INGOT_NOT_ON_DEVICES);
   ingot_session_destroy(session);
 }
 

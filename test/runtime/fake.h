@@ -58,6 +58,10 @@ inline float logit(uint64_t chain, int32_t token, int32_t j) {
   return noise + (j == successor(token) ? 8.0f : 0.0f);
 }
 
+constexpr int32_t embedding_length = 64, embedding_stride = 80;
+/// Hidden states stand for the chain, too.
+inline float hidden(uint64_t chain, int32_t j) { return logit(chain, -1, j) - 0.5f; }
+
 inline uint64_t chain_of(const int32_t *tokens, int32_t count) {
   uint64_t chain = 1;
   for (int32_t i = 0; i < count; ++i)
@@ -96,6 +100,18 @@ inline void step(const ingot_step_context *context, int32_t thread, int32_t thre
       context->logits[static_cast<int64_t>(i - first) * logits_stride + j] =
           logit(chain[context->position + i], context->tokens[i], j);
   mark(context, thread);
+}
+
+/// The hidden states of each token.
+inline void embed_step(const ingot_step_context *context, int32_t thread, int32_t threads) {
+  if (thread == 0)
+    for (int32_t i = 0; i < context->token_count; ++i)
+      extend(context->caches[0], context->position + i, context->tokens[i]);
+  ingot_barrier_wait(context->barrier, thread, threads, nullptr, 0);
+  const auto *chain = reinterpret_cast<const uint64_t *>(context->caches[0]);
+  for (int32_t i = 0; i < context->token_count; ++i)
+    for (int32_t j = thread; j < embedding_length; j += threads)
+      context->logits[i * embedding_stride + j] = hidden(chain[context->position + i], j);
 }
 
 /// The program of the fake model with these steps (variant_count of them) and manifest.

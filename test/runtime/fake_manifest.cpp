@@ -102,8 +102,9 @@ int main(int argc, char **argv) {
       CreateKernelDirect(builder, "chain", nullptr, false, &columns, &macs, &fixed, &cache, &rows),
       CreateKernelDirect(builder, "logits", nullptr, true, nullptr, &rows, &zero, &zero, &rows),
       CreateKernelDirect(builder, "both", nullptr, true, nullptr, &macs, &zero, &cache, &rows)};
-  auto memory = CreateMemory(builder, fake::arena_bytes, fake::cache_bytes(96),
-                             fake::prefill_tokens, fake::score_tokens, fake::logits_stride);
+  auto memory =
+      CreateMemory(builder, fake::arena_bytes, fake::cache_bytes(96), fake::prefill_tokens,
+                   fake::score_tokens, fake::logits_stride, split ? 0 : fake::embedding_stride);
   const std::vector<Launch> launches{{0, 0, false}, {-1, 0, false}, {1, -2, false}},
       batch_launches{{2, 1, true}};
   const std::vector<Buffer> buffers{{0, fake::arena_bytes, 0, 2}};
@@ -112,7 +113,8 @@ int main(int argc, char **argv) {
       CreateStepDirect(builder, "prefill", fake::prefill_tokens, &launches, &buffers),
       CreateStepDirect(builder, "score", fake::score_tokens, &launches, &buffers),
       CreateStepDirect(builder, "decode2", 2, &batch_launches),
-      CreateStepDirect(builder, "decode4", 4, &batch_launches)};
+      CreateStepDirect(builder, "decode4", 4, &batch_launches),
+      CreateStepDirect(builder, "embed", fake::prefill_tokens, &launches, &buffers)};
   auto manifest = CreateManifestDirect(
       builder, model, build, split ? flatbuffers::Offset<Chat>() : chat, nullptr, tokenizer,
       &weights, memory, &caches, &kernels, &steps, record(builder, wrong));

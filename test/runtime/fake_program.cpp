@@ -18,7 +18,8 @@ void all(const ingot_step_context *context, int32_t thread, int32_t threads) {
 // The steps of a variant that must not run.
 void never(const ingot_step_context *, int32_t, int32_t) { __builtin_trap(); }
 
-constexpr ingot_variant works = {last, last, all, {fake::batch_step, fake::batch_step}};
+constexpr ingot_variant works = {
+    last, last, all, {fake::batch_step, fake::batch_step}, fake::embed_step, nullptr, nullptr, 0};
 const ingot_variant variants[fake::variant_count] = {
     {never, never, never, {never, never}}, works, works};
 

@@ -28,7 +28,8 @@ void whole_step(const ingot_step_context *context, int32_t thread, int32_t threa
   step(context, thread, threads, every_row);
 }
 inline constexpr ingot_variant steps = {
-    whole_step<false>, whole_step<false>, whole_step<true>, {batch_step, batch_step}};
+    whole_step<false>, whole_step<false>, whole_step<true>, {batch_step, batch_step},
+    embed_step,        nullptr,           nullptr,          0};
 inline const ingot_variant variants[variant_count] = {steps, steps, steps};
 
 inline const ingot_program plain = program(variants, manifest, sizeof manifest, context_length);

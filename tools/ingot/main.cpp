@@ -80,6 +80,8 @@ int main(int argc, char **argv) {
       ->delimiter(',')
       ->check(CLI::Range(1, 64))
       ->capture_default_str();
+  compile_command->add_flag("--embeddings", compile.lowering.embeddings,
+                            "Also a step whose result is hidden states (ingot_embed)");
   compile_command->add_option("--emit", emit, "What to write")
       ->check(CLI::IsMember({"exe", "object", "llvm", "mlir"}))
       ->capture_default_str();
