@@ -3,7 +3,8 @@
     projects.py CASE INGOT_BUILD INGOT_SOURCE FOLDER [MODEL]
 
 Cases: ninja, makefiles (prefix, moved prefix; what is built again when), forms (a shared library,
-weights in a file, a program, pkg-config), aarch64, contained, packages, and smollm2, which needs MODEL.
+weights in a file, a program, pkg-config), aarch64, contained, packages, chat and chat_aarch64 (examples/chat
+with a tiny model), and smollm2, which needs MODEL.
 """
 
 import os
@@ -167,7 +168,7 @@ def aarch64(case):
     """The same project, by a toolchain file."""
     case.install()
     expected = case.expected()
-    app = case.app(*case.options("Ninja", "--toolchain", case.inputs / "aarch64.cmake"))
+    app = case.app(*case.options("Ninja", "--toolchain", case.source / "examples/toolchains/aarch64-linux.cmake"))
     app.build()
     said = app.app(TEXT, emulator=["qemu-aarch64"])
     check(said == expected, "on AArch64 it says", said, "not", expected)
@@ -210,8 +211,33 @@ def packages(case):
         check(app.app(TEXT) == expected, "from", prefix, "it says", app.app(TEXT))
 
 
+def chat(case, *options, emulator=()):
+    """examples/chat answers as the compiled program does, and goes on."""
+    case.install()
+    run(sys.executable, case.source / "test/oracle/tiny_models.py", case.model, "--context", 2048)
+    built = Project(case, case.source / "examples/chat", *case.options("Ninja", *options), name="chat")
+    built.build()
+    said = run(*emulator, built.folder / "chat", input=b"hello\nand then?\n").split(b"> ")
+    check(len(said) == 4 and said[0] == said[3] == b"", "it says", said)
+    program = case.folder / "expected"
+    run(case.build / "bin/ingot", "compile", case.model, "-o", program)
+    expected = run(program, "-p", "hello", "-n", 512, "--temp", 0)
+    check(said[1].rstrip(b"\n") == expected.rstrip(b"\n"), "it says", said[1], "not", expected)
+    check(said[2].strip(), "no second answer")
+
+
+def chat_aarch64(case):
+    chat(case, "--toolchain", case.source / "examples/toolchains/aarch64-linux.cmake",
+         emulator=["qemu-aarch64"])
+
+
 def smollm2(case, model):
     case.install()
+    built = Project(case, case.source / "examples/chat", *case.options(), f"-DMODEL={model}", name="chat")
+    built.build()
+    said = run(built.folder / "chat", "You answer in one sentence.",
+               input=b"What is the capital of France?\nAnd of Italy?\n").decode().split("> ")
+    check("Paris" in said[1] and "Rome" in said[2], "the chat with SmolLM2:", said)
     app = Project(case, case.source / "examples/cmake", *case.options(), f"-DMODEL={model}",
                   name="smollm2")
     app.build()

@@ -1,0 +1,56 @@
+"""Runs a guide as a reader would: files grow by the blocks that name them (```c tour.c), and commands
+(lines that begin with `$ ` in blocks without a language) run in order, each of which must succeed. What a
+block shows below a command must be what it prints; "..." stands for anything.
+
+    guide.py PAGE INGOT_BUILD SOURCE FOLDER
+
+In FOLDER there are model.gguf (tiny, random), examples/ and test/ of the tree; $PREFIX is where Ingot is
+installed.
+"""
+
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+page, build, source, folder = map(pathlib.Path, sys.argv[1:])
+shutil.rmtree(folder, ignore_errors=True)
+(folder / "bin").mkdir(parents=True)
+prefix = folder / "prefix"
+subprocess.run(["cmake", "--install", build, "--prefix", prefix], check=True, capture_output=True)
+for name in ("examples", "test"):
+    (folder / name).symlink_to(source / name)
+(folder / "bin" / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+(folder / "bin" / "python").chmod(0o755)
+subprocess.run([sys.executable, source / "test/oracle/tiny_models.py", folder / "model.gguf",
+                "--context", "2048"], check=True)
+path = os.pathsep.join([str(folder / "bin"), str(prefix / "bin"), os.environ["PATH"]])
+environment = {**os.environ, "PATH": path, "PREFIX": str(prefix),
+               "PKG_CONFIG_PATH": str(prefix / "lib/pkgconfig")}
+
+
+def matches(shown, printed):
+    parts = [re.escape(part.strip("\n")) for part in shown.split("...")]
+    return re.fullmatch(".*?".join(parts), printed.strip("\n"), re.S)
+
+
+ran = 0
+begun = set()
+for words, block in re.findall(r"^```([^\n]*)\n(.*?)^```$", page.read_text(), re.M | re.S):
+    if " " in words:
+        name = words.split()[1]
+        with open(folder / name, "a" if name in begun else "w", encoding="utf-8") as file:
+            file.write(block)
+        begun.add(name)
+    elif not words:
+        for command, shown in re.findall(r"^\$ (.*(?:(?<=\\)\n.*)*)\n((?:(?!\$ ).*\n)*)", block, re.M):
+            done = subprocess.run(["bash", "-c", command], cwd=folder, text=True, errors="replace", env=environment,
+                                  capture_output=True)
+            assert done.returncode == 0, (command, done.stdout, done.stderr)
+            printed = done.stdout + done.stderr
+            assert not shown or matches(shown, printed), (command, shown, printed)
+            ran += 1
+assert ran, f"{page} has no commands"
+shutil.rmtree(folder)
