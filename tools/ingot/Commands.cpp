@@ -1,5 +1,6 @@
 #include "tools/ingot/Commands.h"
 
+#include "codegen/Compile.h"
 #include "codegen/cache/KernelCache.h"
 #include "dialects/lm/interpreter/Interpreter.h"
 #include "frontend/Import.h"
@@ -11,6 +12,7 @@
 #include "targets/Target.h"
 
 #include "mlir/Pass/PassManager.h"
+#include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Format.h"
 #include "llvm/Support/JSON.h"
 #include "llvm/Support/raw_ostream.h"
@@ -18,6 +20,25 @@
 namespace ingot {
 
 std::string defaultCacheFolder() { return KernelCache::defaultFolder(); }
+
+void printCompiled(const CompileOptions &options, double seconds) {
+  llvm::json::Array files;
+  auto add = [&](llvm::StringRef kind, const std::string &path) {
+    uint64_t bytes = 0;
+    if (!path.empty() && !llvm::sys::fs::file_size(path, bytes))
+      files.push_back(llvm::json::Object{{"kind", kind}, {"path", path}, {"bytes", bytes}});
+  };
+  add("output", options.output);
+  if (options.split)
+    add("weights", splitFile(options.output));
+  add("header", options.header);
+  add("depfile", options.depfile);
+  llvm::json::Object root{{"model", options.model},
+                          {"target", options.lowering.target},
+                          {"seconds", seconds},
+                          {"files", std::move(files)}};
+  llvm::outs() << llvm::formatv("{0:2}", llvm::json::Value(std::move(root))) << "\n";
+}
 
 static llvm::Error reference(const ReferenceOptions &options) {
   auto tokens = parseTokens(options.tokens);
@@ -68,7 +89,16 @@ static llvm::Error reference(const ReferenceOptions &options) {
     stream.clear_error();
     return inputError(options.output, "", "cannot write the logits; is the disk full?");
   }
-  return publish(finished, options.output);
+  if (llvm::Error error = publish(finished, options.output))
+    return error;
+  if (options.json) {
+    llvm::json::Object root{{"model", options.model},
+                            {"output", options.output},
+                            {"tokens", static_cast<int64_t>(tokens->size())},
+                            {"vocab_size", model->info.vocab_size}};
+    llvm::outs() << llvm::formatv("{0:2}", llvm::json::Value(std::move(root))) << "\n";
+  }
+  return llvm::Error::success();
 }
 
 int runReference(const ReferenceOptions &options) {

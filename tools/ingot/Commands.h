@@ -5,6 +5,10 @@
 
 namespace ingot {
 
+struct CompileOptions;
+/// --json of `compile`: the files that were made.
+void printCompiled(const CompileOptions &options, double seconds);
+
 struct InspectOptions {
   std::string file, html;
   bool json = false;
@@ -13,6 +17,7 @@ int runInspect(const InspectOptions &options);
 
 struct ReferenceOptions {
   std::string model, tokens, output, activations = "f32";
+  bool json = false;
 };
 int runReference(const ReferenceOptions &options);
 

@@ -15,6 +15,7 @@
 #include "llvm/Support/raw_ostream.h"
 #include <CLI/CLI.hpp>
 
+#include <chrono>
 #include <csignal>
 #include <cstdlib>
 
@@ -47,7 +48,7 @@ int main(int argc, char **argv) {
   compile.cache_folder = defaultCacheFolder();
   compile.runtime_folder = folderOfThisProgram(argv[0]) + "/../lib/ingot";
   std::string emit = "exe", activations = "int8", cache, output_format;
-  bool no_cache = false;
+  bool no_cache = false, compile_json = false;
   CLI::App *compile_command = app.add_subcommand("compile", "Compile a model file");
   compile_command->add_option("MODEL", compile.model, "GGUF file")->required();
   compile_command->add_option("-o,--output", compile.output, "File to write")->required();
@@ -135,6 +136,7 @@ int main(int argc, char **argv) {
       ->check(CLI::Range(0, int(kMostSelftestTokens)));
   compile_command->add_option("--cache", compile.cache_folder, "Folder of compiled kernels");
   compile_command->add_flag("--no-cache", no_cache, "Compile every kernel anew");
+  compile_command->add_flag("--json", compile_json, "Say what was made as JSON");
   compile_command->add_flag("-v,--verbose", compile.verbose,
                             "Say what is done and how long it takes");
 
@@ -160,6 +162,7 @@ int main(int argc, char **argv) {
   reference_command->add_option("--activations", reference.activations, "int8 emulates the kernels")
       ->check(CLI::IsMember({"int8", "f32"}))
       ->capture_default_str();
+  reference_command->add_flag("--json", reference.json, "Say what was written as JSON");
 
   CompareOptions compare;
   CLI::App *compare_command = app.add_subcommand(
@@ -230,8 +233,12 @@ int main(int argc, char **argv) {
     compile.tune.measure = bool(*tune_option);
     if (*tune_option && !*tune_time)
       compile.tune.seconds = std::stod(tune);
+    const auto begin = std::chrono::steady_clock::now();
     if (llvm::Error error = compileModel(compile))
       return reportError(std::move(error), diagnostics == "compiler");
+    if (compile_json)
+      printCompiled(
+          compile, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
     return 0;
   }
   if (*doctor_command)
