@@ -132,9 +132,9 @@ llvm::Error KernelBuilder::finishOutput(int32_t index) {
     Var n("out_n"), nb("out_nb"), t("out_t");
     RDom r(0, spec.tile.streams, 0, streamBlocks(), "out_r");
     if (spec.tile.streams > 1) // what two streams compute is written once: it may be added in place
-      r.where(r.x == spec.tile.streams - 1 || r.y < streamGap());
+      r.where(r.x == spec.tile.streams - 1 || r.y + streamBegin(r.x) < streamBegin(r.x + 1));
     func(n, nb, t) = undef<float>();
-    func(n, r.y + r.x * streamGap(), t) = blockOf(rows, n, r.y + begin, r.x, t);
+    func(n, r.y + streamBegin(r.x), t) = blockOf(rows, n, r.y + begin, r.x, t);
     outputBuffer(func, {16, extent, paddedTokenCount()}, {1, 16, stride});
     stage = {OutputStage::Kind::blocks, func, {n, t}, {r.x, r.y}, 16};
   } else if (axis == SliceAxis::heads) {

@@ -117,16 +117,20 @@ private:
     return rows;
   }
 
-  /// A slice of row blocks is computed at Tile::streams places in turns, so that as many streams of
-  /// weights come from memory side by side. They start this many blocks from each other and have
-  /// streamBlocks() each: where the slice cannot be divided evenly, some blocks are computed twice,
-  /// and those of the last stream count.
-  Expr streamGap() { return spec.tile.streams == 1 ? Expr(0) : extent / spec.tile.streams; }
-  Expr streamBlocks() { return extent - (spec.tile.streams - 1) * streamGap(); }
+  /// A slice of row blocks is computed at Tile::streams places in turns or side by side, of
+  /// streamBlocks() each. Where the slice cannot be divided evenly, the last places overlap, and
+  /// what two of them compute, the later one writes.
+  Expr streamBlocks() {
+    const int32_t streams = spec.tile.streams;
+    return streams == 1 ? Expr(extent) : (extent + (streams - 1)) / streams;
+  }
+  Expr streamBegin(Expr stream) {
+    return spec.tile.streams == 1 ? Expr(0) : min(stream * streamBlocks(), extent - streamBlocks());
+  }
   /// Where a stream starts in rows of `height` for outputs of `output_height`.
   Expr streamStart(Expr stream, int64_t height) {
     const int64_t output_height = spec.values[spec.outputs.front()].width;
-    return stream * (streamGap() * int32_t(height / output_height));
+    return streamBegin(stream) * int32_t(height / output_height);
   }
   Expr blockOf(const Rows &rows, Expr n, Expr nb, Expr stream, Expr t) {
     return rows.block ? rows.block(n, nb, stream, t)

@@ -70,14 +70,14 @@ llvm::Error KernelBuilder::linear(const KernelOp &op) {
        byte_of_step = split == 1 ? Expr(b) : b + s.k_inner * (q % split);
   Expr step = ratio == 1 ? own_step : (g % ratio) * layout_steps + own_step,
        wg = ratio == 1 ? Expr(g) : g / ratio;
-  Expr code;
+  Expr code, block = nb + streamStart(stream, value.height);
   if (s.packed_codes) {
     const int32_t half = weight_group / 2 / ki;
     Expr j = ratio == 1 ? step % half : inHalf(step, half);
-    Expr byte = matrix.codes(byte_of_step, n, j, wg, nb);
+    Expr byte = matrix.codes(byte_of_step, n, j, wg, block);
     code = select(step < half, byte & cast<uint8_t>(15), byte >> cast<uint8_t>(4));
   } else {
-    code = matrix.codes(byte_of_step, n, step, wg, nb);
+    code = matrix.codes(byte_of_step, n, step, wg, block);
   }
   int32_t offset = encoding.minCode(); // of what a code stands for from what is multiplied
   if (s.form == DotForm::widened_pairs && !make_signed) {
@@ -89,17 +89,17 @@ llvm::Error KernelBuilder::linear(const KernelOp &op) {
     }
     code = reinterpret<int8_t>(code);
   }
-  s.codes(b, n, q, g, nb) = code;
+  s.codes(b, n, q, g, nb, stream) = code;
 
   s.scales = Func("weight_scales");
-  s.scales(n, g, nb) = cast<float>(matrix.scales(n, wg, nb));
+  s.scales(n, g, nb, stream) = cast<float>(matrix.scales(n, wg, block));
   s.reads = {matrix.codes, matrix.scales};
   Expr start = offset ? x.sums(g, t) * offset : Expr(0);
 
   RDom r(0, beside ? at_once : s.k_inner, 0, s.steps, "step");
   s.step_x = r.x, s.step_y = r.y;
   Expr of_step = beside ? r.x + at_once * p : Expr(r.x), at = of_step + s.k_inner * r.y;
-  Expr code_at = s.codes(of_step, n, r.y, g, nb), activation = x.codes(at + g * group, t);
+  Expr code_at = s.codes(of_step, n, r.y, g, nb, stream), activation = x.codes(at + g * group, t);
   const bool widened = s.form == DotForm::widened_pairs && !make_signed;
   if (widened || (s.form == DotForm::quads && target.machine().dot_by_lane)) {
     s.copies = Func("activations");
@@ -108,45 +108,45 @@ llvm::Error KernelBuilder::linear(const KernelOp &op) {
     activation = s.copies(at, g, t);
   }
   s.accumulator = Func("dots");
-  s.accumulator(n, g, nb, t) = start;
+  s.accumulator(n, g, nb, stream, t) = start;
   if (!beside) {
-    s.accumulator(n, g, nb, t) += cast<int32_t>(code_at) * cast<int32_t>(activation);
+    s.accumulator(n, g, nb, stream, t) += cast<int32_t>(code_at) * cast<int32_t>(activation);
   } else {
     s.pairs = Func("pairs");
     if (s.form == DotForm::saturating_pairs) {
-      s.pairs(p, n, g, nb, t) = cast<int16_t>(0);
-      s.pairs(p, n, g, nb, t) = saturating_add(s.pairs(p, n, g, nb, t),
-                                               cast<int16_t>(code_at) * cast<int16_t>(activation));
+      s.pairs(p, n, g, nb, stream, t) = cast<int16_t>(0);
+      s.pairs(p, n, g, nb, stream, t) = saturating_add(
+          s.pairs(p, n, g, nb, stream, t), cast<int16_t>(code_at) * cast<int16_t>(activation));
     } else if (s.form == DotForm::lanes) {
-      s.pairs(p, n, g, nb, t) = cast<int16_t>(0);
-      s.pairs(p, n, g, nb, t) += cast<int16_t>(code_at) * cast<int16_t>(activation);
+      s.pairs(p, n, g, nb, stream, t) = cast<int16_t>(0);
+      s.pairs(p, n, g, nb, stream, t) += cast<int16_t>(code_at) * cast<int16_t>(activation);
     } else if (make_signed) {
-      s.pairs(p, n, g, nb, t) = 0;
-      s.pairs(p, n, g, nb, t) += cast<int32_t>(cast<int16_t>(code_at) * cast<int16_t>(activation));
+      s.pairs(p, n, g, nb, stream, t) = 0;
+      s.pairs(p, n, g, nb, stream, t) +=
+          cast<int32_t>(cast<int16_t>(code_at) * cast<int16_t>(activation));
     } else {
-      s.pairs(p, n, g, nb, t) = 0;
-      s.pairs(p, n, g, nb, t) += cast<int32_t>(code_at) * cast<int32_t>(activation);
+      s.pairs(p, n, g, nb, stream, t) = 0;
+      s.pairs(p, n, g, nb, stream, t) += cast<int32_t>(code_at) * cast<int32_t>(activation);
     }
     RDom rp(0, ki / at_once, "pair");
     s.pair = rp.x;
-    s.accumulator(n, g, nb, t) += cast<int32_t>(s.pairs(rp, n, g, nb, t));
+    s.accumulator(n, g, nb, stream, t) += cast<int32_t>(s.pairs(rp, n, g, nb, stream, t));
   }
 
   s.result = Func("linear");
   RDom rg(0, s.groups, "rg");
   s.group = rg.x;
-  Expr block = nb + streamStart(stream, value.height);
   s.result(n, nb, stream, t) = 0.0f;
-  Expr term =
-      cast<float>(s.accumulator(n, rg, block, t)) * (s.scales(n, rg, block) * x.scales(rg, t));
+  Expr term = cast<float>(s.accumulator(n, rg, nb, stream, t)) *
+              (s.scales(n, rg, nb, stream) * x.scales(rg, t));
   Expr sum = s.result(n, nb, stream, t) + term;
   if (!encoding.symmetric()) {
     s.mins = Func("weight_mins");
-    s.mins(n, g, nb) = cast<float>(matrix.mins(n, wg, nb));
+    s.mins(n, g, nb, stream) = cast<float>(matrix.mins(n, wg, block));
     s.reads.push_back(matrix.mins);
     s.sums = Func("scaled_sums");
     s.sums(g, t) = x.scales(g, t) * cast<float>(x.sums(g, t));
-    sum = sum + s.mins(n, rg, block) * s.sums(rg, t);
+    sum = sum + s.mins(n, rg, nb, stream) * s.sums(rg, t);
   }
   s.result(n, nb, stream, t) = sum;
   linearResult(op, s);

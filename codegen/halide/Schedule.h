@@ -11,16 +11,17 @@
 namespace ingot {
 
 /// y[n, nb, stream, t] = sum over groups of f32(acc) * (scale * act_scale) [+ min * act_sum].
-/// n: row in its block of layout.rows; nb: block, in `result` of a stream (Tile); t: token; g:
-/// activation group; q: step of k_inner elements in the group; b: element of the step. Undefined
-/// Funcs are absent in that form.
+/// n: row in its block of layout.rows; nb: block of a stream (Tile); t: token; g: activation group;
+/// q: step of k_inner elements in the group; b: element of the step. Undefined Funcs are absent in
+/// that form.
 struct LinearStage {
   DotForm form = DotForm::quads;
-  Halide::Func result;       ///< f32 (n, nb, stream, t); update 0 over (group)
-  Halide::Func accumulator;  ///< i32 (n, g, nb, t); update 0 over (step.x, step.y)
-  Halide::Func pairs;        ///< i16 or i32 (p, n, g, nb, t), the forms of pairs: pair p of a step
-  Halide::Func codes;        ///< unpacked (b, n, q, g, nb): u8 or i8, i16 (widened) or f32 (floats)
-  Halide::Func scales, mins; ///< f32 (n, g, nb)
+  Halide::Func result;      ///< f32 (n, nb, stream, t); update 0 over (group)
+  Halide::Func accumulator; ///< i32 (n, g, nb, stream, t); update 0 over (step.x, step.y)
+  Halide::Func pairs; ///< i16 or i32 (p, n, g, nb, stream, t), the forms of pairs: p of a step
+  /// Unpacked (b, n, q, g, nb, stream): u8 or i8, i16 (widened); or f32 (b, n, q, g, nb) (floats).
+  Halide::Func codes;
+  Halide::Func scales, mins; ///< f32 (n, g, nb, stream)
   Halide::Func sums;         ///< f32 (g, t): activation sums times their scale; where mins are
   Halide::Func copies;       ///< activations (k, g, t): i16 where codes are, or to be in registers
   std::vector<Halide::ImageParam> reads; ///< what is read of the packed matrix

@@ -60,10 +60,11 @@ const KernelOp *findOp(const KernelSpec &spec, KernelOp::Kind kind) {
 /// Vector registers of 16 lanes of 32 bits.
 double registersOf16(const Machine &machine) { return 512.0 / machine.vector_bits; }
 
-/// The register tile of a linear layer: `tokens` x 16 rows.
+/// The register tile of a linear layer: `tokens` x 16 rows of each of `blocks`.
 struct LinearTile {
   DotForm form;
   double tokens, wide; ///< wide: registers of 16 lanes
+  double blocks;       ///< of different streams; where weights pass once, one at a time
   double codes;        ///< registers of codes of a step
   double dots;         ///< registers of sums of products, in the loop over steps
   double sums;         ///< registers of sums of floats, beside them
@@ -95,8 +96,9 @@ struct LinearTile {
     straight = form == DotForm::quads;
     few = weightsPassOnce(spec, form);
     // Of bytes, one half of a register is multiplied at a time, into a whole one.
-    codes = wide * (bytes ? 2 : 1);
-    sums = wide * tokens;
+    blocks = few ? 1 : spec.tile.streams;
+    codes = blocks * wide * (bytes ? 2 : 1);
+    sums = blocks * wide * tokens;
     dots = form == DotForm::floats ? 0 : bytes ? 2 * sums : sums;
   }
 
@@ -180,7 +182,8 @@ struct LinearTile {
 /// at 12.
 double weightsGbps(const Machine &machine, const KernelSpec &spec, const KernelValue &matrix) {
   constexpr double loss = 0.03; // for a read more or less
-  const int32_t reads = bufferCount(matrix, spec.kv) * spec.tile.streams;
+  const int32_t reads =
+      bufferCount(matrix, spec.kv) * (spec.max_tokens == 1 ? spec.tile.streams : 1);
   const double off = std::abs(reads - machine.rates.memory_streams);
   return machine.rates.memory_gbps * std::max(1 - loss * off, 0.2);
 }
@@ -190,24 +193,28 @@ double linearNanoseconds(const Machine &machine, const KernelSpec &spec, const K
   const LinearTile tile(machine, spec, op);
   const KernelValue &matrix = spec.values[op.operands[1]];
   const double groups = double(matrix.width) / tile.elements;
-  const double blocks = std::ceil(double(matrix.height) / matrix.layout.rows);
+  double blocks = std::ceil(double(matrix.height) / matrix.layout.rows);
+  // What each of two threads computes of them, rounded up to whole places of its slice.
+  const double slice = double((kernelInterface(spec).slices + 1) / 2);
+  blocks *= std::ceil(slice / spec.tile.streams) * spec.tile.streams / slice;
   const double tiles =
       std::ceil(double(tile.few ? int64_t(spec.max_tokens) : tokens) / tile.tokens);
-  double block = tiles * groups * cycles(machine.rates, tile.group(machine, tile.few && tiles > 1));
+  double block = tiles * groups *
+                 cycles(machine.rates, tile.group(machine, tile.few && tiles > 1)) / tile.blocks;
   // Floats are decoded for each tile anew, group by group.
   const double unpacked_times = tile.form == DotForm::floats ? tiles : 1;
   block += unpacked_times * groups * cycles(machine.rates, tile.unpack());
   // Codes of a block that the first-level cache does not hold with the activations of a tile.
-  const double unpacked = double(matrix.width) * 16 *
+  const double unpacked = tile.blocks * double(matrix.width) * 16 *
                           (tile.form == DotForm::floats                         ? 4
                            : tile.form == DotForm::widened_pairs && !tile.bytes ? 2
                                                                                 : 1);
   const double spill = tile.few || tile.form == DotForm::floats
                            ? 0
                            : std::max(0.0, unpacked - 0.75 * double(machine.l1_bytes));
-  block += tiles * spill / 64; // a line a cycle from the second level
+  block += tiles * spill / 64 / tile.blocks; // a line a cycle from the second level
   // The end of the loop over groups is mispredicted, results are stored, the next tile begins.
-  block += (tile.few ? 1 : tiles) * 40;
+  block += (tile.few ? 1 : tiles / tile.blocks) * 40;
   const double compute = blocks * block / machine.rates.gigahertz;
   const double memory =
       double(kernelCost(spec, tokens, 0).weight_bytes) / weightsGbps(machine, spec, matrix);
@@ -284,7 +291,7 @@ double attentionNanoseconds(const Machine &machine, const KernelSpec &spec, cons
 
 } // namespace
 
-std::vector<Tile> cpu::tileCandidates(const KernelSpec &spec) {
+std::vector<Tile> cpu::tileCandidates(const Machine &machine, const KernelSpec &spec) {
   const KernelOp *linear = findOp(spec, KernelOp::Kind::linear),
                  *attention = findOp(spec, KernelOp::Kind::attention);
   std::vector<Tile> tiles;
@@ -299,6 +306,10 @@ std::vector<Tile> cpu::tileCandidates(const KernelSpec &spec) {
     return tiles.empty() ? std::vector<Tile>{Tile()} : tiles;
   }
   const int64_t padded = paddedTokens(spec.max_tokens);
+  // Where one register holds 16 rows, several blocks share the activations that a step loads.
+  const bool side_by_side = linear && spec.max_tokens > kTokenPadding &&
+                            registersOf16(machine) == 1 &&
+                            spec.values[linear->operands[0]].kind != KernelValue::Kind::rows;
   for (int32_t tokens = 1; tokens <= std::min(kTokenPadding, spec.max_tokens); ++tokens) {
     // A tile that reaches beyond the last token stays within the padding of the buffers.
     const bool whole = kTokenPadding % tokens == 0;
@@ -313,6 +324,10 @@ std::vector<Tile> cpu::tileCandidates(const KernelSpec &spec) {
         tiles.push_back(tile);
     } else if (whole || (spec.max_tokens < kTokenPadding && fits)) {
       tiles.push_back(tile);
+      for (int32_t streams = 2; side_by_side && streams <= 3; ++streams) {
+        tile.streams = streams;
+        tiles.push_back(tile);
+      }
     }
   }
   return tiles;

@@ -80,7 +80,7 @@ PackedLayout CpuTarget::packedLayout(const Encoding &encoding) const {
 /// Tiles whose innermost loop does not fit the registers are none: they spill at every step, and
 /// what the cost model says of that has not been measured.
 std::vector<Tile> CpuTarget::tileCandidates(const KernelSpec &spec) const {
-  std::vector<Tile> tiles = cpu::tileCandidates(spec);
+  std::vector<Tile> tiles = cpu::tileCandidates(description, spec);
   KernelSpec tiled = spec;
   llvm::erase_if(tiles, [&](const Tile &tile) {
     tiled.tile = tile;

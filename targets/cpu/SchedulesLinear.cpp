@@ -20,6 +20,8 @@ void vectorizeGroups(Func func, Var var, int32_t groups) {
 /// asking ahead is worth an instruction a cache line; where a block of rows is unpacked in one go
 /// and then multiplied for long, the next block is asked for at the start of one.
 void prefetchWeights(bool by_group, int32_t streams, LinearStage &s, Stage out, RVar block) {
+  if (!by_group && streams > 1)
+    return; // Halide would ask for everything between them
   const int64_t group_bytes = int64_t(s.rows) * s.k_inner * s.steps / (s.packed_codes ? 2 : 1);
   const int64_t ahead = std::max<int64_t>(kPrefetchBytes / streams / group_bytes, 1);
   for (ImageParam part : s.reads)
@@ -58,6 +60,7 @@ void ingot::scheduleLinear(ScheduleRequest &request, LinearStage &s, OutputStage
   }
   y.compute_at(tile_loop);
   y.store_in(MemoryType::Stack).bound_extent(s.n, 16).vectorize(s.n, 16).unroll(s.nb).unroll(s.t);
+  y.unroll(s.stream);
 
   if (s.form == DotForm::floats) {
     y.update().reorder(s.n, s.t, s.step_x, s.step_y, s.stream, s.group, s.nb);
@@ -69,11 +72,16 @@ void ingot::scheduleLinear(ScheduleRequest &request, LinearStage &s, OutputStage
   }
 
   Var y_to("sums_tile"), y_ti("sum_in_tile");
-  y.update().split(s.t, y_to, y_ti, tile).reorder(s.n, y_ti, y_to, s.stream, s.group, s.nb);
+  // Of many tokens, the blocks of all streams meet in registers.
+  y.update().split(s.t, y_to, y_ti, tile);
+  if (few)
+    y.update().reorder(s.n, y_ti, y_to, s.stream, s.group, s.nb);
+  else
+    y.update().reorder(s.n, y_ti, s.stream, y_to, s.group, s.nb).unroll(s.stream);
   y.update().vectorize(s.n, 16).unroll(y_ti);
   prefetchWeights(few, request.spec.tile.streams, s, out, out_nb);
   acc.compute_at(y, y_to).store_in(MemoryType::Stack).bound_extent(s.n, 16);
-  acc.vectorize(s.n, 16).unroll(s.t);
+  acc.vectorize(s.n, 16).unroll(s.t).unroll(s.stream);
 
   // Steps of a group: all in a row for one token and for quads, which need few instructions. Else a
   // loop remains: in one straight run LLVM orders a token's steps one after the other, keeps all
@@ -82,21 +90,27 @@ void ingot::scheduleLinear(ScheduleRequest &request, LinearStage &s, OutputStage
   const int32_t run = one || s.form == DotForm::quads ? s.steps : std::min(s.steps, 2);
   if (!s.pairs.defined()) {
     Stage sums = acc.update();
-    sums.split(s.step_y, outer, inner, run).reorder(s.step_x, s.n, s.t, inner, outer);
-    sums.vectorize(s.n, 16).atomic().vectorize(s.step_x, s.k_inner).unroll(s.t).unroll(inner);
+    sums.split(s.step_y, outer, inner, run).reorder({s.step_x, s.n, s.t, s.stream, inner, outer});
+    sums.vectorize(s.n, 16).atomic().vectorize(s.step_x, s.k_inner).unroll(s.t).unroll(s.stream);
+    sums.unroll(inner);
   } else {
     Func pairs = s.pairs;
     const int32_t at_once = s.form == DotForm::lanes ? 1 : 2, beside = s.k_inner / at_once;
     pairs.compute_at(y, y_to).store_in(MemoryType::Stack);
     pairs.bound_extent(s.p, beside).bound_extent(s.n, 16);
-    pairs.vectorize(s.p, beside).vectorize(s.n, 16).unroll(s.t);
+    pairs.vectorize(s.p, beside).vectorize(s.n, 16).unroll(s.t).unroll(s.stream);
     Stage sums = pairs.update();
-    sums.split(s.step_y, outer, inner, run).reorder({s.step_x, s.p, s.n, s.t, inner, outer});
+    sums.split(s.step_y, outer, inner, run)
+        .reorder({s.step_x, s.p, s.n, s.t, s.stream, inner, outer});
     if (at_once > 1)
       sums.atomic(s.form == DotForm::saturating_pairs).vectorize(s.step_x, at_once);
-    sums.vectorize(s.p, beside).vectorize(s.n, 16).unroll(s.t).unroll(inner);
-    acc.update().reorder(s.pair, s.n, s.t).atomic().vectorize(s.pair, beside).vectorize(s.n, 16);
-    acc.update().unroll(s.t);
+    sums.vectorize(s.p, beside).vectorize(s.n, 16).unroll(s.t).unroll(s.stream).unroll(inner);
+    acc.update()
+        .reorder(s.pair, s.n, s.t, s.stream)
+        .atomic()
+        .vectorize(s.pair, beside)
+        .vectorize(s.n, 16);
+    acc.update().unroll(s.t).unroll(s.stream);
   }
 
   // What is made of activations: once for all rows, or where tokens are many, once for a tile of
