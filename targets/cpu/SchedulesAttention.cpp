@@ -17,9 +17,7 @@ void scheduleQuery(HeadStage &s, Func out, Var tile) {
   auto place = [&](Func func) {
     func.compute_at(out, tile).store_in(MemoryType::Stack);
     func.bound_extent(s.half, 2).bound_extent(s.i, s.pairs);
-    if (s.interleaved)
-      func.reorder_storage(s.half, s.i, s.h, s.t);
-    else if (lanes > 1)
+    if (lanes > 1)
       func.vectorize(s.i, lanes);
     func.unroll(s.half);
   };
@@ -27,6 +25,8 @@ void scheduleQuery(HeadStage &s, Func out, Var tile) {
   if (!s.codes.defined())
     return;
   place(s.codes);
+  if (s.interleaved) // pairs of codes are multiplied at once
+    s.codes.reorder_storage(s.half, s.i, s.h, s.t);
   s.scale.compute_at(out, tile).store_in(MemoryType::Stack);
   schedulePeak(s.peak, s.scale, s.t);
 }
@@ -64,9 +64,13 @@ void ingot::scheduleAttention(ScheduleRequest &request, const Machine &machine, 
     else
       stage.unroll(pair);
   };
-  // Enough sums side by side to hide the latency of the products.
-  const int32_t most = machine.word_pairs ? 3 : 2;
-  const int32_t side_by_side = !integers || tile > most ? 1 : tile == 1 ? 4 : 2;
+  // Enough sums side by side to hide the latency of the products: 5 cycles where one instruction
+  // multiplies and adds, else that of the addition.
+  const bool adds = machine.byte_dot == ByteDot::mixed_quads;
+  const int32_t most = adds ? 6 : machine.word_pairs ? 3 : 2;
+  const int32_t side_by_side = !integers || tile > most           ? 1
+                               : tile == 1 || (adds && tile <= 3) ? 4
+                                                                  : 2;
   s.partial_scores.store_in(MemoryType::Stack).bound_extent(s.l, 16).vectorize(s.l, 16);
   s.partial_scores.unroll(side);
   if (side_by_side > 1) {
