@@ -53,7 +53,7 @@ public:
     if (!made)
       return made.takeError();
     target = std::move(*made);
-    if (options.split && (options.emit == Emit::exe || options.emit == Emit::object))
+    if (options.split && options.emit <= Emit::object)
       split_file = splitFile(options.output);
     for (const std::string &file : {options.output, options.header, options.depfile, split_file})
       if (!file.empty())
@@ -131,7 +131,10 @@ public:
       return error;
 
     progress.stage("linking");
-    link.relocatable = options.emit == Emit::object;
+    link.form = options.emit == Emit::exe      ? LinkForm::program
+                : options.emit == Emit::shared ? LinkForm::shared
+                                               : LinkForm::object;
+    link.name = llvm::sys::path::filename(options.output);
     link.symbol = options.symbol;
     link.runtime_folder = options.runtime_folder;
     link.output = result;
@@ -525,7 +528,8 @@ private:
 } // namespace
 
 std::string splitFile(StringRef output) {
-  output.consume_back(".o");
+  if (!output.consume_back(".o"))
+    output.consume_back(".so");
   return (output + ".weights").str();
 }
 

@@ -10,7 +10,7 @@
 
 namespace ingot {
 
-enum class Emit { exe, object, llvm, mlir };
+enum class Emit { exe, shared, object, llvm, mlir }; // what is linked comes first
 
 struct CompileOptions {
   std::string model, output;
@@ -19,7 +19,7 @@ struct CompileOptions {
   CodeKind kv_cache = CodeKind::i; ///< elements: i (16 bits), f16 or f32
   Emit emit = Emit::exe;
   bool split = false;                        ///< weights in a file beside the output, see splitFile
-  std::string symbol = "ingot_main_program"; ///< what the program is called in an object
+  std::string symbol = "ingot_main_program"; ///< what the program is called in a library
   std::string header;                        ///< C header to write; empty: none
   /// Makefile rule to write: what was read. Where there is one, a build tool is at work, for which
   /// nothing that could be taken for the result is left after an error.
@@ -39,7 +39,7 @@ struct CompileOptions {
 };
 
 /// The file of weights that belongs to `output`: its name with ".weights" in place of ".o" or
-/// behind it.
+/// ".so", or behind it.
 std::string splitFile(llvm::StringRef output);
 
 /// Compiles. `output` appears complete, or not at all; what had its name stays (but see depfile).

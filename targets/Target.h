@@ -48,8 +48,8 @@ struct Machine {
   int32_t vector_bits = 128;
   int32_t vector_registers = 16;
   ByteDot byte_dot = ByteDot::mixed_quads;
-  bool dot_by_lane = false; ///< it can take its 4 activations from any lane of a register
-  bool word_pairs = true;   ///< i32 += 2 products of i16 is one instruction
+  bool dot_by_lane = false;  ///< it can take its 4 activations from any lane of a register
+  bool word_pairs = true;    ///< i32 += 2 products of i16 is one instruction
   int64_t address_bytes = 0; ///< that a program can address; 0: more than models have
   int64_t l1_bytes = 32 << 10, l2_bytes = 512 << 10, l3_bytes = 0;
   Rates rates;
@@ -73,6 +73,14 @@ inline bool signedCodes(const Machine &machine) {
   return machine.byte_dot == ByteDot::signed_quads || machine.byte_dot == ByteDot::lanes;
 }
 
+/// What a model is linked to.
+enum class LinkForm : uint8_t {
+  program, ///< needs nothing else
+  shared,  ///< a library of the system's programs, which shows the model and the functions of
+           ///< ingot.h
+  object,  ///< one object, to be linked with the runtime
+};
+
 /// How a program for this target is linked.
 struct LinkInputs {
   std::vector<std::string> objects; ///< kernels, steps, tables (paths)
@@ -81,9 +89,10 @@ struct LinkInputs {
   uint64_t weight_bytes = 0;
   std::string runtime_folder; ///< where Ingot keeps the runtime and the C library to link
   std::string output;
-  std::string scratch;      ///< a path: `link` may write files that start with it
-  bool relocatable = false; ///< one object instead of a program (--emit object)
-  std::string symbol;       ///< of an object: what the program is called in it, its only symbol
+  std::string scratch; ///< a path: `link` may write files that start with it
+  LinkForm form = LinkForm::program;
+  std::string symbol; ///< of libraries and objects: what the program is called in them
+  std::string name;   ///< of a library: what programs that are linked with it look for
 };
 
 /// What kernels are made of, and so who runs them.

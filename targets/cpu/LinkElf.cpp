@@ -19,6 +19,7 @@
 #include "support/Files.h"
 
 #include "lld/Common/Driver.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/ObjCopy/ConfigManager.h"
 #include "llvm/ObjCopy/ObjCopy.h"
 #include "llvm/Object/ObjectFile.h"
@@ -40,6 +41,9 @@ constexpr const char *weights_section = ".lrodata";
 constexpr const char *program_symbol = "ingot_main_program";
 constexpr const char *place_weights =
     "SECTIONS { .lrodata : { *(.lrodata) } } INSERT AFTER .bss;\n";
+constexpr const char *api_functions[] = {
+#include "targets/cpu/api_functions.inc"
+};
 
 /// The two classes of ELF files: same fields, some of them narrower and in other places.
 struct Elf32 {
@@ -255,71 +259,156 @@ llvm::Error keepOneSymbol(const std::string &linked, const std::string &symbol) 
   return writeFile(linked, kept);
 }
 
-template <typename Elf> llvm::Error link(const ElfRecipe &recipe, const LinkInputs &inputs) {
-  const bool split = inputs.weights.empty();
-  if (!split)
-    if (llvm::Error error =
-            writeFile(inputs.scratch, declareWeights<Elf>(recipe, inputs.weight_bytes)))
-      return error;
-  std::vector<std::string> arguments{"ld.lld",          "-m", recipe.emulation,
-                                     "--build-id=none", "-o", inputs.output};
-  auto add = [&](std::initializer_list<const char *> more) {
-    arguments.insert(arguments.end(), more.begin(), more.end());
-  };
-  auto runtime = [&](const char *file) {
-    arguments.push_back(inputs.runtime_folder + "/" + recipe.folder + "/" + file);
-  };
-  // What a program starts with is its C library's.
-  auto start = [&](const std::string &file) {
-    runtime(((recipe.loading ? recipe.loading->folder + std::string("/") : "") + file).c_str());
-  };
-  if (inputs.relocatable) {
-    add({"-r"});
-  } else {
-    if (recipe.loading)
-      add({"--dynamic-linker", recipe.loading->loader});
-    else
-      add({"-static"});
+/// The linker's command line of one output, in the order of its parts.
+class Arguments {
+public:
+  Arguments(const ElfRecipe &recipe, const LinkInputs &inputs)
+      : recipe(recipe), inputs(inputs),
+        all{"ld.lld", "-m", recipe.emulation, "--build-id=none", "-o", inputs.output} {}
+
+  void add(std::initializer_list<const char *> more) {
+    all.insert(all.end(), more.begin(), more.end());
+  }
+
+  /// What stays of images, which systems load, and where its parts lie.
+  llvm::Error image() {
     // Symbols stay, for profilers and debuggers: 50 KB of the file that nothing loads.
     add({"--gc-sections", "--strip-debug", "-z", "noexecstack", "-z", "relro", "-z", "now"});
     // Below the image there is room for the program headers, above what systems forbid to map.
     add({recipe.wide ? "--image-base=0x200000" : "--image-base=0x100000"});
-    if (recipe.option) {
+    if (recipe.option)
       add({recipe.option});
-    } else if (!split) {
-      arguments.push_back(inputs.scratch + ".ld");
-      if (llvm::Error error = writeFile(arguments.back(), place_weights))
-        return error;
-    }
-    if (recipe.c_library) {
-      start("crt1.o");
-      start("crti.o");
-    }
+    else if (!inputs.weights.empty())
+      return script("ld", place_weights);
+    return llvm::Error::success();
   }
-  arguments.insert(arguments.end(), inputs.objects.begin(), inputs.objects.end());
-  if (!split)
-    arguments.push_back(inputs.scratch);
-  if (!inputs.relocatable) {
-    if (recipe.loading) {
+
+  /// A library shows the program under its name and the functions of ingot.h.
+  llvm::Error exports() {
+    std::string shown = inputs.symbol + ";\n";
+    if (inputs.symbol != program_symbol)
+      all.push_back("--defsym=" + inputs.symbol + "=" + program_symbol);
+    for (const char *function : api_functions) {
+      all.push_back(std::string("--undefined=") + function);
+      shown += std::string(function) + ";\n";
+    }
+    all.push_back("-soname=" + inputs.name);
+    all.emplace_back("--version-script");
+    return script("exports", "{ global:\n" + shown + "local: *; };\n");
+  }
+
+  void objects() {
+    all.insert(all.end(), inputs.objects.begin(), inputs.objects.end());
+    if (!inputs.weights.empty())
+      all.push_back(inputs.scratch);
+  }
+
+  /// What programs start with is their C library's.
+  void start(const char *file) {
+    runtime(recipe.loading ? recipe.loading->folder + std::string("/") + file : file);
+  }
+
+  void runtimes() {
+    if (recipe.loading)
       runtime(recipe.loading->device);
-      runtime("libingot_runtime.a");
-      start("libc.so.6");
-    } else {
-      runtime("libingot_runtime.a");
-    }
+    runtime("libingot_runtime.a");
   }
-  if (!inputs.relocatable && recipe.c_library) {
+
+  void programLibraries() {
+    if (recipe.loading)
+      start("libc.so.6");
+    if (!recipe.c_library)
+      return;
     // Behind the system's library, ours gives what that does not have: exp and log, so that sampled
     // tokens do not depend on the system.
     add({"--start-group"});
     for (const char *library : {"libc.a", "libgcc.a"})
       runtime(library);
     add({"--end-group"});
-    start("crtn.o");
   }
-  if (llvm::Error error = runLinker(arguments, inputs.output))
+
+  /// A process has one C library, and it is the system's, which is not here: nothing of it but its
+  /// name is needed. Arithmetic is linked in, so that results have the same bits as a program's,
+  /// unless the system's is named, too.
+  llvm::Error systemLibraries() {
+    const llvm::StringRef names = recipe.system_libraries;
+    if (!names.contains("libm."))
+      runtime("libm.a");
+    runtime("libgcc.a");
+    for (llvm::StringRef library : llvm::split(names, ' ')) {
+      const std::string stub = inputs.scratch + "." + library.str(), empty = stub + ".ld";
+      if (llvm::Error error = writeFile(empty, ""))
+        return error;
+      if (llvm::Error error = runLinker({"ld.lld", "-m", recipe.emulation, "-shared", "-soname",
+                                         library.str(), "-o", stub, empty},
+                                        inputs.output))
+        return error;
+      all.push_back(stub);
+    }
+    return llvm::Error::success();
+  }
+
+  llvm::Error run() const { return runLinker(all, inputs.output); }
+
+private:
+  std::string folder() const { return inputs.runtime_folder + "/" + recipe.folder + "/"; }
+  void runtime(const std::string &file) { all.push_back(folder() + file); }
+  llvm::Error script(const char *suffix, llvm::StringRef text) {
+    all.push_back(inputs.scratch + "." + suffix);
+    return writeFile(all.back(), text);
+  }
+
+  const ElfRecipe &recipe;
+  const LinkInputs &inputs;
+  std::vector<std::string> all;
+};
+
+template <typename Elf> llvm::Error link(const ElfRecipe &recipe, const LinkInputs &inputs) {
+  const bool split = inputs.weights.empty();
+  if (!split)
+    if (llvm::Error error =
+            writeFile(inputs.scratch, declareWeights<Elf>(recipe, inputs.weight_bytes)))
+      return error;
+  Arguments arguments(recipe, inputs);
+  switch (inputs.form) {
+  case LinkForm::object:
+    arguments.add({"-r"});
+    arguments.objects();
+    break;
+  case LinkForm::shared:
+    if (!recipe.system_libraries)
+      return inputError("", "--emit shared", "this target's system has no shared libraries",
+                        "link the object of --emit object");
+    arguments.add({"-shared"});
+    if (llvm::Error error = arguments.image())
+      return error;
+    if (llvm::Error error = arguments.exports())
+      return error;
+    arguments.objects();
+    arguments.runtimes();
+    if (llvm::Error error = arguments.systemLibraries())
+      return error;
+    break;
+  case LinkForm::program:
+    if (recipe.loading)
+      arguments.add({"--dynamic-linker", recipe.loading->loader});
+    else
+      arguments.add({"-static"});
+    if (llvm::Error error = arguments.image())
+      return error;
+    if (recipe.c_library)
+      for (const char *file : {"crt1.o", "crti.o"})
+        arguments.start(file);
+    arguments.objects();
+    arguments.runtimes();
+    arguments.programLibraries();
+    if (recipe.c_library)
+      arguments.start("crtn.o");
+    break;
+  }
+  if (llvm::Error error = arguments.run())
     return error;
-  if (inputs.relocatable)
+  if (inputs.form == LinkForm::object)
     if (llvm::Error error = keepOneSymbol(inputs.output, inputs.symbol))
       return error;
   if (split)

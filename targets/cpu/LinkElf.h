@@ -1,4 +1,4 @@
-// The link recipe of Linux: one ELF file, which is static unless it has libraries to load.
+// The link recipe of Linux: one ELF file. Programs are static unless they have libraries to load.
 #pragma once
 
 #include "targets/Target.h"
@@ -30,7 +30,10 @@ struct ElfRecipe {
   bool wide = true;      ///< addresses have 64 bits
   bool c_library = true; ///< musl and libgcc are linked; else the runtime has what it wants of them
   const LoadingRecipe *loading = nullptr; ///< null: programs are static
-  uint32_t flags = 0; ///< e_flags that say the ABI of an object without code
+  uint32_t flags = 0;                     ///< e_flags that say the ABI of an object without code
+  /// What shared libraries find loaded or have the system load: its C library, and what belongs to
+  /// that; names apart by spaces. Null: the system has no shared libraries.
+  const char *system_libraries = nullptr;
 };
 
 namespace cpu {

@@ -26,7 +26,9 @@ constexpr ElfRecipe elf{"elf_x86_64",
                         "-zlrodata-after-bss",
                         /*wide=*/true,
                         /*c_library=*/true,
-                        &loading};
+                        &loading,
+                        /*flags=*/0,
+                        "libc.so.6"};
 
 class VulkanTarget final : public Target {
 public:

@@ -84,13 +84,13 @@ int main(int argc, char **argv) {
   compile_command->add_flag("--embeddings", compile.lowering.embeddings,
                             "Also a step whose result is hidden states (ingot_embed)");
   compile_command->add_option("--emit", emit, "What to write")
-      ->check(CLI::IsMember({"exe", "object", "llvm", "mlir"}))
+      ->check(CLI::IsMember({"exe", "shared", "object", "llvm", "mlir"}))
       ->capture_default_str();
   compile_command->add_flag("--split", compile.split,
                             "Leave the weights in a file beside the output, OUTPUT.weights");
   compile_command
       ->add_option("--symbol", compile.symbol,
-                   "What the program is called in an object: const ingot_program SYMBOL")
+                   "What the program is called in a library or object: const ingot_program SYMBOL")
       ->check([](const std::string &name) {
         const bool fits = !name.empty() && !llvm::isDigit(name[0]) &&
                           llvm::all_of(name, [](char c) { return llvm::isAlnum(c) || c == '_'; });
@@ -226,6 +226,7 @@ int main(int argc, char **argv) {
                                         " sizes above 1 are compiled"));
     compile.emit = emit == "exe"      ? Emit::exe
                    : emit == "object" ? Emit::object
+                   : emit == "shared" ? Emit::shared
                    : emit == "llvm"   ? Emit::llvm
                                       : Emit::mlir;
     if (no_cache)
