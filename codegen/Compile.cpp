@@ -16,7 +16,6 @@
 #include "support/Error.h"
 #include "support/Files.h"
 #include "support/Hash.h"
-#include "support/Progress.h"
 
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/IR/AsmState.h"
@@ -43,7 +42,7 @@ constexpr uint64_t release_bytes = 32 << 20;
 class Compilation {
 public:
   explicit Compilation(const CompileOptions &options)
-      : options(options), progress(options.verbose) {
+      : options(options), progress(options.progress) {
     context.loadDialect<kernel::KernelDialect, LLVM::LLVMDialect>();
   }
 
@@ -134,8 +133,8 @@ public:
     link.form = options.emit == Emit::exe      ? LinkForm::program
                 : options.emit == Emit::shared ? LinkForm::shared
                                                : LinkForm::object;
-    link.name = llvm::sys::path::filename(options.output);
     link.symbol = options.symbol;
+    link.name = llvm::sys::path::filename(options.output);
     link.runtime_folder = options.runtime_folder;
     link.output = result;
     link.scratch = scratch.file("link.o");

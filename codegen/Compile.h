@@ -3,6 +3,7 @@
 
 #include "codegen/tune/Tune.h"
 #include "passes/Passes.h"
+#include "support/Progress.h"
 
 #include "llvm/Support/Error.h"
 
@@ -33,7 +34,7 @@ struct CompileOptions {
   /// How many tokens a program's --selftest replays; -1: what the reference interpreter does in
   /// some seconds, perhaps none.
   int64_t selftest_tokens = -1;
-  bool verbose = false;
+  ProgressForm progress = ProgressForm::bar;
 
   static constexpr int64_t default_context = 2048;
 };

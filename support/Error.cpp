@@ -1,5 +1,6 @@
 #include "support/Error.h"
 
+#include "llvm/Support/JSON.h"
 #include "llvm/Support/WithColor.h"
 #include "llvm/Support/raw_ostream.h"
 
@@ -34,12 +35,23 @@ static void printDiagnostic(InputError error) {
     llvm::errs() << file << ": ", llvm::WithColor::note() << error.help << "\n";
 }
 
-int reportError(llvm::Error error, bool as_diagnostic) {
+static void printJson(const InputError &error) {
+  auto text = [](llvm::StringRef bytes) { return llvm::json::fixUTF8(bytes); };
+  llvm::errs() << llvm::json::Value(llvm::json::Object{{"error", text(error.message)},
+                                                       {"file", text(error.file)},
+                                                       {"where", text(error.where)},
+                                                       {"help", text(error.help)}})
+               << "\n";
+}
+
+int reportError(llvm::Error error, ErrorForm form) {
   llvm::handleAllErrors(
       std::move(error),
       [&](const InputError &e) {
-        if (as_diagnostic)
+        if (form == ErrorForm::compiler)
           return printDiagnostic(e);
+        if (form == ErrorForm::json)
+          return printJson(e);
         e.log(llvm::WithColor::error());
         llvm::errs() << "\n";
         if (!e.help.empty())
@@ -47,8 +59,10 @@ int reportError(llvm::Error error, bool as_diagnostic) {
               llvm::errs() << e.help << "\n";
       },
       [&](const llvm::ErrorInfoBase &e) {
-        if (as_diagnostic)
+        if (form == ErrorForm::compiler)
           return printDiagnostic(InputError("", "", e.message(), ""));
+        if (form == ErrorForm::json)
+          return printJson(InputError("", "", e.message(), ""));
         llvm::WithColor::error() << e.message() << "\n";
       });
   return 1;

@@ -29,9 +29,14 @@ public:
 llvm::Error inputError(const llvm::Twine &file, const llvm::Twine &where,
                        const llvm::Twine &message, const llvm::Twine &help = "");
 
-/// Prints every error in `error`, coloured on a terminal, and returns the exit code (1). With
-/// `as_diagnostic` as compilers do, "FILE: error: MESSAGE", which build tools and editors find.
-int reportError(llvm::Error error, bool as_diagnostic = false);
+enum class ErrorForm : uint8_t {
+  plain,    ///< "error: FILE: WHERE: MESSAGE", coloured on a terminal, and "help: HELP"
+  compiler, ///< "FILE: error: WHERE: MESSAGE", which build tools and editors find
+  json,     ///< {"error": MESSAGE, "file": FILE, "where": WHERE, "help": HELP}, one line
+};
+
+/// Prints every error in `error` and returns the exit code (1).
+int reportError(llvm::Error error, ErrorForm form = ErrorForm::plain);
 
 /// 497664 -> "497,664": the way errors and tables print counts.
 std::string grouped(uint64_t value);

@@ -1,6 +1,7 @@
 #include "support/Progress.h"
 
 #include "llvm/Support/Format.h"
+#include "llvm/Support/JSON.h"
 #include "llvm/Support/Process.h"
 #include "llvm/Support/raw_ostream.h"
 
@@ -12,8 +13,9 @@ static double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-Progress::Progress(bool verbose)
-    : terminal(llvm::sys::Process::StandardErrIsDisplayed()), verbose(verbose) {}
+Progress::Progress(ProgressForm form)
+    : form(form),
+      terminal(form != ProgressForm::json && llvm::sys::Process::StandardErrIsDisplayed()) {}
 
 Progress::~Progress() {
   std::lock_guard lock(mutex);
@@ -23,7 +25,7 @@ Progress::~Progress() {
 }
 
 void Progress::finishStage() {
-  if (verbose && !name.empty())
+  if (form == ProgressForm::times && !name.empty())
     llvm::errs() << (terminal ? "\r\033[K" : "") << llvm::format("%6.2f s  ", now() - started)
                  << name << "\n";
 }
@@ -45,18 +47,25 @@ void Progress::advance(uint64_t units) {
 }
 
 void Progress::note(llvm::StringRef text) {
-  if (verbose)
+  if (form == ProgressForm::times)
     warn(text);
 }
 
 void Progress::warn(llvm::StringRef text) {
   std::lock_guard lock(mutex);
+  if (form == ProgressForm::json) {
+    llvm::errs() << llvm::json::Value(llvm::json::Object{{"note", llvm::json::fixUTF8(text)}})
+                 << "\n";
+    return;
+  }
   llvm::errs() << (terminal ? "\r\033[K" : "") << text << "\n";
   if (!name.empty())
     draw(true);
 }
 
 void Progress::draw(bool force) {
+  if (form == ProgressForm::json)
+    return write(force);
   if (!terminal || (!force && now() - drawn < 0.05))
     return;
   drawn = now();
@@ -67,6 +76,15 @@ void Progress::draw(bool force) {
     llvm::errs() << " [" << std::string(filled, '=') << std::string(width - filled, ' ') << "] "
                  << llvm::format("%3d %%", static_cast<int>(100.0 * double(done) / double(total)));
   }
+}
+
+void Progress::write(bool force) {
+  if (name.empty() || (!force && now() - drawn < 0.05))
+    return;
+  drawn = now();
+  llvm::errs() << llvm::json::Value(llvm::json::Object{
+                      {"stage", llvm::json::fixUTF8(name)}, {"done", done}, {"total", total}})
+               << "\n";
 }
 
 } // namespace ingot

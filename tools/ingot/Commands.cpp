@@ -46,7 +46,7 @@ static llvm::Error reference(const ReferenceOptions &options) {
     return tokens.takeError();
   if (llvm::Error error = checkWritable(options.output))
     return error;
-  Progress progress(false);
+  Progress progress;
   progress.stage("reading " + options.model);
   mlir::MLIRContext context;
   ImportOptions import;

@@ -104,8 +104,9 @@ int main(int argc, char **argv) {
   std::string diagnostics = "plain";
   compile_command
       ->add_option("--diagnostics", diagnostics,
-                   "How errors are written; compiler: as FILE: error: MESSAGE, for build tools")
-      ->check(CLI::IsMember({"plain", "compiler"}))
+                   "How errors are written; compiler: as FILE: error: MESSAGE, for build tools; "
+                   "json: progress, too, as a line each, for programs")
+      ->check(CLI::IsMember({"plain", "compiler", "json"}))
       ->capture_default_str();
   compile_command->add_option("--dump-after", compile.dump_after,
                               "Print the IR after a pass (`import` for the model as read)");
@@ -137,8 +138,8 @@ int main(int argc, char **argv) {
   compile_command->add_option("--cache", compile.cache_folder, "Folder of compiled kernels");
   compile_command->add_flag("--no-cache", no_cache, "Compile every kernel anew");
   compile_command->add_flag("--json", compile_json, "Say what was made as JSON");
-  compile_command->add_flag("-v,--verbose", compile.verbose,
-                            "Say what is done and how long it takes");
+  bool verbose = false;
+  compile_command->add_flag("-v,--verbose", verbose, "Say what is done and how long it takes");
 
   InspectOptions inspect;
   CLI::App *inspect_command =
@@ -225,8 +226,8 @@ int main(int argc, char **argv) {
                                     "at most " + llvm::Twine(INGOT_MAX_BATCH_STEPS) +
                                         " sizes above 1 are compiled"));
     compile.emit = emit == "exe"      ? Emit::exe
-                   : emit == "object" ? Emit::object
                    : emit == "shared" ? Emit::shared
+                   : emit == "object" ? Emit::object
                    : emit == "llvm"   ? Emit::llvm
                                       : Emit::mlir;
     if (no_cache)
@@ -234,9 +235,15 @@ int main(int argc, char **argv) {
     compile.tune.measure = bool(*tune_option);
     if (*tune_option && !*tune_time)
       compile.tune.seconds = std::stod(tune);
+    const ErrorForm form = diagnostics == "plain"      ? ErrorForm::plain
+                           : diagnostics == "compiler" ? ErrorForm::compiler
+                                                       : ErrorForm::json;
+    compile.progress = form == ErrorForm::json ? ProgressForm::json
+                       : verbose               ? ProgressForm::times
+                                               : ProgressForm::bar;
     const auto begin = std::chrono::steady_clock::now();
     if (llvm::Error error = compileModel(compile))
-      return reportError(std::move(error), diagnostics == "compiler");
+      return reportError(std::move(error), form);
     if (compile_json)
       printCompiled(
           compile, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
