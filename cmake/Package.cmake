@@ -31,7 +31,7 @@ configure_package_config_file(cmake/IngotConfig.cmake.in IngotConfig.cmake
 write_basic_package_version_file(IngotConfigVersion.cmake COMPATIBILITY SameMinorVersion
   ARCH_INDEPENDENT)
 install(FILES ${PROJECT_BINARY_DIR}/IngotConfig.cmake ${PROJECT_BINARY_DIR}/IngotConfigVersion.cmake
-              cmake/IngotAddModel.cmake runtime/include/ingot.symbols
+              cmake/IngotAddModel.cmake
         DESTINATION ${package_folder} COMPONENT ingot)
 configure_file(cmake/ingot.pc.in ingot.pc @ONLY)
 install(FILES ${PROJECT_BINARY_DIR}/ingot.pc DESTINATION lib/pkgconfig COMPONENT ingot)

@@ -72,6 +72,14 @@ const CpuFamily family{"aarch64-unknown-linux-gnu",
                        "qemu-aarch64",
                        short_names};
 
+/// The same with Android's C library, which only shared libraries are linked with.
+const CpuFamily android = [] {
+  CpuFamily with = family;
+  with.elf.system_libraries = "libc.so";
+  with.elf.system_names = "libingot_android.a";
+  return with;
+}();
+
 /// What both names stand for.
 constexpr const char *linux_name = "aarch64-linux", *android_name = "aarch64-android",
                      *all_parts[] = {"aarch64-dotprod", "aarch64-neon"};
@@ -82,7 +90,9 @@ std::vector<TargetName> ingot::aarch64TargetNames() {
   std::vector<TargetName> names = family.names();
   names.push_back(
       {linux_name, "aarch64-dotprod and aarch64-neon in one program, which picks", false});
-  names.push_back({android_name, "the same program: Android runs it from a shell", false});
+  names.push_back({android_name,
+                   "the same program, which Android's shell runs, or a library for its apps",
+                   false});
   return names;
 }
 
@@ -90,6 +100,6 @@ std::string ingot::aarch64FullName(llvm::StringRef part) { return family.fullNam
 
 llvm::Expected<std::unique_ptr<Target>> ingot::makeAArch64Target(llvm::StringRef name) {
   if (name == linux_name || name == android_name)
-    return family.makeAll(name, all_parts);
+    return (name == android_name ? android : family).makeAll(name, all_parts);
   return family.make(name);
 }

@@ -335,6 +335,8 @@ public:
     if (!names.contains("libm."))
       runtime("libm.a");
     runtime("libgcc.a");
+    if (recipe.system_names)
+      runtime(recipe.system_names);
     for (llvm::StringRef library : llvm::split(names, ' ')) {
       const std::string stub = inputs.scratch + "." + library.str(), empty = stub + ".ld";
       if (llvm::Error error = writeFile(empty, ""))

@@ -34,6 +34,8 @@ struct ElfRecipe {
   /// What shared libraries find loaded or have the system load: its C library, and what belongs to
   /// that; names apart by spaces. Null: the system has no shared libraries.
   const char *system_libraries = nullptr;
+  /// An archive of functions that this C library calls otherwise than ours, or lacks; or null.
+  const char *system_names = nullptr;
 };
 
 namespace cpu {

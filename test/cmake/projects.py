@@ -3,8 +3,8 @@
     projects.py CASE INGOT_BUILD INGOT_SOURCE FOLDER [MODEL]
 
 Cases: ninja, makefiles (prefix, moved prefix; what is built again when), forms (a shared library,
-weights in a file, a program, pkg-config), aarch64, contained, packages, chat and chat_aarch64 (examples/chat
-with a tiny model), and smollm2, which needs MODEL.
+weights in a file, a program, pkg-config), aarch64, contained, packages, chat and chat_aarch64
+(examples/chat with a tiny model), and smollm2, which needs MODEL.
 """
 
 import os
@@ -132,8 +132,9 @@ def forms(case):
     app = case.app(*case.options("Ninja", "-DFORM=SHARED"), name="shared")
     app.build()
     check(app.app(TEXT) == expected, "with a shared library it says", app.app(TEXT))
-    shown = {line.split()[-1] for line in run(
-        "nm", "-D", "--defined-only", app.folder / "libtiny-model.so").decode().splitlines()}
+    library = app.folder / "ingot/tiny-model/libtiny-model.so"
+    shown = {line.split()[-1] for line in
+             run("nm", "-D", "--defined-only", library).decode().splitlines()}
     listed = {line for line in (case.source / "runtime/include/ingot.symbols").read_text()
               .splitlines() if not line.startswith("#")}
     check(shown == listed | {"tiny_model_program"}, "symbols that differ:",
@@ -154,7 +155,9 @@ def forms(case):
 
     flags = run("pkg-config", "--cflags", "--libs", "ingot", env={
         **os.environ, "PKG_CONFIG_PATH": str(case.prefix / "lib/pkgconfig")}).decode().split()
-    objects = [app.folder / f"ingot/{name}/{name}.o" for name in ("tiny-model", "other")]
+    static = case.app(*case.options("Ninja"), name="static")
+    static.build("--target", "tiny-model", "other")
+    objects = [static.folder / f"ingot/{name}/{name}.o" for name in ("tiny-model", "other")]
     run("clang-22", case.inputs / "app/main.c", *(f"-I{o.parent}" for o in objects), *objects,
         *flags, "-o", case.folder / "by-hand")
     check(run(case.folder / "by-hand", TEXT) == expected, "by pkg-config: another answer")
@@ -215,7 +218,8 @@ def chat(case, *options, emulator=()):
     """examples/chat answers as the compiled program does, and goes on."""
     case.install()
     run(sys.executable, case.source / "test/oracle/tiny_models.py", case.model, "--context", 2048)
-    built = Project(case, case.source / "examples/chat", *case.options("Ninja", *options), name="chat")
+    built = Project(case, case.source / "examples/chat", *case.options("Ninja", *options),
+                    name="chat")
     built.build()
     said = run(*emulator, built.folder / "chat", input=b"hello\nand then?\n").split(b"> ")
     check(len(said) == 4 and said[0] == said[3] == b"", "it says", said)
@@ -233,7 +237,8 @@ def chat_aarch64(case):
 
 def smollm2(case, model):
     case.install()
-    built = Project(case, case.source / "examples/chat", *case.options(), f"-DMODEL={model}", name="chat")
+    built = Project(case, case.source / "examples/chat", *case.options(), f"-DMODEL={model}",
+                    name="chat")
     built.build()
     said = run(built.folder / "chat", "You answer in one sentence.",
                input=b"What is the capital of France?\nAnd of Italy?\n").decode().split("> ")
