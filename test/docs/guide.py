@@ -27,7 +27,7 @@ for name in ("examples", "test"):
 subprocess.run([sys.executable, source / "test/oracle/tiny_models.py", folder / "model.gguf",
                 "--context", "2048"], check=True)
 path = os.pathsep.join([str(folder / "bin"), str(prefix / "bin"), os.environ["PATH"]])
-environment = {**os.environ, "PATH": path, "PREFIX": str(prefix),
+environment = {**os.environ, "PATH": path, "CC": "clang-22", "PREFIX": str(prefix),
                "PKG_CONFIG_PATH": str(prefix / "lib/pkgconfig")}
 
 
