@@ -9,8 +9,12 @@
 #include "llvm/Support/Signals.h"
 #include "llvm/Support/raw_ostream.h"
 
+#include <array>
 #include <cerrno>
+#include <csignal>
+#include <cstring>
 #include <fcntl.h>
+#include <mutex>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -22,6 +26,31 @@ namespace ingot {
 static llvm::StringRef folderOf(llvm::StringRef file) {
   llvm::StringRef parent = path::parent_path(file);
   return parent.empty() ? "." : parent;
+}
+
+/// Folders to remove when a signal ends the program: LLVM removes files only.
+static std::array<std::atomic<char *>, 8> folders_on_signal;
+
+static void endBySignal(int signal) {
+  llvm::sys::RunInterruptHandlers(); // removes the files
+  for (const std::atomic<char *> &folder : folders_on_signal)
+    if (const char *name = folder.load())
+      rmdir(name);
+  std::signal(signal, SIG_DFL);
+  raise(signal);
+}
+
+static void removeFolderOnSignal(llvm::StringRef folder) {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    for (int signal : {SIGHUP, SIGINT, SIGTERM})
+      std::signal(signal, endBySignal);
+  });
+  char *name = strdup(folder.str().c_str());
+  for (std::atomic<char *> &slot : folders_on_signal)
+    if (char *none = nullptr; slot.compare_exchange_strong(none, name))
+      return;
+  free(name); // more at once than anything makes: that one would stay, empty
 }
 
 llvm::Expected<ScratchFolder> ScratchFolder::beside(llvm::StringRef output) {
@@ -36,13 +65,19 @@ llvm::Expected<ScratchFolder> ScratchFolder::beside(llvm::StringRef output) {
   }
   if (error)
     return inputError(output, "", "cannot make a temporary folder beside it: " + error.message());
-  llvm::sys::RemoveFileOnSignal(made);
+  llvm::sys::RemoveFileOnSignal(made); // LLVM's handlers are there from now on
+  removeFolderOnSignal(made);
   return ScratchFolder(std::string(made));
 }
 
 ScratchFolder::~ScratchFolder() {
-  if (!folder.empty())
-    fs::remove_directories(folder);
+  if (folder.empty())
+    return;
+  fs::remove_directories(folder);
+  for (std::atomic<char *> &slot : folders_on_signal)
+    if (char *name = slot.load();
+        name && folder == name && slot.compare_exchange_strong(name, nullptr))
+      free(name);
 }
 
 std::string ScratchFolder::file(llvm::StringRef name) const {

@@ -1,4 +1,4 @@
-// PlacedFile: writes in any order, zeros between, errors at the end.
+// PlacedFile: writes in any order, zeros between, errors at the end. ScratchFolder: leaves nothing.
 #include "support/Files.h"
 
 #include "llvm/ADT/SmallString.h"
@@ -9,6 +9,7 @@
 
 #include <csignal>
 #include <sys/resource.h>
+#include <unistd.h>
 
 using namespace ingot;
 
@@ -56,6 +57,30 @@ TEST(PlacedFile, SaysWhatTheSystemSaid) {
   EXPECT_TRUE(file->failed());
   file->write(0, bytesOf("a")); // the first error stays
   EXPECT_NE(llvm::toString(file->close()).find("File too large"), std::string::npos);
+}
+
+TEST(ScratchFolder, LeavesNothing) {
+  llvm::SmallString<128> parent;
+  ASSERT_FALSE(llvm::sys::fs::createUniqueDirectory("scratch", parent));
+  const std::string output = (parent + "/output").str();
+  auto fill = [&] {
+    auto folder = ScratchFolder::beside(output);
+    if (!folder || writeFile(folder->file("file"), "text"))
+      _exit(1);
+    return std::move(*folder);
+  };
+  fill();
+  EXPECT_FALSE(llvm::sys::fs::remove(parent)); // it was empty
+  ASSERT_FALSE(llvm::sys::fs::create_directory(parent));
+  for (int signal : {SIGTERM, SIGINT}) {
+    EXPECT_EXIT(
+        {
+          ScratchFolder folder = fill();
+          raise(signal);
+        },
+        testing::KilledBySignal(signal), "");
+  }
+  EXPECT_FALSE(llvm::sys::fs::remove(parent));
 }
 
 } // namespace
