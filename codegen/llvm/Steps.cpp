@@ -565,7 +565,8 @@ private:
     LLVM::ReturnOp::create(builder, value);
   }
 
-  std::string functionName(StringRef step) const { return ("ingot_" + step + suffix).str(); }
+  /// Not as functions of ingot.h are called: there is ingot_embed.
+  std::string functionName(StringRef step) const { return ("ingot_step_" + step + suffix).str(); }
 
   ArrayRef<StepVariant> variants;
   std::vector<Field> steps; ///< of all variants
