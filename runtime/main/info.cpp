@@ -327,6 +327,8 @@ void print_text(Writer &out, const ingot_program &program, const manifest::Manif
       .number(program.score_tokens);
   for (int32_t i = 0; i < program.batch_steps; ++i)
     out.text(i ? ", " : ", batch ").number(program.batch_tokens[i]);
+  if (sizes_of(program, &manifest).embedding_stride)
+    out.text(", embeddings");
   out.text("\nmemory     weights ");
   mebibytes(out, program.weights_bytes);
   if (build.weights_file())
@@ -387,6 +389,7 @@ int run_info(Command &command) {
   for (int32_t i = 0; i < program.batch_steps; ++i)
     out.text(i ? ", " : "").number(program.batch_tokens[i]);
   out.text("]");
+  object.boolean("embeddings", sizes_of(program, manifest).embedding_stride > 0);
   object.number("weights_bytes", static_cast<int64_t>(program.weights_bytes));
   object.number("arena_bytes", static_cast<int64_t>(program.arena_bytes));
   object.number("cache_bytes", static_cast<int64_t>(program.cache_bytes));

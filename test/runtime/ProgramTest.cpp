@@ -70,9 +70,11 @@ TEST_F(Program, HelpVersionInfo) {
   EXPECT_EQ(json.code, 0);
   for (const char *part : {"\"name\": \"Fake \\\"model\\\"\"", "\"rms_norm_eps\": 0.00001",
                            "\"source_encoding\": \"Q4_1\"", "\"stop\": [257, 258]",
-                           "\"begin_user\": \"<|im_start|>user\\n\""})
+                           "\"begin_user\": \"<|im_start|>user\\n\"", "\"embeddings\": true"})
     EXPECT_NE(json.out.find(part), std::string::npos) << part << "\n" << json.out;
-  EXPECT_NE(run({"--info"}).out.find("1,234,567 parameters"), std::string::npos);
+  const std::string info = run({"--info"}).out;
+  EXPECT_NE(info.find("1,234,567 parameters"), std::string::npos);
+  EXPECT_NE(info.find("score 4, batch 2, 4, embeddings\n"), std::string::npos) << info;
 }
 
 TEST_F(Program, VariantInUse) {
