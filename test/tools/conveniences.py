@@ -42,7 +42,7 @@ assert bash("ingot", "") >= {"compile", "inspect", "reference", "compare", "targ
 options.remove("--selftest")  # an option of programs, in the words about another
 offered = bash("ingot", "compile", "--")
 assert offered >= options >= {"--output", "--target", "--verify"}, options - offered
-assert bash("ingot", "compile", "--emit", "") == {"exe", "object", "llvm", "mlir"}
+assert bash("ingot", "compile", "--emit", "") == {"exe", "shared", "object", "llvm", "mlir"}
 assert bash("ingot", "compile", "m.gguf", "--target", "") == targets
 assert bash("ingot", "compile", "-o", "") == set()  # names of files, which bash completes itself
 assert bash("ingot", "completion", "z") == {"zsh"}
@@ -50,7 +50,7 @@ assert bash("ingot", "completion", "z") == {"zsh"}
 # The others' scripts are read by the shells themselves.
 if shutil.which("fish"):
     offered = run("fish", "--no-config", "-c", f"source {script('fish')}; complete -C 'ingot compile --emit '")
-    assert {"exe", "object", "llvm", "mlir"} <= set(offered.split()), offered
+    assert {"exe", "shared", "object", "llvm", "mlir"} <= set(offered.split()), offered
     offered = run("fish", "--no-config", "-c", f"source {script('fish')}; complete -C 'ingot ins'")
     assert offered.split()[0] == "inspect", offered
 else:
@@ -69,7 +69,8 @@ assert subprocess.run([ingot, "completion", "tcsh"], capture_output=True).return
 def on_terminal(**environment):
     """What an error looks like on a terminal."""
     ours, theirs = pty.openpty()
-    subprocess.run([ingot, "inspect", "/no/such.gguf"], stderr=theirs, env={**os.environ, **environment})
+    subprocess.run([ingot, "inspect", "/no/such.gguf"], stderr=theirs,
+                   env={**os.environ, **environment})
     os.close(theirs)
     said = os.read(ours, 4096).decode()
     os.close(ours)
