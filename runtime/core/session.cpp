@@ -177,11 +177,11 @@ ingot_status ingot_session_create(const ingot_program *program,
   if (!result)
     return INGOT_BAD_ARGUMENT;
   *result = nullptr;
+  char unread[INGOT_PROBLEM_BYTES];
+  char *problem = options && options->problem ? options->problem : unread;
+  *problem = 0;
   if (!valid(options))
     return INGOT_BAD_ARGUMENT;
-  char unread[INGOT_PROBLEM_BYTES];
-  char *problem = options->problem ? options->problem : unread;
-  *problem = 0;
   const ingot::manifest::Manifest *manifest = program_manifest(program);
   if (!manifest)
     return INGOT_BAD_PROGRAM;

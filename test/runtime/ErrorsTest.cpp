@@ -92,6 +92,9 @@ TEST(Errors, ProcessorsAndNames) {
   options.isa = nullptr;
   EXPECT_EQ(create(fake::plain, options, &problem), INGOT_OK);
   EXPECT_EQ(problem, "");
+  options.threads = -1;
+  EXPECT_EQ(create(fake::plain, options, &problem), INGOT_BAD_ARGUMENT);
+  EXPECT_EQ(problem, "");
 }
 
 //===--- Weights in a file -----------------------------------------------------------------===//
