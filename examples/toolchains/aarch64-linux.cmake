@@ -1,6 +1,6 @@
-# A toolchain file for CMake: Linux on 64-bit ARM, by clang and lld, with the C library of Debian's cross
-# packages (libc6-dev-arm64-cross, libgcc-12-dev-arm64-cross). Programs are static, so that they run
-# where there is no glibc, too.
+# A toolchain file for CMake: Linux on 64-bit ARM, by clang and lld, with the C library of Debian's
+# cross packages (libc6-dev-arm64-cross, libgcc-12-dev-arm64-cross). Programs are static, so that
+# they run where there is no glibc, too.
 set(CMAKE_SYSTEM_NAME Linux)
 set(CMAKE_SYSTEM_PROCESSOR aarch64)
 set(CMAKE_C_COMPILER clang-22)

@@ -1,11 +1,11 @@
-"""Runs a guide as a reader would: files grow by the blocks that name them (```c tour.c), and commands
-(lines that begin with `$ ` in blocks without a language) run in order, each of which must succeed. What a
-block shows below a command must be what it prints; "..." stands for anything.
+"""Runs a guide as a reader would: files grow by the blocks that name them (```c tour.c), and
+commands (lines that begin with `$ ` in blocks without a language) run in order, each of which must
+succeed. What a block shows below a command must be what it prints; "..." stands for anything.
 
     guide.py PAGE INGOT_BUILD SOURCE FOLDER
 
-In FOLDER there are model.gguf (tiny, random), examples/ and test/ of the tree; $PREFIX is where Ingot is
-installed.
+In FOLDER there are model.gguf (tiny, random), examples/ and test/ of the tree; $PREFIX is where
+Ingot is installed.
 """
 
 import os
@@ -36,6 +36,8 @@ def matches(shown, printed):
     return re.fullmatch(".*?".join(parts), printed.strip("\n"), re.S)
 
 
+# With the lines that a \\ joins to it; then what is shown.
+COMMAND = r"^\$ (.*(?:(?<=\\)\n.*)*)\n((?:(?!\$ ).*\n)*)"
 ran = 0
 begun = set()
 for words, block in re.findall(r"^```([^\n]*)\n(.*?)^```$", page.read_text(), re.M | re.S):
@@ -45,9 +47,9 @@ for words, block in re.findall(r"^```([^\n]*)\n(.*?)^```$", page.read_text(), re
             file.write(block)
         begun.add(name)
     elif not words:
-        for command, shown in re.findall(r"^\$ (.*(?:(?<=\\)\n.*)*)\n((?:(?!\$ ).*\n)*)", block, re.M):
-            done = subprocess.run(["bash", "-c", command], cwd=folder, text=True, errors="replace", env=environment,
-                                  capture_output=True)
+        for command, shown in re.findall(COMMAND, block, re.M):
+            done = subprocess.run(["bash", "-c", command], cwd=folder, text=True, errors="replace",
+                                  env=environment, capture_output=True)
             assert done.returncode == 0, (command, done.stdout, done.stderr)
             printed = done.stdout + done.stderr
             assert not shown or matches(shown, printed), (command, shown, printed)

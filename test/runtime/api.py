@@ -1,5 +1,5 @@
-"""Compares the functions that a header declares, a list has and an archive shows, and looks for a test
-of each function and of each status.
+"""Compares the functions that a header declares, a list has and an archive shows, and looks for a
+test of each function and of each status.
 
     api.py HEADER LIST ARCHIVE TESTS_FOLDER
 """

@@ -11,4 +11,5 @@ assert {kind: row["path"] for kind, row in files.items()} == {
 for row in files.values():
     assert row["bytes"] == pathlib.Path(row["path"]).stat().st_size > 0, row
 reference = json.loads(pathlib.Path("reference.json").read_text())
-assert reference == {"model": "tiny.gguf", "output": "out.npy", "tokens": 3, "vocab_size": 268}, reference
+assert reference == {"model": "tiny.gguf", "output": "out.npy", "tokens": 3,
+                     "vocab_size": 268}, reference
