@@ -11,6 +11,10 @@
 #include <string>
 #include <vector>
 
+namespace llvm {
+class Module;
+} // namespace llvm
+
 namespace ingot {
 
 struct ScheduleRequest; // codegen/halide/Schedule.h: the Funcs of a kernel with their roles
@@ -26,6 +30,9 @@ struct Rates {
   double memory_gbps = 12;   ///< read by one core
   double memory_streams = 6; ///< sequential reads side by side that reach that
   int32_t prefetch_cache = 1; ///< into which memory is asked ahead; 1: past the others
+  double all_gbps = 0;       ///< read by all cores together; 0: twice what one reads
+
+  double sharedGbps() const { return all_gbps > 0 ? all_gbps : 2 * memory_gbps; }
 };
 
 /// What the machine has for products of bytes.
@@ -48,9 +55,10 @@ struct Machine {
   int32_t vector_bits = 128;
   int32_t vector_registers = 16;
   ByteDot byte_dot = ByteDot::mixed_quads;
-  bool dot_by_lane = false;  ///< it can take its 4 activations from any lane of a register
-  bool word_pairs = true;    ///< i32 += 2 products of i16 is one instruction
-  int64_t address_bytes = 0; ///< that a program can address; 0: more than models have
+  bool dot_by_lane = false;   ///< it can take its 4 activations from any lane of a register
+  bool byte_matrices = false; ///< products of quads for two tokens at once cost as much as for one
+  bool word_pairs = true;     ///< i32 += 2 products of i16 is one instruction
+  int64_t address_bytes = 0;  ///< that a program can address; 0: more than models have
   int64_t l1_bytes = 32 << 10, l2_bytes = 512 << 10, l3_bytes = 0;
   Rates rates;
 };
@@ -129,6 +137,9 @@ public:
   /// Of objects: functions that Halide puts around every kernel of such a machine and that programs
   /// do without: their calls give 0.
   virtual std::vector<std::string> needlessCalls() const { return {}; }
+  /// Of objects: the last word on a kernel's code, before LLVM selects instructions. It changes no
+  /// result.
+  virtual void finishKernel(llvm::Module &module) const {}
   /// Of objects: schedules one kernel.
   virtual void schedule(ScheduleRequest &request) const {}
   /// Of other forms: the runtime's symbol for what runs them (runtime/core/device.h).

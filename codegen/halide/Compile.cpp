@@ -286,6 +286,7 @@ llvm::Expected<std::string> compile(const KernelSpec &spec, const Target &target
   unrollPrefetches(module);
   const Machine &machine = target.machine();
   prefetchInto(machine.rates.prefetch_cache, module);
+  target.finishKernel(module);
 
   const llvm::Triple triple(machine.triple);
   std::string message, features;

@@ -3,12 +3,14 @@
 // What is peculiar about them: dot products of bytes (sdot, udot: four to an i32 lane) take codes
 // and activations of one signedness, so codes are made signed. Without them, smull and smlal sum
 // products of bytes lane by lane into i16, which is exact for codes of at most 4 bits over 16 steps
-// (16 * 15 * 127 = 30,480). There is no sum of pairs of i16 products either. All have 32 registers
+// (16 * 15 * 127 = 30,480). FEAT_I8MM has products of matrices of bytes, of two tokens at once
+// (MatrixProducts.h). There is no sum of pairs of i16 products either. All have 32 registers
 // of 128 bits.
 //
 // Halide takes conversions of half precision for the whole of FEAT_FP16, but every machine has
 // those; LLVM then generates code for the machine itself.
 #include "targets/aarch64/AArch64Target.h"
+#include "targets/aarch64/MatrixProducts.h"
 
 #include "targets/cpu/CpuTarget.h"
 
@@ -35,10 +37,13 @@ constexpr Rates cortex_a53{2, 1, 1, 0.5, 0.5, 1.4, 3}, cortex_a76{4, 2, 2, 2, 2,
 constexpr CpuMachine machines[] = {
     {"apple-m1", "Apple M1", "dotprod", "apple-m1", HALIDE_DOTPROD, DOTPROD, 128, 32, quads, 128,
      12288, 8192, apple_m1},
-    {"neoverse-v1", "Arm Neoverse V1 (Graviton 3)", "dotprod", "neoverse-v1", HALIDE_DOTPROD, I8MM,
-     128, 32, quads, 64, 1024, 32768, neoverse_v1},
-    {"cortex-x2", "Arm Cortex-X2", "dotprod", "cortex-x2", HALIDE_DOTPROD, I8MM, 128, 32, quads, 64,
+    {"neoverse-v1", "Arm Neoverse V1 (Graviton 3)", "i8mm", "neoverse-v1", HALIDE_DOTPROD, I8MM,
+     128, 32, quads, 64, 1024, 32768, neoverse_v1, "max"},
+    {"cortex-x2", "Arm Cortex-X2", "i8mm", "cortex-x2", HALIDE_DOTPROD, I8MM, 128, 32, quads, 64,
      1024, 8192, cortex_x2},
+    {"aarch64-i8mm", "any 64-bit ARM processor with products of byte matrices", "i8mm",
+     "neoverse-v1", HALIDE_DOTPROD, DOTPROD ",i8mm", 128, 32, quads, 64, 1024, 8192, neoverse_v1,
+     "max"},
     {"neoverse-n1", "Arm Neoverse N1 (Graviton 2, Altra)", "dotprod", "neoverse-n1", HALIDE_DOTPROD,
      DOTPROD, 128, 32, quads, 64, 1024, 32768, neoverse_n1, "neoverse-n1"},
     {"cortex-a78", "Arm Cortex-A78", "dotprod", "cortex-a78", HALIDE_DOTPROD, DOTPROD, 128, 32,
@@ -53,8 +58,8 @@ constexpr CpuMachine machines[] = {
      lanes, 32, 512, 0, cortex_a53, "cortex-a53"},
 };
 
-constexpr std::pair<const char *, const char *> short_names[] = {{"neon", "aarch64-neon"},
-                                                                 {"dotprod", "aarch64-dotprod"}};
+constexpr std::pair<const char *, const char *> short_names[] = {
+    {"neon", "aarch64-neon"}, {"dotprod", "aarch64-dotprod"}, {"i8mm", "aarch64-i8mm"}};
 
 // The compiler itself runs on another family.
 bool runsHere(const CpuMachine &) { return false; }
@@ -70,7 +75,10 @@ const CpuFamily family{"aarch64-unknown-linux-gnu",
                        machines,
                        runsHere,
                        "qemu-aarch64",
-                       short_names};
+                       short_names,
+                       /*baseline=*/"",
+                       "i8mm",
+                       multiplyMatrices};
 
 /// The same with Android's C library, which only shared libraries are linked with.
 const CpuFamily android = [] {
@@ -82,14 +90,14 @@ const CpuFamily android = [] {
 
 /// What both names stand for.
 constexpr const char *linux_name = "aarch64-linux", *android_name = "aarch64-android",
-                     *all_parts[] = {"aarch64-dotprod", "aarch64-neon"};
+                     *all_parts[] = {"aarch64-i8mm", "aarch64-dotprod", "aarch64-neon"};
 
 } // namespace
 
 std::vector<TargetName> ingot::aarch64TargetNames() {
   std::vector<TargetName> names = family.names();
   names.push_back(
-      {linux_name, "aarch64-dotprod and aarch64-neon in one program, which picks", false});
+      {linux_name, "aarch64-i8mm, -dotprod and -neon in one program, which picks", false});
   names.push_back({android_name,
                    "the same program, which Android's shell runs, or a library for its apps",
                    false});

@@ -114,6 +114,8 @@ struct LinearTile {
     const double tile = sums, over = std::max(registers() - machine.vector_registers, 0.0);
     Work step, result;
     step.multiplies = bytes ? 2 * tile : tile;
+    if (straight && machine.byte_matrices && int32_t(tokens) % 2 == 0)
+      step.multiplies /= 2;
     step.others = form == DotForm::widened_pairs && bytes                               ? 2 * tile
                   : form == DotForm::saturating_pairs || form == DotForm::widened_pairs ? tile
                                                                                         : 0;

@@ -62,6 +62,8 @@ CpuTarget::CpuTarget(const CpuFamily &family, const CpuMachine &row, llvm::Strin
   description.vector_registers = row.vector_registers;
   description.byte_dot = row.byte_dot;
   description.dot_by_lane = family.dot_by_lane;
+  description.byte_matrices =
+      family.matrix_feature && llvm::is_contained(description.features, family.matrix_feature);
   description.word_pairs = family.word_pairs;
   description.l1_bytes = int64_t(row.l1_kib) << 10;
   description.l2_bytes = int64_t(row.l2_kib) << 10;
@@ -97,6 +99,11 @@ double CpuTarget::estimate(const KernelSpec &spec, int64_t tokens, int64_t posit
 std::string CpuTarget::halideTarget() const {
   return std::string(family.halide) + "-" + row.halide +
          "-no_asserts-no_bounds_query-no_runtime-strict_float";
+}
+
+void CpuTarget::finishKernel(llvm::Module &module) const {
+  if (description.byte_matrices)
+    family.multiply_matrices(module);
 }
 
 uint64_t CpuTarget::weightsReserve() const { return family.elf.page; }

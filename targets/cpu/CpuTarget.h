@@ -35,6 +35,10 @@ struct CpuFamily {
   /// What parts of a composed target may be called instead: {"v3", "x86-64-v3"}.
   llvm::ArrayRef<std::pair<const char *, const char *>> short_names;
   const char *baseline = ""; ///< Machine::baseline
+  /// The feature of machines whose kernels multiply matrices of bytes (Machine::byte_matrices), and
+  /// what makes them do so; null: none does.
+  const char *matrix_feature = nullptr;
+  void (*multiply_matrices)(llvm::Module &module) = nullptr;
 
   /// Null when the table has no such name.
   const CpuMachine *find(llvm::StringRef name) const;
@@ -67,6 +71,7 @@ public:
   double estimate(const KernelSpec &spec, int64_t tokens, int64_t position) const override;
   int32_t prefillTokens() const override { return 192; }
   std::string halideTarget() const override;
+  void finishKernel(llvm::Module &module) const override;
   void schedule(ScheduleRequest &request) const override;
   uint64_t weightsReserve() const override;
   llvm::Error link(const LinkInputs &inputs) const override;

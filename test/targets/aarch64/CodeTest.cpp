@@ -10,7 +10,7 @@ namespace {
 constexpr int steps = 8, registers = 4;
 
 TEST(AArch64Code, DotProductsTakeFourElementsOfEachRow) {
-  for (const char *name : {"cortex-a76", "cortex-a78", "neoverse-v1", "apple-m1"})
+  for (const char *name : {"cortex-a76", "cortex-a78", "apple-m1"})
     for (const Encoding &encoding : {u4, i8}) {
       const auto target = targetNamed(name);
       const std::string one = assembly(linearSpec(*target, encoding, 1), *target);
@@ -23,6 +23,39 @@ TEST(AArch64Code, DotProductsTakeFourElementsOfEachRow) {
         for (const char *other : {"smull", "smlal", "mul\t", "mla\t", "madd\tw", "ldrb", "ldrsb"})
           EXPECT_EQ(count(text, other), 0) << name << " " << other;
       }
+    }
+}
+
+/// The code between labels that has `mnemonic`.
+std::vector<std::string> blocksWith(llvm::StringRef text, llvm::StringRef mnemonic) {
+  std::vector<std::string> blocks(1);
+  for (llvm::StringRef line : llvm::split(text, '\n')) {
+    if (line.starts_with("."))
+      blocks.emplace_back();
+    blocks.back() += (line + "\n").str();
+  }
+  llvm::erase_if(blocks, [&](const std::string &block) { return !test::count(block, mnemonic); });
+  return blocks;
+}
+
+TEST(AArch64Code, MatrixProductsTakeTwoTokens) {
+  for (const char *name : {"aarch64-i8mm", "neoverse-v1", "cortex-x2"})
+    for (const Encoding &encoding : {u4, i8}) {
+      const auto target = targetNamed(name);
+      const std::string one = assembly(linearSpec(*target, encoding, 1), *target);
+      EXPECT_EQ(count(one, "sdot"), steps * registers) << name;
+      EXPECT_EQ(count(one, "smmla"), 0) << name;
+      const KernelSpec spec = linearSpec(*target, encoding, 192);
+      const std::string many = assembly(spec, *target);
+      EXPECT_EQ(spec.tile.token_tile % 2, 0) << name;
+      EXPECT_EQ(count(many, "smmla"), steps * registers * spec.tile.token_tile / 2) << name;
+      for (const char *other : {"sdot", "smull", "smlal", "mla\t", "madd\tw", "ldrb", "ldrsb"})
+        EXPECT_EQ(count(many, other), 0) << name << " " << other;
+      // Codes are zipped when they are unpacked, not for every tile; activations, 4 times a pair of
+      // tokens.
+      for (const std::string &block : blocksWith(many, "smmla"))
+        for (llvm::StringRef line : llvm::split(block, '\n'))
+          EXPECT_FALSE(line.contains("zip") && line.contains(".4s")) << name << line.str();
     }
 }
 
@@ -70,8 +103,9 @@ TEST(AArch64Code, OnlyInstructionsOfTheMachine) {
       const std::string text = assembly(spec, *target);
       EXPECT_TRUE(dots || count(text, "sdot") + count(text, "udot") == 0) << name.name;
       // Arithmetic in half precision rounds differently; atomics and SVE are nobody's here.
-      for (const char *other : {"fmla\tv0.8h", "fadd\th", "ldadd", "whilel", "ptrue", "smmla"})
+      for (const char *other : {"fmla\tv0.8h", "fadd\th", "ldadd", "whilel", "ptrue", "usmmla"})
         EXPECT_EQ(count(text, other), 0) << name.name << " " << other;
+      EXPECT_TRUE(target->machine().byte_matrices || count(text, "smmla") == 0) << name.name;
     }
   }
 }

@@ -1,4 +1,4 @@
-"""Only kernels for machines with dot products use them, and those of 4-bit linear layers do.
+"""Only kernels for machines with dot products (or products of matrices) use them, and those of 4-bit linear layers do.
 
     dotprod.py INGOT OBJDUMP FOLDER
 """
@@ -20,9 +20,10 @@ text = run(objdump, "--disassemble", "--no-show-raw-insn", "--mattr=+all",
            tiny.compiled("both.o", "--target", "aarch64-linux", "--emit", "object"))
 functions = dict(re.findall(r"^[0-9a-f]+ <([^$>]+)>:\n(.*?)(?=\n\n|\Z)", text,
                             re.MULTILINE | re.DOTALL))
-with_dots = {name for name, body in functions.items() if re.search(r"\t[su]dot\t", body)}
-assert with_dots and all(name.endswith("_aarch64_dotprod") for name in with_dots), with_dots
+machines = ("_aarch64_dotprod", "_aarch64_i8mm")
+with_dots = {name for name, body in functions.items() if re.search(r"\t([su]dot|smmla)\t", body)}
+assert with_dots and all(name.endswith(machines) for name in with_dots), with_dots
 for name in functions:
-    if name.startswith("linear") and name.endswith("_aarch64_dotprod"):
+    if name.startswith("linear") and name.endswith(machines):
         assert name in with_dots, name
 shutil.rmtree(tiny.path)
