@@ -1,6 +1,7 @@
 // The compiler's main line: each step with the reason why it is where it is.
 #include "codegen/Compile.h"
 
+#include "codegen/Runner.h"
 #include "codegen/Variants.h"
 #include "codegen/Verify.h"
 #include "codegen/cache/KernelCache.h"
@@ -22,6 +23,7 @@
 #include "mlir/Pass/PassManager.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FileSystem.h"
+#include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/Program.h"
@@ -81,6 +83,8 @@ public:
     if (!made_variants)
       return made_variants.takeError();
     variants = std::move(*made_variants);
+    if (options.predict)
+      return printPredictions();
     auto made_scratch = ScratchFolder::beside(options.output);
     if (!made_scratch)
       return made_scratch.takeError();
@@ -212,24 +216,12 @@ private:
 
   /// Programs that do not run here are verified in an emulator.
   llvm::Error checkVerifying() {
-    if (!options.verify || options.emit != Emit::exe || target->runsHere())
+    if (!options.verify || options.emit != Emit::exe)
       return llvm::Error::success();
-    const std::string runs_not =
-        "programs for " + target->machine().name + " do not run on this machine";
-    llvm::SmallVector<llvm::StringRef> words;
-    const std::string emulator = target->emulator();
-    llvm::SplitString(emulator, words);
-    const std::string name = words.empty() ? "" : words.front().str();
-    if (name.empty())
-      return inputError("", "--verify", runs_not);
-    auto found = llvm::sys::findProgramByName(name);
-    if (!found)
-      return inputError("", "--verify", runs_not + ", and " + name + " is not here either",
-                        "install " + name +
-                            " (Debian: qemu-user), or verify on a machine "
-                            "where they run");
-    command.assign(words.begin(), words.end());
-    command.front() = *found;
+    auto words = runnerOf(*target, "--verify", "verify");
+    if (!words)
+      return words.takeError();
+    command = std::move(*words);
     return llvm::Error::success();
   }
 
@@ -325,6 +317,28 @@ private:
     return llvm::Error::success();
   }
 
+  llvm::Error printPredictions() {
+    if (llvm::Error error = makeManifest())
+      return error;
+    progress.stage("");
+    llvm::json::Array all;
+    for (const Variant &variant : variants) {
+      auto prediction = predict(variant, *manifest::GetManifest(manifest.data()), *options.predict);
+      if (!prediction)
+        return prediction.takeError();
+      if (options.predict_json) {
+        all.push_back(predictionJson(*prediction));
+        continue;
+      }
+      if (&variant != &variants.front())
+        llvm::outs() << "\n";
+      printPrediction(*prediction, llvm::outs());
+    }
+    if (options.predict_json)
+      llvm::outs() << llvm::formatv("{0:2}\n", llvm::json::Value(std::move(all)));
+    return llvm::Error::success();
+  }
+
   llvm::Error makeManifest() {
     std::vector<ModuleOp> modules;
     for (Variant &variant : variants)
@@ -340,7 +354,7 @@ private:
   }
 
   int64_t selftestCount() const {
-    if (options.emit == Emit::mlir)
+    if (options.emit == Emit::mlir || options.predict)
       return 0;
     const int64_t wanted = options.selftest_tokens < 0
                                ? defaultSelftestTokens(model.info.parameters)

@@ -1,12 +1,14 @@
 // From a model file to a program: the compiler's main line.
 #pragma once
 
+#include "codegen/predict/Predict.h"
 #include "codegen/tune/Tune.h"
 #include "passes/Passes.h"
 #include "support/Progress.h"
 
 #include "llvm/Support/Error.h"
 
+#include <optional>
 #include <string>
 
 namespace ingot {
@@ -29,6 +31,9 @@ struct CompileOptions {
   std::string cache_folder;   ///< of compiled kernels; empty: none
   std::string runtime_folder; ///< what programs are linked with
   TuneOptions tune;
+  /// Print what the machine model says of speed and memory, and write nothing.
+  std::optional<PredictRequest> predict;
+  bool predict_json = false;
   bool verify = false; ///< compare the program with the interpreter before publishing it
   int64_t verify_tokens = 64;
   /// How many tokens a program's --selftest replays; -1: what the reference interpreter does in
@@ -43,7 +48,8 @@ struct CompileOptions {
 /// ".so", or behind it.
 std::string splitFile(llvm::StringRef output);
 
-/// Compiles. `output` appears complete, or not at all; what had its name stays (but see depfile).
+/// Compiles, or predicts. `output` appears complete, or not at all; what had its name stays (but
+/// see depfile).
 llvm::Error compileModel(const CompileOptions &options);
 
 } // namespace ingot

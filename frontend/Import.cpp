@@ -2,6 +2,7 @@
 
 #include "dialects/lm/Lm.h"
 #include "frontend/architectures/Architecture.h"
+#include "frontend/mlir/ModuleFile.h"
 #include "support/Error.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -62,6 +63,8 @@ static llvm::Error readTokenizer(const GgufFile &file, ImportedModel &model) {
 
 llvm::Expected<ImportedModel> importModel(MLIRContext &context, StringRef path,
                                           const ImportOptions &options) {
+  if (isModuleFile(path))
+    return importModuleFile(context, path, options);
   context.loadDialect<lm::LmDialect, func::FuncDialect>();
   auto file = GgufFile::open(path);
   if (!file)

@@ -14,8 +14,8 @@ static double now() {
 }
 
 Progress::Progress(ProgressForm form)
-    : form(form),
-      terminal(form != ProgressForm::json && llvm::sys::Process::StandardErrIsDisplayed()) {}
+    : form(form), terminal(form != ProgressForm::json && form != ProgressForm::none &&
+                           llvm::sys::Process::StandardErrIsDisplayed()) {}
 
 Progress::~Progress() {
   std::lock_guard lock(mutex);

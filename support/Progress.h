@@ -12,7 +12,8 @@ namespace ingot {
 enum class ProgressForm : uint8_t {
   bar,
   times, ///< each stage also leaves a line with its time
-  json,  ///< {"stage": NAME, "done": units, "total": units} a line, or {"note": TEXT}
+  none,
+  json, ///< {"stage": NAME, "done": units, "total": units} a line, or {"note": TEXT}
 };
 
 /// Thread-safe. Stages follow each other; the line is erased when the object dies.

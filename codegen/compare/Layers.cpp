@@ -77,9 +77,16 @@ StringRef text(const flatbuffers::String *string) {
   return string ? StringRef(string->c_str(), string->size()) : StringRef();
 }
 
+/// The sequences of a step: "decode8" has 8; the others have one.
+int32_t sequencesOf(StringRef step) {
+  int32_t sequences;
+  return step.consume_front("decode") && !step.getAsInteger(10, sequences) ? sequences : 1;
+}
+
 } // namespace
 
-llvm::Expected<LayerTrace> traceProgram(StringRef program, const LayerRequest &request) {
+llvm::Expected<LayerTrace> traceProgram(ArrayRef<std::string> runner, StringRef program,
+                                        const LayerRequest &request) {
   llvm::SmallString<128> list, layers, errors;
   if (llvm::sys::fs::createTemporaryFile("ingot-compare", "txt", list) ||
       llvm::sys::fs::createTemporaryFile("ingot-compare", "layers", layers) ||
@@ -92,13 +99,17 @@ llvm::Expected<LayerTrace> traceProgram(StringRef program, const LayerRequest &r
     llvm::interleaveComma(request.tokens, stream);
   }
   const std::string ids = "@" + list.str().str();
-  SmallVector<StringRef> arguments{program,      "--tokens", ids,         "--layers",
-                                   layers.str(), "--step",   request.step};
+  const std::string sequences = std::to_string(sequencesOf(request.step));
+  SmallVector<StringRef> arguments(runner.begin(), runner.end());
+  arguments.append({program, "--tokens", ids, "--layers", layers.str(), "--step", request.step});
+  if (sequences != "1")
+    arguments.append({"--batch", sequences});
   if (!request.isa.empty())
     arguments.append({"--isa", request.isa});
   std::optional<StringRef> redirects[] = {StringRef(""), StringRef(""), errors.str()};
   std::string message;
-  if (llvm::sys::ExecuteAndWait(program, arguments, std::nullopt, redirects, 0, 0, &message)) {
+  if (llvm::sys::ExecuteAndWait(arguments.front(), arguments, std::nullopt, redirects, 0, 0,
+                                &message)) {
     auto said = llvm::MemoryBuffer::getFile(errors);
     return inputError(program, "",
                       "cannot be run: " + message +
@@ -110,41 +121,65 @@ llvm::Expected<LayerTrace> traceProgram(StringRef program, const LayerRequest &r
   return readLayers((*buffer)->getBuffer(), program);
 }
 
-llvm::Expected<LayerTrace> traceReference(StringRef path, const manifest::Manifest &like,
-                                          const LayerRequest &request, const LayerTrace &follow) {
-  const manifest::Build &build = *like.build();
-  MLIRContext context;
-  ImportOptions import;
-  import.context = like.model()->context_length();
-  import.kv_cache = text(build.kv_cache()) == "i16"   ? CodeKind::i
-                    : text(build.kv_cache()) == "f16" ? CodeKind::f16
-                                                      : CodeKind::f32;
-  auto model = importModel(context, path, import);
-  if (!model)
-    return model.takeError();
-  LoweringOptions options;
-  options.target = targetName(text(build.target()));
-  options.quantize = text(build.quantize()).str();
-  options.int8_activations = text(build.activations()) == "int8";
-  options.batch = {1};
-  PassManager manager(&context);
-  buildLoweringPipeline(manager, options);
-  if (failed(manager.run(*model->module)))
-    return inputError(path, "", "cannot be lowered as the program was");
-  auto step = model->module->lookupSymbol<func::FuncOp>(request.step);
-  if (!step)
-    return inputError("", "--step", "there is no step '" + request.step + "'");
+CompileOptions compileOptionsOf(const manifest::Manifest &manifest) {
+  const manifest::Build &build = *manifest.build();
+  CompileOptions options;
+  options.context = manifest.model()->context_length();
+  options.kv_cache = text(build.kv_cache()) == "i16"   ? CodeKind::i
+                     : text(build.kv_cache()) == "f16" ? CodeKind::f16
+                                                       : CodeKind::f32;
+  options.lowering.target = targetName(text(build.target()));
+  options.lowering.quantize = text(build.quantize()).str();
+  options.lowering.int8_activations = text(build.activations()) == "int8";
+  options.lowering.batch = {1};
+  if (manifest.steps())
+    for (const manifest::Step *step : *manifest.steps())
+      if (const int32_t sequences = sequencesOf(text(step->name())); sequences > 1)
+        options.lowering.batch.push_back(sequences);
+  return options;
+}
 
-  LayerTrace trace;
-  trace.name = ("reference on " + path).str();
-  const std::vector<int16_t> layers = launchLayers(step);
-  llvm::DenseMap<Operation *, int64_t> index; // of launches and barriers
-  for (Operation &op : step.getBody().front())
-    if (isa<kernel::BarrierOp, kernel::LaunchOp>(op))
-      index.try_emplace(&op, index.size());
-  llvm::DenseMap<Operation *, size_t> places; // of a launch's first value
-  lm::Interpreter interpreter(*model->module);
-  interpreter.observe([&](Operation &op, ArrayRef<lm::reference::Rows *> results) {
+namespace {
+
+/// Interprets a step and keeps what its launches give. Sequences are interpreted one after the
+/// other: each of them takes its rows of what is followed.
+class Tracer {
+public:
+  Tracer(ModuleOp module, func::FuncOp step, const LayerRequest &request, const LayerTrace &follow)
+      : module(module), step(step), request(request), follow(follow), layers(launchLayers(step)),
+        sequences(sequencesOf(request.step)) {
+    for (Operation &op : step.getBody().front())
+      if (isa<kernel::BarrierOp, kernel::LaunchOp>(op))
+        index.try_emplace(&op, index.size());
+  }
+
+  llvm::Expected<LayerTrace> run() {
+    const std::vector<int32_t> &tokens = request.tokens;
+    const size_t count = tokens.size();
+    const bool one = step.getArgument(0).getType() == oneToken(step.getContext());
+    for (int32_t sequence = 0; sequence < sequences; ++sequence) {
+      lm::Interpreter interpreter(module);
+      interpreter.observe([&](Operation &op, ArrayRef<lm::reference::Rows *> results) {
+        observe(op, results, sequence);
+      });
+      for (evaluation = 0; evaluation < (one ? count : 1); ++evaluation) {
+        std::vector<int32_t> ids = tokens;
+        if (one)
+          ids = {tokens[(evaluation + size_t(sequence)) % count]};
+        auto rows = interpreter.run(step.getSymName(), ids, int64_t(evaluation));
+        if (!rows)
+          return rows.takeError();
+      }
+    }
+    return std::move(trace);
+  }
+
+private:
+  static Type oneToken(MLIRContext *context) {
+    return RankedTensorType::get({1}, IntegerType::get(context, 32));
+  }
+
+  void observe(Operation &op, ArrayRef<lm::reference::Rows *> results, int32_t sequence) {
     auto launch = dyn_cast<kernel::LaunchOp>(op);
     if (!launch || op.getBlock() != &step.getBody().front())
       return;
@@ -159,21 +194,54 @@ llvm::Expected<LayerTrace> traceReference(StringRef path, const manifest::Manife
         trace.values.push_back(
             {index[&op], layers[index[&op]], launch.getCallee().str(), rows->columns, {}});
       std::vector<float> &data = trace.values[at++].data;
-      const size_t before = data.size();
-      data.insert(data.end(), rows->data.begin(), rows->data.end());
-      if (at <= follow.values.size() && follow.values[at - 1].data.size() >= data.size())
-        std::copy_n(follow.values[at - 1].data.begin() + before, rows->data.size(),
-                    rows->data.begin());
+      const size_t size = rows->data.size();
+      const size_t begin = (evaluation * size_t(sequences) + size_t(sequence)) * size;
+      data.resize(std::max(data.size(), begin + size));
+      std::copy_n(rows->data.begin(), size, data.begin() + begin);
+      if (at <= follow.values.size() && follow.values[at - 1].data.size() >= begin + size)
+        std::copy_n(follow.values[at - 1].data.begin() + begin, size, rows->data.begin());
     }
-  });
-  const bool decode = request.step == "decode";
-  for (size_t at = 0; at < request.tokens.size(); at += decode ? 1 : request.tokens.size()) {
-    std::vector<int32_t> tokens(request.tokens.begin() + at,
-                                decode ? request.tokens.begin() + at + 1 : request.tokens.end());
-    auto rows = interpreter.run(request.step, tokens, at);
-    if (!rows)
-      return rows.takeError();
   }
+
+  ModuleOp module;
+  func::FuncOp step;
+  const LayerRequest &request;
+  const LayerTrace &follow;
+  std::vector<int16_t> layers;
+  int32_t sequences;
+  LayerTrace trace;
+  llvm::DenseMap<Operation *, int64_t> index; // of launches and barriers
+  llvm::DenseMap<Operation *, size_t> places; // of a launch's first value
+  size_t evaluation = 0;
+};
+
+} // namespace
+
+llvm::Expected<LayerTrace> traceReference(StringRef path, const CompileOptions &like,
+                                          const LayerRequest &request, const LayerTrace &follow) {
+  MLIRContext context;
+  auto model = importModel(context, path, {like.context, like.default_context, like.kv_cache});
+  if (!model)
+    return model.takeError();
+  LoweringOptions options = like.lowering;
+  options.batch = {1};
+  PassManager manager(&context);
+  buildLoweringPipeline(manager, options);
+  std::string message;
+  ScopedDiagnosticHandler handler(&context, [&](Diagnostic &diagnostic) {
+    if (message.empty())
+      message = diagnostic.str();
+    return success();
+  });
+  if (failed(manager.run(*model->module)))
+    return inputError(path, "", "cannot be lowered as the program was: " + message);
+  const StringRef name = sequencesOf(request.step) > 1 ? StringRef("decode") : request.step;
+  auto step = model->module->lookupSymbol<func::FuncOp>(name);
+  if (!step)
+    return inputError("", "--step", "there is no step '" + request.step + "'");
+  auto trace = Tracer(*model->module, step, request, follow).run();
+  if (trace)
+    trace->name = ("reference on " + path).str();
   return trace;
 }
 

@@ -2,6 +2,7 @@
 // the reference interpreter, which runs the same launches.
 #pragma once
 
+#include "codegen/Compile.h"
 #include "runtime/manifest_generated.h"
 
 #include "llvm/Support/Error.h"
@@ -25,18 +26,25 @@ struct LayerTrace {
   std::vector<LayerValue> values;
 };
 
-/// "score": all tokens in one step; "decode": one after the other.
+/// A step of the program. "score", "prefill": all tokens at once; "decode": one after the other;
+/// "decode8": of 8 sequences, of which sequence j begins with token j of the list and ends with the
+/// j first ones.
 struct LayerRequest {
   std::vector<int32_t> tokens;
   std::string step = "score", isa;
 };
 
-/// Runs the program (a file of this machine) with the kernels for `isa`, empty: its best ones.
-llvm::Expected<LayerTrace> traceProgram(llvm::StringRef program, const LayerRequest &request);
+/// How the program was compiled, as far as its manifest says.
+CompileOptions compileOptionsOf(const manifest::Manifest &manifest);
 
-/// Lowers the model as the program was compiled, whose manifest says how, and interprets the step.
-/// Each launch takes what the launches of `follow` before it gave, so that what differs is its own.
-llvm::Expected<LayerTrace> traceReference(llvm::StringRef model, const manifest::Manifest &like,
+/// Runs the program (a path) with the kernels for `isa`, empty: its best ones. `runner`: the words
+/// before it (codegen/Runner.h).
+llvm::Expected<LayerTrace> traceProgram(llvm::ArrayRef<std::string> runner, llvm::StringRef program,
+                                        const LayerRequest &request);
+
+/// Lowers the model as a program of those options, and interprets the step. Each launch takes what
+/// the launches of `follow` before it gave, so that what differs is its own.
+llvm::Expected<LayerTrace> traceReference(llvm::StringRef model, const CompileOptions &like,
                                           const LayerRequest &request, const LayerTrace &follow);
 
 } // namespace ingot

@@ -20,6 +20,7 @@ namespace {
 struct Dump {
   Command *command;
   const manifest::Step *step;
+  uint32_t index; ///< of the step
   int32_t tokens; ///< of one evaluation
   Writer out;     ///< the file
   uint32_t next;  ///< buffer of the step that has not been written
@@ -42,7 +43,8 @@ uint32_t columns_of(const Dump &dump, uint32_t buffer) {
 }
 
 int32_t rows_of(const Dump &dump, uint32_t launch) {
-  return kernel_of(dump, launch).one_token() ? 1 : dump.tokens;
+  const bool once = !dump.step->launches()->Get(launch)->per_sequence();
+  return once && kernel_of(dump, launch).one_token() ? 1 : dump.tokens;
 }
 
 /// The launch that gives the logits.
@@ -74,7 +76,7 @@ void write_header(Dump *dump, int32_t evaluations) {
     }
   }
   describe(dump, last_launch(*dump), static_cast<uint32_t>(dump->command->program->vocab_size),
-           dump->tokens, first);
+           rows_of(*dump, last_launch(*dump)), first);
   dump->out.text("]}\n");
 }
 
@@ -102,49 +104,105 @@ int32_t write_logits(void *user, int32_t, int32_t rows, const float *logits, int
   return dump->out.error;
 }
 
-/// The steps that take the tokens: one score step, or a decode step for each.
-ingot_status evaluate(Dump *dump, const int32_t *ids, int32_t count, bool decode) {
-  ingot_session *session = dump->command->session;
-  if (!decode)
-    return ingot_eval_all(session, ids, count, write_logits, dump);
-  for (int32_t i = 0; i < count; ++i) {
-    dump->next = 0;
-    if (ingot_status status = ingot_eval(session, ids + i, 1))
-      return status;
-    if (write_logits(dump, i, 1, ingot_logits(session), 0))
-      break; // the error is the file's
+/// One token of each sequence: sequence j begins with ids[j], goes on to the end of the list, and
+/// then through what it left out.
+ingot_status evaluate_batch(Dump *dump, const int32_t *ids, int32_t count, int32_t i) {
+  int32_t sequences[INGOT_MAX_SEQUENCES], tokens[INGOT_MAX_SEQUENCES];
+  for (int32_t j = 0; j < dump->tokens; ++j) {
+    sequences[j] = j;
+    tokens[j] = ids[(i + j) % count];
   }
-  return INGOT_OK;
+  ingot_session *session = dump->command->session;
+  ingot_status status = ingot_eval_batch(session, sequences, tokens, dump->tokens);
+  for (int32_t j = 0; j < dump->tokens && !status; ++j)
+    if (write_logits(dump, i, 1, ingot_batch_logits(session, j), 0))
+      break; // the error is the file's
+  return status;
+}
+
+/// The steps that take the tokens: one score or prefill step, or one for each of them.
+ingot_status evaluate(Dump *dump, const int32_t *ids, int32_t count) {
+  ingot_session *session = dump->command->session;
+  if (dump->index == score_step)
+    return ingot_eval_all(session, ids, count, write_logits, dump);
+  const bool one_by_one = dump->index != prefill_step;
+  ingot_status status = INGOT_OK;
+  for (int32_t i = 0; i < (one_by_one ? count : 1) && !status && !dump->out.error; ++i) {
+    dump->next = 0;
+    if (dump->index >= first_batch_step) {
+      status = evaluate_batch(dump, ids, count, i);
+      continue;
+    }
+    status = ingot_eval(session, ids + i, one_by_one ? 1 : count);
+    if (!status)
+      write_logits(dump, i, 1, ingot_logits(session), 0);
+  }
+  return status;
+}
+
+/// The step that --step names, score without it; as many as there are where none has that name.
+uint32_t find_step(const Command &command) {
+  const auto *steps = command.session->manifest->steps();
+  const char *name = command.options->step ? command.options->step : "score";
+  uint32_t index = 0;
+  while (index < steps->size() &&
+         (!steps->Get(index)->name() || strcmp(steps->Get(index)->name()->c_str(), name) != 0))
+    ++index;
+  return index;
+}
+
+/// Most tokens of one evaluation; 0: there are as many evaluations as tokens.
+int32_t most_tokens(const Command &command, uint32_t step) {
+  return step == score_step     ? command.program->score_tokens
+         : step == prefill_step ? command.program->prefill_tokens
+                                : 0;
 }
 
 } // namespace
 
 int write_layers(Command &command, const int32_t *ids, int32_t count) {
   const Options &options = *command.options;
-  const bool decode = options.step && !strcmp(options.step, "decode");
-  if (options.step && !decode && strcmp(options.step, "score") != 0)
-    return fail(command, "--step", "neither score nor decode");
-  if (!decode && count > command.program->score_tokens) {
-    char text[64];
-    Writer detail(text, sizeof text - 1);
-    detail.text("a score step takes at most ").number(command.program->score_tokens);
-    detail.text(" tokens");
+  const auto *steps = command.session->manifest->steps();
+  if (!steps || steps->size() < first_batch_step)
+    return fail(command, "--layers", INGOT_BAD_PROGRAM);
+  const uint32_t index = find_step(command);
+  char text[128];
+  Writer detail(text, sizeof text - 1);
+  if (index >= steps->size()) {
+    detail.text("this program has no step of that name, but");
+    for (uint32_t i = 0; i < steps->size(); ++i)
+      detail.text(i ? ", " : " ").text(steps->Get(i)->name()->c_str());
+    text[detail.used] = 0;
+    return fail(command, "--step", text);
+  }
+  if (!steps->Get(index)->launches() || !steps->Get(index)->launches()->size() ||
+      !steps->Get(index)->buffers())
+    return fail(command, "--layers", INGOT_BAD_PROGRAM);
+  const int32_t most = most_tokens(command, index);
+  if (most && count > most) {
+    detail.text("a ").text(steps->Get(index)->name()->c_str()).text(" step takes at most ");
+    detail.number(most).text(" tokens");
     text[detail.used] = 0;
     return fail(command, "--layers", text, "--step decode takes more, one by one");
   }
-  const auto *steps = command.session->manifest->steps();
-  const auto index = static_cast<uint32_t>(decode ? decode_step : score_step);
-  if (!steps || index >= steps->size() || !steps->Get(index)->launches() ||
-      !steps->Get(index)->launches()->size() || !steps->Get(index)->buffers())
-    return fail(command, "--layers", INGOT_BAD_PROGRAM);
+  if (index == prefill_step && count < 2)
+    return fail(command, "--layers", "a prefill step takes 2 tokens or more",
+                "--step decode takes one");
+  int32_t tokens = most ? count : 1;
+  if (index >= first_batch_step) {
+    tokens = command.program->batch_tokens[index - first_batch_step];
+    if (ingot_sequences(command.session) < tokens)
+      return fail(command, "--step", "needs as many sequences as the step has",
+                  "--batch N says how many");
+  }
 
   OutputFile file;
   if (int code = file.open(command, "--layers", options.layers))
     return code;
   char buffer[16384];
-  Dump dump{&command, steps->Get(index), decode ? 1 : count,
-            Writer(buffer, sizeof buffer, file.file), 0};
-  write_header(&dump, decode ? count : 1);
+  Dump dump{&command, steps->Get(index), index, tokens, Writer(buffer, sizeof buffer, file.file),
+            0};
+  write_header(&dump, most ? 1 : count);
   ingot_profile *profile = create_profile(*command.session->manifest, 1, 0);
   ingot_status status = profile ? INGOT_OK : INGOT_NO_MEMORY;
   if (profile) {
@@ -152,7 +210,7 @@ int write_layers(Command &command, const int32_t *ids, int32_t count) {
     profile->watch = write_results;
     profile->watch_user = &dump;
     command.session->profile = profile;
-    status = evaluate(&dump, ids, count, decode);
+    status = evaluate(&dump, ids, count);
     command.session->profile = nullptr;
     destroy_profile(profile);
   }

@@ -338,8 +338,9 @@ bool parse_options(int argc, char **argv, Options *options, char (&message)[256]
       !only_with(options->layers, "--layers", mode == Mode::logits && !options->logits,
                  "--tokens, and not with --logits") ||
       !only_with(options->step, "--step", options->layers, "--layers") ||
-      !only_with(options->batch, "--batch", mode == Mode::bench || mode == Mode::profile,
-                 "--bench or --profile") ||
+      !only_with(options->batch, "--batch",
+                 mode == Mode::bench || mode == Mode::profile || options->layers,
+                 "--bench, --profile or --layers") ||
       !only_with(options->trace, "--trace", mode == Mode::profile, "--profile") ||
       !only_with(options->digest, "--digest", mode == Mode::selftest, "--selftest") ||
       !only_with(options->lines, "--lines", mode == Mode::tokenize, "--tokenize") ||

@@ -355,7 +355,9 @@ double cpu::estimate(const Machine &machine, const KernelSpec &spec, int64_t tok
       nanoseconds += linearNanoseconds(machine, spec, op, tokens);
     else if (op.kind == KernelOp::Kind::attention)
       nanoseconds += attentionNanoseconds(machine, spec, op, tokens, position);
-  // What works on rows streams through them; it has one tile.
+  // What works on rows alone streams through them; it has one tile. A byte takes several
+  // instructions: of the largest magnitude, of rounding.
   const KernelCost cost = kernelCost(spec, tokens, position);
-  return nanoseconds + double(cost.activation_bytes) / 16 / machine.rates.gigahertz + 20;
+  const double bytes_a_cycle = nanoseconds > 0 ? 16 : 4;
+  return nanoseconds + double(cost.activation_bytes) / bytes_a_cycle / machine.rates.gigahertz + 20;
 }

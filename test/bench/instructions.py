@@ -20,7 +20,7 @@ llama_steps.cpp with llama.cpp for AArch64, whose source is in the sdist of llam
       -Wl,--start-group BUILD/src/libllama.a BUILD/ggml/src/*.a -Wl,--end-group -lpthread -o PEER
 
 A count is exact, so each is taken once. What a token costs is the difference of two runs that differ in
-tokens only: prompts of 192 and 384, 2 and 10 tokens decoded after a prompt of 192.
+tokens only: prompts of 48 and 144, 2 and 6 tokens decoded after a prompt of 48.
 """
 
 import argparse
@@ -30,7 +30,7 @@ import re
 import subprocess
 import tempfile
 
-PROMPTS, DECODED = (192, 384), (2, 10)
+PROMPTS, DECODED = (48, 144), (2, 6)
 
 
 def counted(plugin, cpu, *command):

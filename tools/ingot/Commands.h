@@ -23,6 +23,8 @@ int runReference(const ReferenceOptions &options);
 
 struct CompareOptions {
   std::string a, b, tokens, step = "score", isa_a, isa_b, json;
+  std::string reduce, model; ///< module file to write; model file of A where B is a program
+  std::string runtime_folder, cache_folder;
   double bound = 0;
 };
 /// 1 also where the two differ by more than the bound.

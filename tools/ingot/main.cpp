@@ -2,6 +2,7 @@
 #include "codegen/Compile.h"
 #include "codegen/link/Selftest.h"
 #include "runtime/core/program.h"
+#include "runtime/include/ingot.h"
 #include "support/Error.h"
 #include "targets/Target.h"
 #include "tools/ingot/Commands.h"
@@ -51,7 +52,7 @@ int main(int argc, char **argv) {
   bool no_cache = false, compile_json = false;
   CLI::App *compile_command = app.add_subcommand("compile", "Compile a model file");
   compile_command->add_option("MODEL", compile.model, "GGUF file")->required();
-  compile_command->add_option("-o,--output", compile.output, "File to write")->required();
+  compile_command->add_option("-o,--output", compile.output, "File to write");
   compile_command
       ->add_option("--target", compile.lowering.target,
                    "Machine to compile for; see `ingot targets`")
@@ -125,6 +126,26 @@ int main(int argc, char **argv) {
                               "Measured tiles: used, and with --tune completed");
   compile_command->add_option("--tune-report", compile.tune.report, "What --tune measured, as JSON")
       ->needs(tune_option);
+  PredictRequest predict;
+  bool predicting = false;
+  CLI::Option *predict_option = compile_command->add_flag(
+      "--predict", predicting,
+      "Write nothing; print what the machine's model says of speed, memory and bytes moved");
+  predict_option->excludes(tune_option);
+  compile_command->add_flag("--json", compile.predict_json, "The prediction as JSON")
+      ->needs(predict_option);
+  compile_command->add_option("--threads", predict.threads, "Threads of the prediction")
+      ->needs(predict_option)
+      ->check(CLI::Range(1, INGOT_MAX_THREADS))
+      ->capture_default_str();
+  for (auto [name, field, help, least] :
+       {std::tuple("--prompt-tokens", &predict.prompt_tokens, "Tokens of its prompt", 1),
+        std::tuple("--gen-tokens", &predict.gen_tokens, "Tokens that it decodes", 1),
+        std::tuple("--depth", &predict.depth, "Tokens before those", 0)})
+    compile_command->add_option(name, *field, help)
+        ->needs(predict_option)
+        ->check(CLI::Range(least, 1 << 24))
+        ->capture_default_str();
   compile_command->add_flag("--verify", compile.verify,
                             "Compare the program with the reference interpreter first");
   compile_command->add_option("--verify-tokens", compile.verify_tokens, "Tokens to compare")
@@ -166,6 +187,8 @@ int main(int argc, char **argv) {
   reference_command->add_flag("--json", reference.json, "Say what was written as JSON");
 
   CompareOptions compare;
+  compare.runtime_folder = compile.runtime_folder;
+  compare.cache_folder = compile.cache_folder;
   CLI::App *compare_command = app.add_subcommand(
       "compare", "Name the first layer and kernel in which a program differs from another");
   compare_command->add_option("A", compare.a, "Compiled program")->required();
@@ -177,8 +200,10 @@ int main(int argc, char **argv) {
       ->required();
   compare_command->add_option("--tokens", compare.tokens,
                               "Token ids 1,2,3 or @FILE (default: those of --selftest)");
-  compare_command->add_option("--step", compare.step, "All tokens at once, or one by one")
-      ->check(CLI::IsMember({"score", "decode"}))
+  compare_command
+      ->add_option(
+          "--step", compare.step,
+          "score or prefill: all tokens at once; decode: one by one; decode8: of 8 sequences")
       ->capture_default_str();
   compare_command->add_option("--isa-a", compare.isa_a, "Which kernels of A");
   compare_command->add_option("--isa-b", compare.isa_b, "Which kernels of B");
@@ -188,6 +213,13 @@ int main(int argc, char **argv) {
                    "int8 activations, 1e-4 with f32)")
       ->check(CLI::PositiveNumber);
   compare_command->add_option("--json", compare.json, "File for the errors of all launches");
+  CLI::Option *reduce_option = compare_command->add_option(
+      "--reduce", compare.reduce,
+      "File (.mlir) for the smallest model that still shows the difference; both sides are "
+      "compiled and run for each try");
+  compare_command
+      ->add_option("--model", compare.model, "What A was compiled from, where B is a program")
+      ->needs(reduce_option);
 
   bool targets_json = false;
   CLI::App *targets_command = app.add_subcommand("targets", "List the machines to compile for");
@@ -211,6 +243,10 @@ int main(int argc, char **argv) {
     return app.exit(error) ? 2 : 0;
   }
   if (*compile_command) {
+    if (compile.output.empty() && !predicting)
+      return app.exit(CLI::RequiredError("--output")) ? 2 : 0;
+    if (predicting)
+      compile.predict = predict;
     compile.lowering.int8_activations = activations == "int8";
     // fp32 activations are for exactness, so the cache follows unless it is chosen.
     if (cache.empty())

@@ -1,0 +1,236 @@
+#include "codegen/predict/Predict.h"
+
+#include "dialects/kernel/Spec.h"
+#include "runtime/core/plan.h"
+#include "support/Error.h"
+
+#include "llvm/ADT/MapVector.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/Format.h"
+
+#include <tuple>
+
+using namespace mlir;
+
+namespace ingot {
+namespace {
+
+namespace json = llvm::json;
+
+constexpr double mega = 1e6;
+
+/// The share of all slices that the busiest of the threads computes.
+double busiestShare(const KernelSpec &spec, int64_t tokens, int32_t threads) {
+  const KernelInterface interface = kernelInterface(spec);
+  const int64_t slices = interface.slices ? interface.slices : tokens;
+  const int64_t grains = (slices + interface.grain - 1) / interface.grain;
+  const int64_t most = (grains + threads - 1) / threads * interface.grain;
+  return std::min(double(most) / double(slices), 1.0);
+}
+
+class Predictor {
+public:
+  Predictor(const Variant &variant, int32_t threads)
+      : module(*variant.module), target(*variant.target), threads(threads) {}
+
+  /// Adds one run of a step.
+  llvm::Error add(StringRef name, int64_t tokens, int64_t position) {
+    auto step = module.lookupSymbol<func::FuncOp>(name);
+    if (!step)
+      return inputError("", "step '" + name + "'", "is not there");
+    for (auto launch : step.getOps<kernel::LaunchOp>()) {
+      auto spec = kernel::specOf(kernel::calleeOf(launch));
+      if (!spec)
+        return spec.takeError();
+      kernels[launch.getCallee()] += ofLaunch(*spec, tokens, position);
+    }
+    return llvm::Error::success();
+  }
+
+  StepPrediction take() {
+    StepPrediction result;
+    for (auto &[name, kernel] : kernels) {
+      kernel.name = name.str();
+      result.all += kernel;
+      result.kernels.push_back(kernel);
+    }
+    llvm::sort(result.kernels, [](const KernelPrediction &a, const KernelPrediction &b) {
+      return std::tie(b.nanoseconds, a.name) < std::tie(a.nanoseconds, b.name);
+    });
+    kernels.clear();
+    return result;
+  }
+
+private:
+  KernelPrediction ofLaunch(const KernelSpec &spec, int64_t tokens, int64_t position) const {
+    tokens = std::min<int64_t>(tokens, spec.max_tokens);
+    const Rates &rates = target.machine().rates;
+    const KernelCost cost = kernelCost(spec, tokens, position);
+    KernelPrediction result;
+    result.launches = 1;
+    result.macs = double(cost.macs);
+    result.weight_bytes = double(cost.weight_bytes);
+    result.cache_bytes = double(cost.cache_bytes);
+    result.activation_bytes = double(cost.activation_bytes);
+    result.memory_nanoseconds =
+        double(cost.weight_bytes + cost.cache_bytes) / memoryGbps(rates, threads);
+    // Threads divide the slices, and share what memory gives all of them.
+    result.nanoseconds =
+        std::max(target.estimate(spec, tokens, position) * busiestShare(spec, tokens, threads),
+                 result.memory_nanoseconds);
+    return result;
+  }
+
+  static double memoryGbps(const Rates &rates, int32_t threads) {
+    return std::min(threads * rates.memory_gbps, rates.sharedGbps());
+  }
+
+  ModuleOp module;
+  const Target &target;
+  int32_t threads;
+  llvm::MapVector<StringRef, KernelPrediction> kernels;
+};
+
+void printStep(const StepPrediction &step, llvm::raw_ostream &out) {
+  size_t width = 8;
+  for (const KernelPrediction &kernel : step.kernels)
+    width = std::max(width, kernel.name.size());
+  out << llvm::left_justify("kernel", unsigned(width))
+      << "  launches    time, ms  share      MMAC  weights, MB  cache, MB  activations, MB  bound "
+         "by\n";
+  auto line = [&](const KernelPrediction &kernel, StringRef name) {
+    out << llvm::left_justify(name, unsigned(width))
+        << llvm::format("  %8lld  %10.3f  %4.1f%%  %8.1f  %11.2f  %9.2f  %15.2f",
+                        static_cast<long long>(kernel.launches), kernel.nanoseconds / mega,
+                        100 * kernel.nanoseconds / step.all.nanoseconds, kernel.macs / mega,
+                        kernel.weight_bytes / mega, kernel.cache_bytes / mega,
+                        kernel.activation_bytes / mega);
+  };
+  for (const KernelPrediction &kernel : step.kernels) {
+    line(kernel, kernel.name);
+    out << (2 * kernel.memory_nanoseconds > kernel.nanoseconds ? "  memory\n" : "  arithmetic\n");
+  }
+  line(step.all, "all");
+  out << "\n";
+}
+
+json::Object kernelJson(const KernelPrediction &kernel) {
+  json::Object object{{"launches", kernel.launches},
+                      {"ms", kernel.nanoseconds / mega},
+                      {"macs", kernel.macs},
+                      {"weight_bytes", kernel.weight_bytes},
+                      {"cache_bytes", kernel.cache_bytes},
+                      {"activation_bytes", kernel.activation_bytes},
+                      {"memory_ms", kernel.memory_nanoseconds / mega}};
+  if (!kernel.name.empty())
+    object["name"] = kernel.name;
+  return object;
+}
+
+json::Object stepJson(const StepPrediction &step, double speed) {
+  json::Array kernels;
+  for (const KernelPrediction &kernel : step.kernels)
+    kernels.push_back(kernelJson(kernel));
+  json::Object object = kernelJson(step.all);
+  object["tok_s"] = speed;
+  object["kernels"] = std::move(kernels);
+  return object;
+}
+
+} // namespace
+
+KernelPrediction &KernelPrediction::operator+=(const KernelPrediction &other) {
+  launches += other.launches;
+  nanoseconds += other.nanoseconds;
+  macs += other.macs;
+  weight_bytes += other.weight_bytes;
+  cache_bytes += other.cache_bytes;
+  activation_bytes += other.activation_bytes;
+  memory_nanoseconds += other.memory_nanoseconds;
+  return *this;
+}
+
+double Prediction::prefillSpeed() const {
+  return double(request.prompt_tokens) / prefill.all.nanoseconds * 1e9;
+}
+double Prediction::decodeSpeed() const { return 1e9 / decode.all.nanoseconds; }
+
+llvm::Expected<Prediction> predict(const Variant &variant, const manifest::Manifest &manifest,
+                                   const PredictRequest &request) {
+  const Machine &machine = variant.target->machine();
+  if (variant.target->kernelForm() != KernelForm::objects)
+    return inputError("", "--predict", "there is no machine model of " + machine.name,
+                      "programs for it say what they take: PROGRAM --profile");
+  const int64_t context = manifest.model()->context_length();
+  const int64_t longest = std::max(request.prompt_tokens, request.depth + request.gen_tokens);
+  if (longest > context)
+    return inputError("", "--predict",
+                      grouped(longest) + " tokens do not fit a context of " + grouped(context),
+                      "--context compiles for more");
+  Prediction result;
+  result.machine = machine.name;
+  result.isa = machine.isa;
+  result.request = request;
+
+  Predictor predictor(variant, request.threads);
+  const int64_t most = manifest.memory()->prefill_tokens();
+  for (int64_t at = 0; at < request.prompt_tokens; at += most)
+    if (llvm::Error error =
+            predictor.add("prefill", std::min(most, request.prompt_tokens - at), at))
+      return std::move(error);
+  result.prefill = predictor.take();
+  if (llvm::Error error = predictor.add("decode", 1, request.depth + request.gen_tokens / 2))
+    return std::move(error);
+  result.decode = predictor.take();
+
+  runtime::ProgramSizes sizes;
+  if (!runtime::sizes_of(manifest, &sizes))
+    return inputError("", "--predict", "the plan of memory cannot be read");
+  result.session_bytes =
+      int64_t(runtime::conversation_plan(sizes, int32_t(longest), request.threads).planned);
+  for (const manifest::Weight *weight : *manifest.weights())
+    result.weight_bytes += int64_t(weight->bytes());
+  return result;
+}
+
+void printPrediction(const Prediction &prediction, llvm::raw_ostream &out) {
+  const PredictRequest &request = prediction.request;
+  out << prediction.machine << " (" << prediction.isa << "), " << request.threads
+      << (request.threads == 1 ? " thread" : " threads") << ", by its machine model\n\n";
+  out << "prefill of " << request.prompt_tokens << " tokens: "
+      << llvm::format("%.1f ms, %.1f tokens/s\n", prediction.prefill.all.nanoseconds / mega,
+                      prediction.prefillSpeed());
+  printStep(prediction.prefill, out);
+  out << "\ndecode of " << request.gen_tokens << " tokens after " << request.depth << ": "
+      << llvm::format("%.2f ms a token, %.1f tokens/s\n", prediction.decode.all.nanoseconds / mega,
+                      prediction.decodeSpeed());
+  printStep(prediction.decode, out);
+  auto mebibytes = [](int64_t bytes) { return double(bytes) / (1 << 20); };
+  const KernelPrediction &token = prediction.decode.all, &prompt = prediction.prefill.all;
+  const double tokens = double(request.prompt_tokens);
+  out << llvm::format("\nmemory           %.1f MiB of weights (pages of the program's file), %.1f "
+                      "MiB of a session\n",
+                      mebibytes(prediction.weight_bytes), mebibytes(prediction.session_bytes))
+      << llvm::format("a decoded token  %.2f MB from memory, %.2f MB of activations, %.1f MMAC\n",
+                      (token.weight_bytes + token.cache_bytes) / mega,
+                      token.activation_bytes / mega, token.macs / mega)
+      << llvm::format("a prompt's token %.2f MB from memory, %.2f MB of activations, %.1f MMAC\n",
+                      (prompt.weight_bytes + prompt.cache_bytes) / mega / tokens,
+                      prompt.activation_bytes / mega / tokens, prompt.macs / mega / tokens);
+}
+
+json::Object predictionJson(const Prediction &prediction) {
+  const PredictRequest &request = prediction.request;
+  return json::Object{{"machine", prediction.machine},
+                      {"isa", prediction.isa},
+                      {"threads", request.threads},
+                      {"prompt_tokens", request.prompt_tokens},
+                      {"gen_tokens", request.gen_tokens},
+                      {"depth", request.depth},
+                      {"prefill", stepJson(prediction.prefill, prediction.prefillSpeed())},
+                      {"decode", stepJson(prediction.decode, prediction.decodeSpeed())},
+                      {"weight_bytes", prediction.weight_bytes},
+                      {"session_bytes", prediction.session_bytes}};
+}
+
+} // namespace ingot
