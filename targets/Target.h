@@ -21,16 +21,16 @@ struct ScheduleRequest; // codegen/halide/Schedule.h: the Funcs of a kernel with
 
 /// What one core does at its best, a cycle, of vectors of Machine::vector_bits.
 struct Rates {
-  double issue = 4;          ///< instructions (fused with a load where they have one)
-  double multiplies = 1;     ///< integer dot products and fused float multiply-adds
-  double operations = 2;     ///< vector arithmetic of any kind, multiplies included
-  double loads = 2;          ///< vectors, or scalars broadcast to vectors
-  double stores = 1;         ///< vectors
-  double gigahertz = 3;      ///< under such load
-  double memory_gbps = 12;   ///< read by one core
-  double memory_streams = 6; ///< sequential reads side by side that reach that
+  double issue = 4;           ///< instructions (fused with a load where they have one)
+  double multiplies = 1;      ///< integer dot products and fused float multiply-adds
+  double operations = 2;      ///< vector arithmetic of any kind, multiplies included
+  double loads = 2;           ///< vectors, or scalars broadcast to vectors
+  double stores = 1;          ///< vectors
+  double gigahertz = 3;       ///< under such load
+  double memory_gbps = 12;    ///< read by one core
+  double memory_streams = 6;  ///< sequential reads side by side that reach that
   int32_t prefetch_cache = 1; ///< into which memory is asked ahead; 1: past the others
-  double all_gbps = 0;       ///< read by all cores together; 0: twice what one reads
+  double all_gbps = 0;        ///< read by all cores together; 0: twice what one reads
 
   double sharedGbps() const { return all_gbps > 0 ? all_gbps : 2 * memory_gbps; }
 };
@@ -59,6 +59,8 @@ struct Machine {
   bool byte_matrices = false; ///< products of quads for two tokens at once cost as much as for one
   bool word_pairs = true;     ///< i32 += 2 products of i16 is one instruction
   int64_t address_bytes = 0;  ///< that a program can address; 0: more than models have
+  /// Kernels give the bits that those of other machines give; else only about the same values.
+  bool exact_floats = true;
   int64_t l1_bytes = 32 << 10, l2_bytes = 512 << 10, l3_bytes = 0;
   Rates rates;
 };
@@ -140,6 +142,9 @@ public:
   /// Of objects: the last word on a kernel's code, before LLVM selects instructions. It changes no
   /// result.
   virtual void finishKernel(llvm::Module &module) const {}
+  /// Of objects: LLVM IR of a kernel that the target makes itself, out of functions of its runtime.
+  /// Empty: Halide makes it.
+  virtual std::string kernelCode(const KernelSpec &spec) const { return ""; }
   /// Of objects: schedules one kernel.
   virtual void schedule(ScheduleRequest &request) const {}
   /// Of other forms: the runtime's symbol for what runs them (runtime/core/device.h).

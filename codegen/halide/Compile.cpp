@@ -1,4 +1,5 @@
-// From a scheduled pipeline to machine code. Halide lowers and optimizes to LLVM bitcode; LLVM's
+// From a scheduled pipeline to machine code. Halide lowers and optimizes to LLVM bitcode (or the
+// target has the kernel as LLVM IR: Target::kernelCode); LLVM's
 // code generator, which knows every processor of the machine table, does the rest here.
 //
 // Between the two, the module becomes what Kernel.h promises: large buffers move from Halide's heap
@@ -12,6 +13,7 @@
 #include "llvm/Analysis/LoopInfo.h"
 #include "llvm/Analysis/ScalarEvolution.h"
 #include "llvm/Analysis/ValueTracking.h"
+#include "llvm/AsmParser/Parser.h"
 #include "llvm/Bitcode/BitcodeReader.h"
 #include "llvm/IR/Constants.h"
 #include "llvm/IR/IRBuilder.h"
@@ -25,6 +27,7 @@
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FileUtilities.h"
 #include "llvm/Support/MemoryBuffer.h"
+#include "llvm/Support/SourceMgr.h"
 #include "llvm/Support/TargetSelect.h"
 #include "llvm/Target/TargetMachine.h"
 #include "llvm/Transforms/IPO/GlobalDCE.h"
@@ -50,6 +53,13 @@ struct Reporter final : Halide::CompileTimeErrorReporter {
 /// Lowers to bitcode. Halide writes files; bytes are what we want.
 llvm::Expected<std::unique_ptr<llvm::Module>> lower(const KernelSpec &spec, const Target &target,
                                                     llvm::LLVMContext &context) {
+  if (std::string code = target.kernelCode(spec); !code.empty()) {
+    llvm::SMDiagnostic problem;
+    auto module = llvm::parseAssemblyString(code, problem, context);
+    if (!module)
+      return kernelError(spec, problem.getMessage());
+    return module;
+  }
   llvm::Expected<BuiltKernel> kernel = buildKernel(spec, target);
   if (!kernel)
     return kernel.takeError();

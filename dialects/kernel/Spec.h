@@ -41,7 +41,8 @@ Tile tileFrom(TileAttr attribute);
 PackedLayout layoutFrom(LayoutAttr attribute);
 LayoutAttr layoutAttr(mlir::MLIRContext *context, const PackedLayout &layout);
 
-/// Rounds up to the 64-byte line on which every buffer starts.
-inline int64_t alignLine(int64_t bytes) { return (bytes + 63) / 64 * 64; }
+/// Rounds up to the 128 bytes on which every buffer starts: two cache lines, and the largest vector
+/// that a machine loads as one.
+inline int64_t alignLine(int64_t bytes) { return (bytes + 127) / 128 * 128; }
 
 } // namespace ingot::kernel

@@ -1,6 +1,7 @@
 // The table of Hexagon machines.
 #include "targets/cpu/CpuTarget.h"
 #include "targets/hexagon/HexagonTarget.h"
+#include "targets/hexagon/Kernels.h"
 #include "targets/hexagon/Schedules.h"
 
 #include "llvm/ADT/STLExtras.h"
@@ -9,7 +10,8 @@ using namespace ingot;
 
 namespace {
 
-constexpr Rates v68{4, 1, 2, 1, 1, 1.2, 8};
+// A packet a cycle has 4 instructions, of which 2 multiply bytes (vrmpy: 128 products) and one loads.
+constexpr Rates v68{4, 2, 4, 1, 1, 1.2, 8};
 
 constexpr CpuMachine machines[] = {
     {"hexagon-v68", "Hexagon V68 with HVX (Snapdragon 888)", "hvx", "hexagonv68", "hvx_128-hvx_v68",
@@ -32,14 +34,21 @@ const CpuFamily family{"hexagon-unknown-linux-musl",
 
 class HexagonTarget final : public CpuTarget {
 public:
-  using CpuTarget::CpuTarget;
+  HexagonTarget(const CpuFamily &family, const CpuMachine &row, llvm::StringRef name)
+      : CpuTarget(family, row, name) {
+    description.exact_floats = false;
+  }
 
+  std::string kernelCode(const KernelSpec &spec) const override {
+    return hexagon::kernelCode(spec);
+  }
   void schedule(ScheduleRequest &request) const override { hexagon::schedule(request); }
   int32_t prefillTokens() const override { return 3 * kTokenPadding; }
+  /// What the functions of the runtime have: 4 tokens, or as many as there are.
   std::vector<Tile> tileCandidates(const KernelSpec &spec) const override {
     std::vector<Tile> tiles = CpuTarget::tileCandidates(spec);
     llvm::erase_if(tiles, [](const Tile &tile) { return tile.token_tile > 4 || tile.streams > 1; });
-    return tiles;
+    return {tiles.back()};
   }
   /// The vector unit is a program's as long as it runs.
   std::vector<std::string> needlessCalls() const override {

@@ -1,4 +1,4 @@
-// The schedules of Hexagon: products of bytes in vectors, floats one by one.
+// The schedules of Hexagon for what its runtime has no function for.
 #pragma once
 
 #include "codegen/halide/Schedule.h"

@@ -16,5 +16,10 @@ set_source_files_properties(${CMAKE_CURRENT_LIST_DIR}/runtime/library.cpp
 set_source_files_properties(
   ${CMAKE_CURRENT_LIST_DIR}/runtime/arithmetic.cpp ${CMAKE_CURRENT_LIST_DIR}/runtime/math.cpp
   PROPERTIES COMPILE_OPTIONS -O2)
+# Kernels.
+foreach(name attention heads linear rows)
+  set_source_files_properties(${CMAKE_CURRENT_LIST_DIR}/runtime/${name}.cpp
+    PROPERTIES COMPILE_OPTIONS "-O2;-mhvx-length=128b;-fwrapv")
+endforeach()
 set_target_properties(ingot_runtime_hexagon PROPERTIES OUTPUT_NAME ingot_runtime
   ARCHIVE_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/lib/ingot/hexagon)

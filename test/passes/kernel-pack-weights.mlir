@@ -1,6 +1,6 @@
 // RUN: %ingot-opt %s --kernel-pack-weights=target=x86-64-v3 | %FileCheck %s
 
-// In the order of first use, each part on its own line of 64 bytes:
+// In the order of first use, each part on its own 128 bytes:
 // codes 48*32/2 = 768, scales and mins 48*2 = 96 -> 128 each, so the vector is at 1024.
 // CHECK: module attributes {ingot.weight_bytes = 1152 : i64}
 // CHECK: lm.weight @gain : tensor<32xf32> = {{.*}} at 1024

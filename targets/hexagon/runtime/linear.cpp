@@ -1,0 +1,489 @@
+// Linear layers in HVX: two blocks of 16 rows side by side fill a vector of sums.
+//
+// What a float would be elsewhere is an integer here. With a weight's scale s, an activation's a
+// and the sum d of a group's products of codes, a row is sum(d * s * a): d in 16 bits, s in 16 bits
+// of what is above all scales of the row (a power of two, E), their product in 16 bits, a in 16
+// bits of what is above the sum of all a of the token (F), and the row's sum in 32 bits, which
+// cannot overflow. Two groups lie beside each other in the halves of a word, so that one
+// instruction multiplies the sums of two by their scales and another adds both to the row. What is
+// rounded on the way is some percent of what codes of 8 bits have rounded before.
+#include "targets/hexagon/runtime/linear.h"
+
+#include "targets/hexagon/runtime/vectors.h"
+
+namespace ingot::hexagon {
+
+namespace {
+
+constexpr int32_t rows = 16, code_step = 4, step_bytes = rows * code_step;
+
+inline int32_t rounded_up(int32_t value, int32_t to) { return (value + to - 1) / to * to; }
+
+/// A token's activations beside their codes.
+struct Token {
+  const int8_t *codes;
+  const int32_t *starts;           ///< min_code * sum of codes, for each group
+  const int32_t *scales;           ///< two groups in the halves of each word: a * 2^(16 - F)
+  const int32_t *sums;             ///< the same of a * sum of codes
+  int32_t exponent, sums_exponent; ///< F
+};
+
+/// Numbers of 30 bits, 32 in a vector, as 16 bits: pairs in words. Their sum stays below 2^16, each
+/// below 2^15. Returns by how much they were shifted.
+int32_t fix(int32_t vectors, const Words *numbers, int32_t *pairs) {
+  Words total = splat(0), peak = splat(0);
+  for (int32_t i = 0; i < vectors; ++i) {
+    const Words magnitude = words(Q6_Vw_vabs_Vw(raw(numbers[i])));
+    total += magnitude >> 12; // 18 bits: as many as 8192 of them
+    peak = larger(peak, magnitude);
+  }
+  const auto bits = [](Words value) {
+    return 32 - __builtin_clz(static_cast<uint32_t>(first_lane(value)) | 1);
+  };
+  int32_t shift = bits(largest_lane(peak)) - 15;
+  const int32_t of_sum = bits(sum_of_lanes(total) + 64) + 12 - 16;
+  shift = of_sum > shift ? of_sum : shift < 1 ? 1 : shift;
+  for (int32_t i = 0; i < vectors; ++i)
+    store(pairs + i * 16,
+          words(Q6_Vh_vpacke_VwVw(Q6_V_vzero(),
+                                  raw((numbers[i] + (1 << (shift - 1))) >> splat(shift)))));
+  return shift;
+}
+
+/// Scales of two blocks, as above, and what is above those of each row.
+struct Scales {
+  HVX_Vector *pairs; ///< two groups in the halves of the words of rows
+  Words exponent;    ///< E
+};
+
+/// Two groups of scales of 16 bits; `bits`: halves of the words.
+HVX_Vector fix_halves(Halves bits, HVX_Vector top) {
+  const HVX_Vector exponent =
+      Q6_Vh_vmax_VhVh(Q6_Vuh_vlsr_VuhR((HVX_Vector)(bits << 1), 11), Q6_Vh_vsplat_R(1));
+  const Halves fraction = bits & 0x3ff;
+  const HVX_VectorPred normal =
+      Q6_Q_vcmp_gt_VuhVuh((HVX_Vector)(bits & 0x7fff), Q6_Vh_vsplat_R(0x3ff));
+  const Halves mantissa =
+      (Halves)Q6_V_vmux_QVV(normal, (HVX_Vector)(fraction | 0x400), (HVX_Vector)fraction) << 5;
+  const HVX_Vector by = Q6_Vh_vmin_VhVh(Q6_Vh_vsub_VhVh(top, exponent), Q6_Vh_vsplat_R(15));
+  const HVX_Vector magnitude =
+      Q6_Vuh_vavg_VuhVuh_rnd(Q6_Vh_vlsr_VhVh((HVX_Vector)mantissa, by), Q6_V_vzero());
+  return Q6_V_vmux_QVV(Q6_Q_vcmp_gt_VhVh(Q6_V_vzero(), (HVX_Vector)bits),
+                       Q6_Vh_vsub_VhVh(Q6_V_vzero(), magnitude), magnitude);
+}
+
+/// `a`, `b`: scales of two blocks, [row][group].
+Scales fix_scales(const void *a, const void *b, int32_t groups, bool wide, HVX_Vector *pairs) {
+  const int32_t count = (groups + 1) / 2;
+  if (!wide) {
+    // Groups 0 to 3 of a block are a vector.
+    const auto *of_a = static_cast<const uint8_t *>(a), *of_b = static_cast<const uint8_t *>(b);
+    HVX_Vector most = Q6_V_vzero();
+    for (int32_t i = 0; i < count; i += 2) {
+      const int32_t lanes = (groups - 2 * i) * 8;
+      const HVX_VectorPair beside = Q6_W_vshuff_VVR(raw(load_lanes(of_b + i * 64, lanes)),
+                                                    raw(load_lanes(of_a + i * 64, lanes)), 32);
+      const HVX_VectorPair paired = Q6_W_vshuff_VVR(Q6_V_hi_W(beside), Q6_V_lo_W(beside), -2);
+      pairs[i] = Q6_V_lo_W(paired);
+      most = Q6_Vuh_vmax_VuhVuh(most, Q6_V_vand_VV(pairs[i], Q6_Vh_vsplat_R(0x7fff)));
+      if (i + 1 < count) {
+        pairs[i + 1] = Q6_V_hi_W(paired);
+        most = Q6_Vuh_vmax_VuhVuh(most, Q6_V_vand_VV(pairs[i + 1], Q6_Vh_vsplat_R(0x7fff)));
+      }
+    }
+    // Both halves of a word are one row's.
+    most = Q6_Vuh_vmax_VuhVuh(most, Q6_Vh_vshuffo_VhVh(most, most));
+    most = Q6_Vh_vshuffe_VhVh(most, most);
+    const HVX_Vector top = Q6_Vh_vmax_VhVh(Q6_Vuh_vlsr_VuhR(most, 10), Q6_Vh_vsplat_R(1));
+    for (int32_t i = 0; i < count; ++i)
+      pairs[i] = fix_halves((Halves)pairs[i], top);
+    return {pairs, words(Q6_Vuw_vlsr_VuwR(top, 16)) - 14};
+  }
+  const auto *of_a = static_cast<const uint8_t *>(a), *of_b = static_cast<const uint8_t *>(b);
+  auto get = [&](int32_t i) { // groups 2 i and 2 i + 1
+    const int32_t lanes = (groups - 2 * i) * rows;
+    return Q6_W_vshuff_VVR(raw(load_lanes(of_b + i * 128, lanes)),
+                           raw(load_lanes(of_a + i * 128, lanes)), 64);
+  };
+  Words most = splat(0);
+  for (int32_t i = 0; i < count; ++i) {
+    const HVX_VectorPair both = get(i);
+    most = larger(most, words(Q6_V_lo_W(both)) & INT32_MAX);
+    most = larger(most, words(Q6_V_hi_W(both)) & INT32_MAX);
+  }
+  const Words top = larger(most >> 23, splat(1));
+  auto fixed = [&](Words bits) {
+    const Numbers number = from_floats(bits); // 30 bits
+    const Words value = shifted_right(number.mantissa,
+                                      smaller(top - (number.exponent + (127 + 23 + 6)), splat(31)));
+    return raw(smaller((value + (1 << 14)) >> 15, splat(INT16_MAX)));
+  };
+  for (int32_t i = 0; i < count; ++i) {
+    const HVX_VectorPair both = get(i);
+    pairs[i] = Q6_Vh_vshuffe_VhVh(fixed(words(Q6_V_hi_W(both))), fixed(words(Q6_V_lo_W(both))));
+  }
+  return {pairs, top - 126};
+}
+
+/// The codes of a group of two blocks, step by step, as their layout has them.
+template <int32_t bits, int32_t steps> struct Group {
+  HVX_Vector codes[steps];
+
+  Group(const uint8_t *a, const uint8_t *b, int32_t group, int32_t ratio) {
+    if constexpr (bits == 8) {
+      const int32_t at = group * steps * step_bytes;
+      for (int32_t i = 0; i < steps; i += 2)
+        set(i, aligned(a + at + i * step_bytes), aligned(b + at + i * step_bytes));
+    } else if (ratio == 1) {
+      const int32_t at = group * (steps / 2) * step_bytes;
+      const HVX_Vector low = Q6_Vb_vsplat_R(15);
+      for (int32_t i = 0; i < steps / 2; i += 2) {
+        const HVX_Vector of_a = aligned(a + at + i * step_bytes),
+                         of_b = aligned(b + at + i * step_bytes);
+        set(i, of_a, of_b);
+        for (int32_t step = i; step < i + 2; ++step) {
+          codes[step + steps / 2] = Q6_Vub_vlsr_VubR(codes[step], 4);
+          codes[step] = Q6_V_vand_VV(codes[step], low);
+        }
+      }
+    } else {
+      const HVX_Vector low = Q6_Vb_vsplat_R(15);
+      const int32_t half = ratio * steps / 2, first = group % ratio * steps;
+      const int32_t at = group / ratio * half * step_bytes;
+      for (int32_t i = 0; i < steps; i += 2) {
+        const bool high = first + i >= half;
+        const int32_t step = at + (first + i - (high ? half : 0)) * step_bytes;
+        set(i, aligned(a + step), aligned(b + step));
+        for (int32_t own = i; own < i + 2; ++own)
+          codes[own] = Q6_V_vand_VV(Q6_Vub_vlsr_VubR(codes[own], high ? 4 : 0), low);
+      }
+    }
+  }
+  void set(int32_t step, HVX_Vector a, HVX_Vector b) {
+    const HVX_VectorPair both = Q6_W_vshuff_VVR(b, a, 64);
+    codes[step] = Q6_V_lo_W(both);
+    codes[step + 1] = Q6_V_hi_W(both);
+  }
+};
+
+/// Sums of products of codes, for each row and each of a tile of tokens.
+template <int32_t bits, int32_t steps, int32_t tile, bool offset>
+[[gnu::always_inline]] inline void dots(const Group<bits, steps> &group, const Token *tokens,
+                                        int32_t index, HVX_Vector *sums) {
+  const int32_t at = index * steps * code_step;
+#pragma unroll
+  for (int32_t t = 0; t < tile; ++t)
+    sums[t] = offset ? Q6_V_vsplat_R(tokens[t].starts[index]) : Q6_V_vzero();
+#pragma unroll
+  for (int32_t i = 0; i < steps; i += 2) {
+#pragma unroll
+    for (int32_t t = 0; t < tile; ++t) {
+      const int64_t x = *reinterpret_cast<const int64_t *>(tokens[t].codes + at + i * code_step);
+      sums[t] = Q6_Vw_vrmpyacc_VwVubRb(sums[t], group.codes[i], static_cast<int32_t>(x));
+      sums[t] = Q6_Vw_vrmpyacc_VwVubRb(sums[t], group.codes[i + 1], static_cast<int32_t>(x >> 32));
+    }
+  }
+}
+
+/// Where a tile's results go: kept as they are, or to rows of floats, some of which are added.
+struct Results {
+  Numbers *kept; ///< null: to rows
+  float *out;
+  const float *added;   ///< null: none
+  int32_t width, lanes; ///< floats from a token to the next; of a token
+
+  /// All of a tile in one go: there is enough to do side by side.
+  template <int32_t tile> void take(const Numbers (&results)[tile]) const {
+    if (kept) {
+#pragma unroll
+      for (int32_t t = 0; t < tile; ++t)
+        kept[t] = results[t];
+      return;
+    }
+    Words values[tile];
+    if (added) {
+#pragma unroll
+      for (int32_t t = 0; t < tile; ++t)
+        values[t] = to_floats(
+            sum(normalized(results[t]), from_floats(load_lanes(added + t * width, lanes))));
+    } else {
+#pragma unroll
+      for (int32_t t = 0; t < tile; ++t)
+        values[t] = to_floats(results[t]);
+    }
+    if (lanes == 2 * rows) {
+#pragma unroll
+      for (int32_t t = 0; t < tile; ++t)
+        store(out + t * width, values[t]);
+    } else {
+      for (int32_t t = 0; t < tile; ++t)
+        store_lanes(out + t * width, values[t], lanes);
+    }
+  }
+};
+
+/// One pair of blocks.
+struct Pair {
+  const uint8_t *a, *b;
+  Scales scales, mins;
+};
+
+template <int32_t bits, int32_t steps, int32_t tile, bool by_group, bool offset>
+[[gnu::noinline]] void run_tile(const LinearShape &shape, const Pair &pair, const Token *tokens,
+                                int32_t shift, const Results &results) {
+  const int32_t groups = shape.groups, ratio = by_group ? 1 : shape.ratio;
+  HVX_Vector totals[tile];
+#pragma unroll
+  for (int32_t t = 0; t < tile; ++t)
+    totals[t] = Q6_V_vzero();
+  int32_t i = 0;
+  for (; i < groups / 2; ++i) {
+    HVX_Vector even[tile], odd[tile];
+    dots<bits, steps, tile, offset>({pair.a, pair.b, 2 * i, ratio}, tokens, 2 * i, even);
+    dots<bits, steps, tile, offset>({pair.a, pair.b, 2 * i + 1, ratio}, tokens, 2 * i + 1, odd);
+    const HVX_Vector scales = pair.scales.pairs[i];
+#pragma unroll
+    for (int32_t t = 0; t < tile; ++t) {
+      const HVX_Vector both = Q6_Vh_vasr_VwVwR_rnd_sat(odd[t], even[t], shift);
+      totals[t] = Q6_Vw_vdmpyacc_VwVhRh_sat(totals[t], Q6_Vh_vmpy_VhVh_s1_rnd_sat(both, scales),
+                                            tokens[t].scales[i]);
+    }
+  }
+  if (groups % 2) {
+    HVX_Vector even[tile];
+    dots<bits, steps, tile, offset>({pair.a, pair.b, 2 * i, ratio}, tokens, 2 * i, even);
+#pragma unroll
+    for (int32_t t = 0; t < tile; ++t) {
+      const HVX_Vector both = Q6_Vh_vasr_VwVwR_rnd_sat(Q6_V_vzero(), even[t], shift);
+      totals[t] = Q6_Vw_vdmpyacc_VwVhRh_sat(
+          totals[t], Q6_Vh_vmpy_VhVh_s1_rnd_sat(both, pair.scales.pairs[i]), tokens[t].scales[i]);
+    }
+  }
+  const Words exponent = pair.scales.exponent + (shift - 16);
+  Numbers sums_of[tile];
+  if (!shape.has_mins) {
+#pragma unroll
+    for (int32_t t = 0; t < tile; ++t)
+      sums_of[t] = {words(totals[t]), exponent + tokens[t].exponent};
+    return results.take(sums_of);
+  }
+  HVX_Vector sums[tile];
+#pragma unroll
+  for (int32_t t = 0; t < tile; ++t)
+    sums[t] = Q6_V_vzero();
+#pragma unroll 2
+  for (i = 0; i < (groups + 1) / 2; ++i)
+#pragma unroll
+    for (int32_t t = 0; t < tile; ++t)
+      sums[t] = Q6_Vw_vdmpyacc_VwVhRh_sat(sums[t], pair.mins.pairs[i], tokens[t].sums[i]);
+  const Words between = pair.mins.exponent - 31 - exponent;
+#pragma unroll
+  for (int32_t t = 0; t < tile; ++t) {
+    // Both of them halved: as integers of the larger of their exponents, which is all that they are
+    // known to.
+    const Words more = between + (tokens[t].sums_exponent - tokens[t].exponent), none = splat(0),
+                most = splat(31);
+    sums_of[t] = {shifted_right(words(totals[t]), smaller(larger(more, none) + 1, most)) +
+                      shifted_right(words(sums[t]), smaller(larger(-more, none) + 1, most)),
+                  exponent + larger(more, none) + (tokens[t].exponent + 1)};
+  }
+  results.take(sums_of);
+}
+
+constexpr int32_t most_tile = 4;
+
+template <int32_t bits, int32_t steps, int32_t tile, bool by_group>
+void run_offset(const LinearShape &shape, const Pair &pair, const Token *tokens, int32_t shift,
+                const Results &results) {
+  shape.min_code
+      ? run_tile<bits, steps, tile, by_group, true>(shape, pair, tokens, shift, results)
+      : run_tile<bits, steps, tile, by_group, false>(shape, pair, tokens, shift, results);
+}
+
+template <int32_t bits, int32_t steps>
+void run_tokens(const LinearShape &shape, const Pair &pair, const Token *tokens, int32_t shift,
+                const Results &results) {
+  constexpr bool packed = bits == 4; // else all groups lie alike
+  if (shape.one_token)
+    packed &&shape.ratio > 1
+        ? run_offset<bits, steps, 1, !packed>(shape, pair, tokens, shift, results)
+        : run_offset<bits, steps, 1, true>(shape, pair, tokens, shift, results);
+  else
+    packed &&shape.ratio > 1
+        ? run_offset<bits, steps, most_tile, !packed>(shape, pair, tokens, shift, results)
+        : run_offset<bits, steps, most_tile, true>(shape, pair, tokens, shift, results);
+}
+
+/// gate * up / (1 + exp(-gate)).
+inline Numbers silu_mul(Numbers gate, const Numbers &up) {
+  gate = normalized(gate);
+  // |gate| * log2(e) in 26 bits behind the point; above 31, the exponential is 0.
+  const Words magnitude =
+      product(words(Q6_Vw_vabs_Vw(raw(gate.mantissa))), splat(1549082005)); // log2(e) 2^30
+  // magnitude * 2^(exponent + 1 + 26)
+  const Words by = gate.exponent + 27;
+  const Words power =
+      where_greater(by, splat(1), splat(INT32_MAX),
+                    where_greater(by, splat(0), magnitude + magnitude,
+                                  shifted_right(magnitude, smaller(-by, splat(31)))));
+  const Words e = power_of_half(power >> 26, (power & 0x3ffffff) << 5);
+  // 2^58 / (1 + e) of 2^28 in [2^28, 2^29): 30 bits. Of negative numbers, 1 minus that.
+  const Words r = reciprocal((smaller(e, splat((1 << 30) - 1)) + (1 << 30)) >> 2);
+  const Words sigmoid = where_greater(splat(0), gate.mantissa, (1 << 30) - r, r);
+  return product(product(gate, {sigmoid, splat(-30)}), normalized(up));
+}
+
+struct Layer {
+  const LinearShape &shape;
+  const LinearBuffers &buffers;
+  Token *tokens;
+  int32_t count; ///< tokens, padding included
+  int32_t shift;
+  HVX_Vector *scratch;
+
+  /// Asks for the codes of the blocks that come after `block`: memory is far, and nothing else
+  /// does.
+  void fetch(int32_t block) const {
+    constexpr int32_t line = 128;
+    const int32_t bytes = shape.columns * rows * shape.code_bits / 8,
+                  blocks = shape.blocks - block - 1 < 2 ? shape.blocks - block - 1 : 2;
+    if (blocks <= 0)
+      return;
+    const int64_t lines = blocks * bytes / line < UINT16_MAX ? blocks * bytes / line : UINT16_MAX;
+    Q6_l2fetch_AP(const_cast<uint8_t *>(buffers.codes) +
+                      static_cast<uint32_t>(block + 1) * static_cast<uint32_t>(bytes),
+                  int64_t{line} << 32 | line << 16 | lines);
+  }
+  Pair pair(int32_t a, int32_t b, HVX_Vector *scales) const {
+    const int32_t block_bytes = shape.columns * rows * shape.code_bits / 8,
+                  scale_bytes = shape.groups / shape.ratio * rows * (shape.wide_scales ? 4 : 2);
+    auto part = [&](const void *from, int32_t block, int32_t bytes) {
+      return static_cast<const uint8_t *>(from) +
+             static_cast<uint32_t>(block) * static_cast<uint32_t>(bytes);
+    };
+    Pair pair{part(buffers.codes, a, block_bytes), part(buffers.codes, b, block_bytes), {}, {}};
+    pair.scales = scales_of(buffers.scales, a, b, scale_bytes, scales);
+    if (shape.has_mins)
+      pair.mins = scales_of(buffers.mins, a, b, scale_bytes, scales + pairs());
+    return pair;
+  }
+  Scales scales_of(const void *from, int32_t a, int32_t b, int32_t bytes, HVX_Vector *to) const {
+    const auto *start = static_cast<const uint8_t *>(from);
+    Scales made = fix_scales(start + a * bytes, start + b * bytes, shape.groups / shape.ratio,
+                             shape.wide_scales, to);
+    const int32_t groups = shape.groups, ratio = shape.ratio;
+    if (ratio > 1) // a weight's group is several of activations: from behind, each over itself
+      for (int32_t i = pairs() - 1; i >= 0; --i) {
+        auto half = [&](int32_t group) {
+          if (group >= groups)
+            return Q6_V_vzero();
+          const HVX_Vector both = to[group / ratio / 2];
+          return group / ratio % 2 ? Q6_Vh_vshuffo_VhVh(both, both) : both;
+        };
+        to[i] = Q6_Vh_vshuffe_VhVh(half(2 * i + 1), half(2 * i));
+      }
+    return made;
+  }
+  int32_t pairs() const { return (shape.groups + 1) / 2; }
+
+  void run(const Pair &pair, const Token *tile, const Results &results) const {
+    if (shape.code_bits == 4)
+      shape.group == 32 ? run_tokens<4, 8>(shape, pair, tile, shift, results)
+                        : run_tokens<4, 4>(shape, pair, tile, shift, results);
+    else
+      shape.group == 32 ? run_tokens<8, 8>(shape, pair, tile, shift, results)
+                        : run_tokens<8, 4>(shape, pair, tile, shift, results);
+  }
+
+  float *out(int32_t slice, int32_t token) const {
+    return buffers.out + slice * rows + token * shape.out_width;
+  }
+
+  /// Slices `slice` and, where `both`, the next, counted from `begin`.
+  void rows_of(int32_t begin, int32_t slice, bool both) const {
+    const int32_t a = begin + slice, b = both ? a + 1 : a, tile = shape.one_token ? 1 : most_tile;
+    const Pair own = pair(a, b, scratch);
+    fetch(b);
+    for (int32_t t = 0; t < count; t += tile)
+      run(own, tokens + t,
+          {nullptr, out(slice, t),
+           shape.after == after_add ? buffers.added + a * rows + t * shape.out_width : nullptr,
+           shape.out_width, both ? 2 * rows : rows});
+  }
+  void gated(int32_t begin, int32_t slice, bool both) const {
+    const int32_t a = 2 * (begin + slice), b = both ? a + 2 : a,
+                  tile = shape.one_token ? 1 : most_tile;
+    const Pair first = pair(a, a + 1, scratch), second = pair(b, b + 1, scratch + 2 * pairs());
+    fetch(b + 1);
+    Numbers of_first[most_tile], of_second[most_tile];
+    for (int32_t t = 0; t < count; t += tile) {
+      run(first, tokens + t, {of_first, nullptr, nullptr, 0, 0});
+      run(second, tokens + t, {of_second, nullptr, nullptr, 0, 0});
+      for (int32_t i = 0; i < tile; ++i) {
+        const HVX_VectorPair mantissas = Q6_W_vshuff_VVR(raw(of_second[i].mantissa),
+                                                         raw(of_first[i].mantissa), 64),
+                             exponents = Q6_W_vshuff_VVR(raw(of_second[i].exponent),
+                                                         raw(of_first[i].exponent), 64);
+        const Numbers value = silu_mul({words(Q6_V_lo_W(mantissas)), words(Q6_V_lo_W(exponents))},
+                                       {words(Q6_V_hi_W(mantissas)), words(Q6_V_hi_W(exponents))});
+        store_lanes(out(slice, t + i), to_floats(value), both ? 2 * rows : rows);
+      }
+    }
+  }
+};
+
+} // namespace
+
+extern "C" void ingot_hexagon_linear(const LinearShape *shape, const LinearBuffers *buffers,
+                                     int32_t begin, int32_t extent, int32_t tokens) {
+  const int32_t groups = shape->groups, pairs = (groups + 1) / 2;
+  const int32_t count = shape->one_token ? 1 : rounded_up(tokens, most_tile);
+  // On the stack of a step, which has room for it. Vectors are written whole.
+  auto *of_tokens = static_cast<Token *>(__builtin_alloca(count * sizeof(Token)));
+  auto *numbers = static_cast<int32_t *>(__builtin_alloca((count * 2 * pairs + 32) * 4));
+  auto *starts = static_cast<int32_t *>(__builtin_alloca((count * groups + 32) * 4));
+  auto *scratch = static_cast<HVX_Vector *>(
+      __builtin_alloca_with_align(4 * pairs * sizeof(HVX_Vector), 8 * sizeof(HVX_Vector)));
+  const int32_t vectors = (groups + 31) / 32;
+  auto *fixed =
+      static_cast<Words *>(__builtin_alloca_with_align(vectors * sizeof(Words), 8 * sizeof(Words)));
+  Layer layer{*shape, *buffers, of_tokens, count, 0, scratch};
+  while (shape->most * 127 * shape->group >> layer.shift > INT16_MAX)
+    ++layer.shift;
+  for (int32_t t = 0; t < count; ++t) {
+    const float *scales = buffers->x_scales + t * groups;
+    const int32_t *sums = buffers->x_sums + t * groups;
+    int32_t *own = starts + t * groups, *pairs_of = numbers + t * 2 * pairs;
+    Words most = splat(0);
+    for (int32_t i = 0; i < vectors; ++i)
+      most = larger(most, load_lanes(scales + i * 32, groups - i * 32));
+    const int32_t top = first_lane(largest_lane(most)) >> 23; // scales are not negative
+    for (int32_t i = 0; i < vectors; ++i) {
+      const Words bits = load_lanes(scales + i * 32, groups - i * 32);
+      fixed[i] = shifted_right(
+          where_greater(bits, splat(0x7fffff), ((bits & 0x7fffff) | 0x800000) << 6, splat(0)),
+          smaller(top - (bits >> 23), splat(31)));
+    }
+    const int32_t exponent = top - (127 + 23 + 6);
+    Token &token = of_tokens[t];
+    token = {buffers->x + t * shape->columns, own, pairs_of, pairs_of + pairs, 0, 0};
+    token.exponent = exponent + 16 + fix(vectors, fixed, pairs_of);
+    if (shape->min_code)
+      for (int32_t i = 0; i < vectors; ++i)
+        store(own + i * 32, load_lanes(sums + i * 32, groups - i * 32) * shape->min_code);
+    if (!shape->has_mins)
+      continue;
+    for (int32_t i = 0; i < vectors; ++i) // sums of 12 bits and a sign, times scales
+      fixed[i] = product(fixed[i], load_lanes(sums + i * 32, groups - i * 32) << 18);
+    token.sums_exponent = exponent + 31 - 18 + 16 + fix(vectors, fixed, pairs_of + pairs);
+  }
+  for (int32_t slice = 0; slice < extent; slice += 2) {
+    const bool both = slice + 1 < extent;
+    if (shape->after == after_silu_mul)
+      layer.gated(begin, slice, both);
+    else
+      layer.rows_of(begin, slice, both);
+  }
+}
+
+} // namespace ingot::hexagon

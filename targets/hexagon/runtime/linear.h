@@ -1,0 +1,46 @@
+// Linear layers of integer codes. What the compiler says of one (targets/hexagon/Kernels.cpp).
+#pragma once
+
+#include <stdint.h>
+
+namespace ingot::hexagon {
+
+/// Blocks of 16 rows in codes as PackedLayout has them; activations in codes of 8 bits by groups.
+struct LinearShape {
+  int32_t columns;
+  int32_t blocks;    ///< of the matrix
+  int32_t group;     ///< of activations: 16 or 32
+  int32_t groups;    ///< of those in a row
+  int32_t ratio;     ///< groups of activations in a group of weights
+  int32_t code_bits; ///< 4 or 8 in memory
+  int32_t min_code;
+  int32_t most; ///< magnitude of a code, min_code added
+  int32_t has_mins;
+  int32_t wide_scales; ///< f32, else f16
+  int32_t one_token;
+  int32_t after;     ///< LinearAfter
+  int32_t out_width; ///< floats from a token to the next
+};
+
+enum LinearAfter : int32_t {
+  after_nothing,
+  after_add,      ///< rows are added
+  after_silu_mul, ///< blocks of gates and of what they are for alternate
+};
+
+/// Codes, scales and sums of activations; codes, scales and, where there are any, minima of the
+/// matrix; rows to be added. `out` starts at slice `begin`.
+struct LinearBuffers {
+  const int8_t *x;
+  const float *x_scales;
+  const int32_t *x_sums;
+  const uint8_t *codes;
+  const void *scales, *mins;
+  const float *added;
+  float *out;
+};
+
+extern "C" void ingot_hexagon_linear(const LinearShape *shape, const LinearBuffers *buffers,
+                                     int32_t begin, int32_t extent, int32_t tokens);
+
+} // namespace ingot::hexagon

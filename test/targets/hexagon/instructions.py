@@ -1,0 +1,45 @@
+"""The inner loops of linear layers, in the runtime of programs for Hexagon: products of codes are `vrmpy`
+of whole vectors, and nothing else is computed one by one.
+
+    instructions.py OBJDUMP LIBRARY
+"""
+
+import re
+import subprocess
+import sys
+
+text = subprocess.run([sys.argv[1], "--disassemble", "--no-show-raw-insn", "--mcpu=hexagonv68",
+                       "--mattr=+hvxv68,+hvx-length128b", sys.argv[2]],
+                      capture_output=True, text=True, check=True).stdout
+functions = re.findall(r"^[0-9a-f]+ <(\S*run_tile\S*)>:\n(.*?)(?=\n\n|\Z)", text,
+                       re.MULTILINE | re.DOTALL)
+seen = set()
+for name, body in functions:
+    # Bits of codes, steps of 4 codes in a group, tokens of a tile, whether a group of weights is one
+    # of activations: else a round begins with a choice of halves of bytes, and is no hardware loop.
+    bits, steps, tile, plain = map(int, re.search(
+        r"run_tileILi(\d)ELi(\d)ELi(\d)ELb(\d)E", name).groups())
+    if not plain:
+        assert body.count("vrmpy(") >= 2 * steps * tile, name
+        continue
+    lines = body.splitlines()
+    addresses = [int(line.split(":")[0], 16) for line in lines]
+    loops = []
+    for line in lines:
+        for start in re.findall(r"loop0\(0x([0-9a-f]+)", line):
+            first = addresses.index(int(start, 16))
+            last = next(i for i in range(first, len(lines)) if ":endloop0" in lines[i])
+            loops.append("\n".join(lines[first:last + 1]))
+    products = [loop for loop in loops if "vrmpy" in loop]
+    assert len(products) == 1, (name, len(products))
+    loop = products[0]
+    count, size = loop.count("vrmpy("), loop.count("{")
+    # Two groups a round, or four. A packet has two of them at most; of a tile of tokens, more
+    # than one is had (of groups of 16, whose scales are twice as many, half of that).
+    assert count and count % (2 * steps * tile) == 0, (name, count)
+    assert re.search(r"vrmpy\(v\d+\.ub, ?r\d+\.b\)", loop), name
+    assert tile == 1 or count * 8 > size * steps, (name, count, size)
+    for scalar in ("sfmpy", "sfadd", "mpyi", "memub(", "memb(", "memh("):
+        assert scalar not in loop, (name, scalar)
+    seen.add((bits, steps, tile))
+assert seen == {(bits, steps, tile) for bits in (4, 8) for steps in (4, 8) for tile in (1, 4)}, seen
