@@ -92,9 +92,19 @@ inline void store_lanes(void *to, Words value, int32_t count) {
 }
 inline int32_t first_lane(Words a) { return Q6_R_vextract_VR(raw(a), 0); }
 
-/// Lanes of mantissa * 2^exponent.
+/// Lanes of mantissa * 2^exponent. Copied vector by vector: as one piece it would be bytes to a
+/// loop.
 struct Numbers {
   Words mantissa, exponent;
+
+  Numbers() = default;
+  Numbers(Words mantissa, Words exponent) : mantissa(mantissa), exponent(exponent) {}
+  Numbers(const Numbers &other) : mantissa(other.mantissa), exponent(other.exponent) {}
+  Numbers &operator=(const Numbers &other) {
+    mantissa = other.mantissa;
+    exponent = other.exponent;
+    return *this;
+  }
 };
 
 /// Mantissas of 30 bits and a sign: two of them can be added.
