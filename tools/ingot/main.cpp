@@ -132,8 +132,6 @@ int main(int argc, char **argv) {
       "--predict", predicting,
       "Write nothing; print what the machine's model says of speed, memory and bytes moved");
   predict_option->excludes(tune_option);
-  compile_command->add_flag("--json", compile.predict_json, "The prediction as JSON")
-      ->needs(predict_option);
   compile_command->add_option("--threads", predict.threads, "Threads of the prediction")
       ->needs(predict_option)
       ->check(CLI::Range(1, INGOT_MAX_THREADS))
@@ -158,7 +156,8 @@ int main(int argc, char **argv) {
       ->check(CLI::Range(0, int(kMostSelftestTokens)));
   compile_command->add_option("--cache", compile.cache_folder, "Folder of compiled kernels");
   compile_command->add_flag("--no-cache", no_cache, "Compile every kernel anew");
-  compile_command->add_flag("--json", compile_json, "Say what was made as JSON");
+  compile_command->add_flag("--json", compile_json,
+                            "Say what was made, or with --predict what it would do, as JSON");
   bool verbose = false;
   compile_command->add_flag("-v,--verbose", verbose, "Say what is done and how long it takes");
 
@@ -268,6 +267,7 @@ int main(int argc, char **argv) {
                                       : Emit::mlir;
     if (no_cache)
       compile.cache_folder.clear();
+    compile.predict_json = compile_json;
     compile.tune.measure = bool(*tune_option);
     if (*tune_option && !*tune_time)
       compile.tune.seconds = std::stod(tune);
@@ -280,7 +280,7 @@ int main(int argc, char **argv) {
     const auto begin = std::chrono::steady_clock::now();
     if (llvm::Error error = compileModel(compile))
       return reportError(std::move(error), form);
-    if (compile_json)
+    if (compile_json && !predicting)
       printCompiled(
           compile, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
     return 0;
