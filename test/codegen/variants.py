@@ -82,7 +82,7 @@ assert "x86-64-v3: verified on 20 tokens" in run(
 ll = compiled("both.ll", "x86-64-v3+v4", "--emit", "llvm").read_text()
 for name in ("decode", "prefill", "score", "decode4", "decode8"):
     for variant in ("x86_64_v3", "x86_64_v4_vnni"):
-        assert ll.count(f"define void @ingot_{name}_{variant}(") == 1, (name, variant)
+        assert ll.count(f"define void @ingot_step_{name}_{variant}(") == 1, (name, variant)
 assert compiled("both.mlir", "x86-64-v3+v4", "--emit", "mlir").read_text().count("// -----") == 1
 cache = folder / "cache"
 first = compiled("first", "x86-64-v3+v4", "--cache", cache).read_bytes()
