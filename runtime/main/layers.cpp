@@ -76,7 +76,7 @@ void write_header(Dump *dump, int32_t evaluations) {
     }
   }
   describe(dump, last_launch(*dump), static_cast<uint32_t>(dump->command->program->vocab_size),
-           rows_of(*dump, last_launch(*dump)), first);
+           dump->index == prefill_step ? 1 : dump->tokens, first);
   dump->out.text("]}\n");
 }
 

@@ -65,7 +65,7 @@ TEST(Options, Errors) {
   EXPECT_EQ(parse({"-p"}).message, "-p needs a value");
   EXPECT_EQ(parse({"--raw=1"}).message, "--raw takes no value");
   EXPECT_EQ(parse({"-p", "a", "--batch", "8"}).message,
-            "--batch goes only with --bench or --profile");
+            "--batch goes only with --bench, --profile or --layers");
   EXPECT_EQ(parse({"--bench", "--trace", "t"}).message, "--trace goes only with --profile");
   EXPECT_EQ(parse({"--bench", "--profile"}).message, "--bench and --profile exclude each other");
   EXPECT_EQ(parse({"--bench", "--batch", "257"}).message,

@@ -23,13 +23,14 @@ TEST(Code, VnniMachinesUseTheDotProduct) {
   for (const char *name : {"cascadelake", "icelake-server", "sapphirerapids", "znver4"})
     for (const Encoding &encoding : {u4, i8}) {
       const auto target = targetNamed(name);
-      // A group is 8 steps of 4 elements: one instruction each for every token of a tile.
+      // A group is 8 steps of 4 elements: one instruction each for every token of a tile and every
+      // block of rows beside another.
       const std::string one = assembly(linearSpec(*target, encoding, 1), *target);
       EXPECT_EQ(count(one, "vpdpbusd"), 8) << name;
       EXPECT_EQ(count(one, "vpmaddwd") + count(one, "vpmaddubsw"), 0) << name;
       const KernelSpec spec = linearSpec(*target, encoding, 192);
       const std::string many = assembly(spec, *target);
-      EXPECT_EQ(count(many, "vpdpbusd"), 8 * spec.tile.token_tile) << name;
+      EXPECT_EQ(count(many, "vpdpbusd"), 8 * spec.tile.token_tile * spec.tile.streams) << name;
       EXPECT_EQ(count(many, "vpmaddwd") + count(many, "vpmaddubsw"), 0) << name;
     }
 }
@@ -41,7 +42,7 @@ TEST(Code, MachinesWithoutVnniUsePairs) {
     for (int32_t tokens : {1, 192}) {
       // One token: a group of 8 steps in a straight line. A tile: a loop over 2 steps.
       const KernelSpec spec = linearSpec(*target, u4, tokens);
-      const int products = tokens == 1 ? 8 : 2 * spec.tile.token_tile;
+      const int products = tokens == 1 ? 8 : 2 * spec.tile.token_tile * spec.tile.streams;
       const std::string narrow = assembly(spec, *target);
       EXPECT_EQ(count(narrow, "vpmaddubsw"), products * registers) << name;
       EXPECT_EQ(count(narrow, "vpaddsw"), 0) << name;

@@ -133,16 +133,20 @@ TEST(CostModel, TilesGrowWithTheRegisters) {
     const Tile few = narrow->tile(linear(*narrow, bits, 192)),
                many = wide->tile(linear(*wide, bits, 192));
     EXPECT_GT(few.token_tile, 1);
-    EXPECT_GT(many.token_tile, few.token_tile);
+    EXPECT_GT(many.token_tile * many.streams, few.token_tile * few.streams);
   }
 }
 
 TEST(CostModel, NoTokensInVain) {
   for (const auto &target : allTargets())
     for (int32_t tokens : {2, 3, 4, 5, 6, 7, 8, 10, 12}) {
-      const int32_t tile = target->tile(linear(*target, 4, tokens)).token_tile;
+      const KernelSpec spec = linear(*target, 4, tokens);
+      if (!target->kernelCode(spec).empty())
+        continue; // functions of its runtime, whose tile is not compiled for a number of tokens
+      const int32_t tile = target->tile(spec).token_tile;
       const int32_t tiles = (tokens + tile - 1) / tile;
-      EXPECT_LT(tiles * tile - tokens, tiles) << tokens << " tokens in tiles of " << tile;
+      EXPECT_LT(tiles * tile - tokens, tiles)
+          << target->machine().name << ", " << tokens << " tokens in tiles of " << tile;
     }
 }
 
