@@ -30,9 +30,6 @@ struct Rates {
   double memory_gbps = 12;    ///< read by one core
   double memory_streams = 6;  ///< sequential reads side by side that reach that
   int32_t prefetch_cache = 1; ///< into which memory is asked ahead; 1: past the others
-  double all_gbps = 0;        ///< read by all cores together; 0: twice what one reads
-
-  double sharedGbps() const { return all_gbps > 0 ? all_gbps : 2 * memory_gbps; }
 };
 
 /// What the machine has for products of bytes.
@@ -59,8 +56,6 @@ struct Machine {
   bool byte_matrices = false; ///< products of quads for two tokens at once cost as much as for one
   bool word_pairs = true;     ///< i32 += 2 products of i16 is one instruction
   int64_t address_bytes = 0;  ///< that a program can address; 0: more than models have
-  /// Kernels give the bits that those of other machines give; else only about the same values.
-  bool exact_floats = true;
   int64_t l1_bytes = 32 << 10, l2_bytes = 512 << 10, l3_bytes = 0;
   Rates rates;
 };

@@ -81,8 +81,9 @@ private:
     return result;
   }
 
+  /// All cores together read about twice what one does.
   static double memoryGbps(const Rates &rates, int32_t threads) {
-    return std::min(threads * rates.memory_gbps, rates.sharedGbps());
+    return std::min(threads, 2) * rates.memory_gbps;
   }
 
   ModuleOp module;

@@ -29,9 +29,7 @@ void render(Prompt *prompt, const ingot_message *messages, int32_t count) {
   for (int32_t i = 0; i < count; ++i) {
     const ingot_message &message = messages[i];
     auto add = [&](const flatbuffers::String *begin, bool trim, const flatbuffers::String *end) {
-      prompt->add_template(begin);
-      prompt->add_message(message.text, message.bytes, trim);
-      prompt->add_template(end);
+      prompt->add_message(begin, message.text, message.bytes, trim, end);
     };
     if (message.role == INGOT_ROLE_SYSTEM)
       add(chat.begin_with_system(), chat.trim_system(), chat.end_system());
@@ -81,7 +79,9 @@ Prompt prompt_of(ingot_session *session) {
   return prompt;
 }
 
-void Prompt::add_message(const char *text, size_t bytes, bool trim) {
+void Prompt::add_message(const flatbuffers::String *begin, const char *text, size_t bytes,
+                         bool trim, const flatbuffers::String *end) {
+  add_template(begin);
   while (trim && bytes && is_space(text[bytes - 1]))
     --bytes;
   while (trim && bytes && is_space(*text)) {
@@ -89,6 +89,7 @@ void Prompt::add_message(const char *text, size_t bytes, bool trim) {
     --bytes;
   }
   add_text(text, bytes);
+  add_template(end);
 }
 
 void Prompt::add_template(const flatbuffers::String *text) {

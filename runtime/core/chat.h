@@ -19,8 +19,10 @@ struct Prompt {
 
   void add_template(const flatbuffers::String *text);
   void add_text(const char *text, size_t bytes);
-  /// What the template's `trim` leaves of it (ASCII white space).
-  void add_message(const char *text, size_t bytes, bool trim);
+  /// A message between the template's texts around it; `trim`: without ASCII white space at its
+  /// ends.
+  void add_message(const flatbuffers::String *begin, const char *text, size_t bytes, bool trim,
+                   const flatbuffers::String *end);
   void add_token(int32_t token);
   void finish_text();
 };

@@ -15,9 +15,8 @@ ingot_status Conversation::ask(Prompt *prompt, const char *user, size_t bytes) {
       !strcmp(text_of(chat.generation_prompt()), text_of(chat.begin_assistant()));
   if (!started) {
     if (system) {
-      prompt->add_template(chat.begin_with_system());
-      prompt->add_message(system, strlen(system), chat.trim_system());
-      prompt->add_template(chat.end_system());
+      prompt->add_message(chat.begin_with_system(), system, strlen(system), chat.trim_system(),
+                          chat.end_system());
     } else {
       prompt->add_template(chat.begin_without_system());
     }
@@ -30,9 +29,7 @@ ingot_status Conversation::ask(Prompt *prompt, const char *user, size_t bytes) {
       prompt->add_token(ingot_history(session)[i]);
     prompt->add_template(chat.end_assistant());
   }
-  prompt->add_template(chat.begin_user());
-  prompt->add_message(user, bytes, chat.trim_user());
-  prompt->add_template(chat.end_user());
+  prompt->add_message(chat.begin_user(), user, bytes, chat.trim_user(), chat.end_user());
   int32_t opening = 0;
   if (!same_opening) {
     prompt->finish_text();

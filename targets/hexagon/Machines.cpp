@@ -10,7 +10,8 @@ using namespace ingot;
 
 namespace {
 
-// A packet a cycle has 4 instructions, of which 2 multiply bytes (vrmpy: 128 products) and one loads.
+// A packet a cycle has 4 instructions, of which 2 multiply bytes (vrmpy: 128 products) and one
+// loads.
 constexpr Rates v68{4, 2, 4, 1, 1, 1.2, 8};
 
 constexpr CpuMachine machines[] = {
@@ -35,9 +36,7 @@ const CpuFamily family{"hexagon-unknown-linux-musl",
 class HexagonTarget final : public CpuTarget {
 public:
   HexagonTarget(const CpuFamily &family, const CpuMachine &row, llvm::StringRef name)
-      : CpuTarget(family, row, name) {
-    description.exact_floats = false;
-  }
+      : CpuTarget(family, row, name) {}
 
   std::string kernelCode(const KernelSpec &spec) const override {
     return hexagon::kernelCode(spec);
