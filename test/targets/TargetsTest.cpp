@@ -158,8 +158,9 @@ TEST(Composed, VariantsAreBestFirst) {
   EXPECT_EQ(variantsOf("vulkan+v3+v4"), (Names{"vulkan", "x86-64-v4-vnni", "x86-64-v3"}));
   EXPECT_EQ(variantsOf("v4+v3"), (Names{"x86-64-v4-vnni", "x86-64-v3"}));
   EXPECT_EQ(variantsOf("x86-64-v3+x86-64-v4"), (Names{"x86-64-v4", "x86-64-v3"}));
-  for (const char *name : {"aarch64-linux", "aarch64-android", "neon+dotprod"})
+  for (const char *name : {"aarch64-linux", "aarch64-android", "neon+i8mm+dotprod"})
     EXPECT_EQ(variantsOf(name), (Names{"aarch64-i8mm", "aarch64-dotprod", "aarch64-neon"}));
+  EXPECT_EQ(variantsOf("neon+dotprod"), (Names{"aarch64-dotprod", "aarch64-neon"}));
   EXPECT_EQ(variantsOf("cortex-a53+neon+cortex-a76"),
             (Names{"cortex-a76", "cortex-a53", "aarch64-neon"}));
   EXPECT_EQ(variantsOf("x86-64-v3+znver4+znver3"), (Names{"znver4", "znver3", "x86-64-v3"}));
