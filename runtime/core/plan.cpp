@@ -45,6 +45,7 @@ uint64_t filled_cache_bytes(const ProgramSizes &program, int32_t tokens) {
 } // namespace
 
 ProgramSizes sizes_of(const ingot_program &program, const manifest::Manifest *manifest) {
+  const manifest::Memory *memory = manifest ? manifest->memory() : nullptr;
   return {program.arena_bytes,
           program.cache_bytes,
           program.prefill_tokens,
@@ -53,7 +54,7 @@ ProgramSizes sizes_of(const ingot_program &program, const manifest::Manifest *ma
           program.logits_stride,
           program.context_length,
           manifest,
-          manifest->memory() ? manifest->memory()->embedding_stride() : 0};
+          memory ? memory->embedding_stride() : 0};
 }
 
 bool sizes_of(const manifest::Manifest &manifest, ProgramSizes *sizes) {

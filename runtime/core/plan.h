@@ -21,7 +21,7 @@ constexpr int32_t tile_padding = 64;
 struct ProgramSizes {
   uint64_t arena_bytes, cache_bytes;
   int32_t prefill_tokens, score_tokens, vocab_size, logits_stride, context_length;
-  const manifest::Manifest *manifest; ///< how caches are laid out
+  const manifest::Manifest *manifest; ///< how caches are laid out; null: as one
   int32_t embedding_stride = 0;
 };
 ProgramSizes sizes_of(const ingot_program &program, const manifest::Manifest *manifest);
