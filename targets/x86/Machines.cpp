@@ -34,14 +34,18 @@ namespace {
 // port 5; Haswell multiplies integers on port 0 only. Clocks under vector load and the bandwidth of
 // one core are those of typical servers: only their ratio matters, and only where weights stream.
 // Intel's first-level cache has 10 to 16 lines on their way at once, its second 48: Sapphire Rapids
-// reads half of its bandwidth with prefetchnta, 0.9 of it with prefetcht1.
-constexpr Rates zen4{6, 1, 2, 1, 0.5, 3.6, 20, 8}, sapphire_rapids{6, 2, 2, 2, 1, 2.8, 12, 6, 2},
-    ice_lake{5, 2, 2, 2, 1, 2.7, 12, 6, 2}, skylake{4, 2, 2, 2, 1, 2.5, 12, 6, 2},
-    zen3{6, 2, 4, 2, 1, 3.3, 20, 8}, haswell{4, 1, 3, 2, 1, 3.0, 12, 6, 2};
+// reads half of its bandwidth with prefetchnta, 0.9 of it with prefetcht1. Zen 5 reads all of its
+// bandwidth at one place, and half of it at 4.
+constexpr Rates zen5{8, 2, 4, 2, 1, 4.2, 43, 3}, zen4{6, 1, 2, 1, 0.5, 3.6, 20, 8},
+    sapphire_rapids{6, 2, 2, 2, 1, 2.8, 12, 6, 2}, ice_lake{5, 2, 2, 2, 1, 2.7, 12, 6, 2},
+    skylake{4, 2, 2, 2, 1, 2.5, 12, 6, 2}, zen3{6, 2, 4, 2, 1, 3.3, 20, 8},
+    haswell{4, 1, 3, 2, 1, 3.0, 12, 6, 2};
 
 constexpr auto quads = ByteDot::mixed_quads, pairs = ByteDot::mixed_pairs;
 
 constexpr CpuMachine machines[] = {
+    {"znver5", "AMD Zen 5", "avx512-vnni", "znver5", HALIDE_VNNI,
+     ICELAKE ",avx512bf16,sse4a,avxvnni", 512, 32, quads, 48, 1024, 32768, zen5},
     {"znver4", "AMD Zen 4", "avx512-vnni", "znver4", HALIDE_VNNI, ICELAKE ",avx512bf16,sse4a", 512,
      32, quads, 32, 1024, 32768, zen4},
     {"sapphirerapids", "Intel Sapphire Rapids", "avx512-vnni", "sapphirerapids", HALIDE_VNNI,

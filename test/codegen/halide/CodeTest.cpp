@@ -17,10 +17,10 @@ namespace {
 
 const char *const machines[] = {"x86-64-v3",   "znver3",         "x86-64-v4",      "x86-64-v4-vnni",
                                 "cascadelake", "icelake-server", "sapphirerapids", "znver4",
-                                "cortex-a53",  "cortex-a76"};
+                                "znver5",      "cortex-a53",     "cortex-a76"};
 
 TEST(Code, VnniMachinesUseTheDotProduct) {
-  for (const char *name : {"cascadelake", "icelake-server", "sapphirerapids", "znver4"})
+  for (const char *name : {"cascadelake", "icelake-server", "sapphirerapids", "znver4", "znver5"})
     for (const Encoding &encoding : {u4, i8}) {
       const auto target = targetNamed(name);
       // A group is 8 steps of 4 elements: one instruction each for every token of a tile and every
