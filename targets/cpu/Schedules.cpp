@@ -14,7 +14,7 @@ int32_t ingot::lanesFor(int64_t value, int32_t most) {
 
 void CpuTarget::schedule(ScheduleRequest &request) const {
   for (LinearStage &stage : request.linears)
-    scheduleLinear(request, stage, request.outputs.front());
+    scheduleLinear(request, description, stage, request.outputs.front());
   for (AttentionStage &stage : request.attentions)
     scheduleAttention(request, description, stage, request.outputs.front());
   scheduleRows(request);

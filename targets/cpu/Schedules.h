@@ -6,12 +6,8 @@
 
 namespace ingot {
 
-/// How far ahead memory is asked for: about what one core has on its way at once (100 ns at 25
-/// GB/s), in all the streams that it reads side by side. Pages of 4 KiB end the hardware's own
-/// fetches ahead.
-constexpr int32_t kPrefetchBytes = 2048;
-
-void scheduleLinear(ScheduleRequest &request, LinearStage &stage, OutputStage &output);
+void scheduleLinear(ScheduleRequest &request, const Machine &machine, LinearStage &stage,
+                    OutputStage &output);
 void scheduleAttention(ScheduleRequest &request, const Machine &machine, AttentionStage &stage,
                        OutputStage &output);
 /// The largest of something, side by side in vectors, wherever `consumer` needs it.

@@ -84,7 +84,7 @@ void ingot::scheduleAttention(ScheduleRequest &request, const Machine &machine, 
   // The hardware's fetches ahead end with every page of 4 KiB, which is two blocks of keys. Values
   // gained nothing by it.
   if (one && integers)
-    products.prefetch(s.keys, s.rd[1], s.rd[1], kPrefetchBytes / (16 * 4),
+    products.prefetch(s.keys, s.rd[1], s.rd[1], machine.rates.prefetch_bytes / (16 * 4),
                       PrefetchBoundStrategy::NonFaulting);
   if (integers) {
     products.reorder({s.rd[0], s.l, side, s.blk, s.rd[1], s.rd[2]}).vectorize(s.l, 16);

@@ -19,11 +19,12 @@ void vectorizeGroups(Func func, Var var, int32_t groups) {
 /// Weights come from memory. Where they pass group by group there are few loads in flight, so that
 /// asking ahead is worth an instruction a cache line; where a block of rows is unpacked in one go
 /// and then multiplied for long, the next block is asked for at the start of one.
-void prefetchWeights(bool by_group, int32_t streams, LinearStage &s, Stage out, RVar block) {
+void prefetchWeights(bool by_group, int32_t bytes, int32_t streams, LinearStage &s, Stage out,
+                     RVar block) {
   if (!by_group && streams > 1)
     return; // Halide would ask for everything between them
   const int64_t group_bytes = int64_t(s.rows) * s.k_inner * s.steps / (s.packed_codes ? 2 : 1);
-  const int64_t ahead = std::max<int64_t>(kPrefetchBytes / streams / group_bytes, 1);
+  const int64_t ahead = std::max<int64_t>(bytes / streams / group_bytes, 1);
   for (ImageParam part : s.reads)
     if (by_group)
       s.result.update().prefetch(part, s.stream, s.group, int32_t(ahead),
@@ -34,7 +35,8 @@ void prefetchWeights(bool by_group, int32_t streams, LinearStage &s, Stage out, 
 
 } // namespace
 
-void ingot::scheduleLinear(ScheduleRequest &request, LinearStage &s, OutputStage &output) {
+void ingot::scheduleLinear(ScheduleRequest &request, const Machine &machine, LinearStage &s,
+                           OutputStage &output) {
   const int32_t max_tokens = request.spec.max_tokens;
   const bool one = max_tokens == 1;
   const int32_t tile = one ? 1 : request.spec.tile.token_tile;
@@ -79,7 +81,7 @@ void ingot::scheduleLinear(ScheduleRequest &request, LinearStage &s, OutputStage
   else
     y.update().reorder(s.n, y_ti, s.stream, y_to, s.group, s.nb).unroll(s.stream);
   y.update().vectorize(s.n, 16).unroll(y_ti);
-  prefetchWeights(few, request.spec.tile.streams, s, out, out_nb);
+  prefetchWeights(few, machine.rates.prefetch_bytes, request.spec.tile.streams, s, out, out_nb);
   acc.compute_at(y, y_to).store_in(MemoryType::Stack).bound_extent(s.n, 16);
   acc.vectorize(s.n, 16).unroll(s.t).unroll(s.stream);
 
