@@ -41,6 +41,12 @@ constexpr Rates zen5{8, 2, 4, 2, 1, 4.2, 43, 3, 1, 8192}, zen4{6, 1, 2, 1, 0.5, 
     skylake{4, 2, 2, 2, 1, 2.5, 12, 6, 2}, zen3{6, 2, 4, 2, 1, 3.3, 20, 8},
     haswell{4, 1, 3, 2, 1, 3.0, 12, 6, 2};
 
+/// Who does not know the machine reads at one place: Zen 3 loses 12 % by it, Zen 5 wins 40.
+constexpr Rates anywhere(Rates rates) {
+  rates.memory_streams = 3;
+  return rates;
+}
+
 constexpr auto quads = ByteDot::mixed_quads, pairs = ByteDot::mixed_pairs;
 
 constexpr CpuMachine machines[] = {
@@ -55,13 +61,13 @@ constexpr CpuMachine machines[] = {
     {"cascadelake", "Intel Cascade Lake", "avx512-vnni", "cascadelake", HALIDE_VNNI, VNNI, 512, 32,
      quads, 32, 1024, 32768, skylake},
     {"x86-64-v4-vnni", "any processor with AVX-512 (F, BW, CD, DQ, VL) and VNNI", "avx512-vnni",
-     "icelake-server", HALIDE_VNNI, VNNI, 512, 32, quads, 32, 1024, 16384, ice_lake},
+     "icelake-server", HALIDE_VNNI, VNNI, 512, 32, quads, 32, 1024, 16384, anywhere(ice_lake)},
     {"x86-64-v4", "any processor with AVX-512 (F, BW, CD, DQ, VL)", "avx512", "skylake-avx512",
-     HALIDE_AVX512, AVX512, 512, 32, pairs, 32, 1024, 16384, skylake},
+     HALIDE_AVX512, AVX512, 512, 32, pairs, 32, 1024, 16384, anywhere(skylake)},
     {"znver3", "AMD Zen 3", "avx2", "znver3", HALIDE_AVX2, AVX2 ",sse4a,vaes,vpclmulqdq", 256, 16,
      pairs, 32, 512, 32768, zen3},
     {"x86-64-v3", "any processor with AVX2, FMA and F16C", "avx2", "haswell", HALIDE_AVX2, AVX2,
-     256, 16, pairs, 32, 256, 8192, haswell},
+     256, 16, pairs, 32, 256, 8192, anywhere(haswell)},
 };
 
 /// Short names of levels in composed targets. The psABI's v4 has no VNNI, but kernels for it
