@@ -33,6 +33,8 @@ struct Rates {
   /// How far ahead: about what one core has on its way at once (100 ns at 20 GB/s), in all the
   /// streams that it reads side by side. Pages of 4 KiB end the hardware's own fetches ahead.
   int32_t prefetch_bytes = 2048;
+  double all_gbps = 0;   ///< read by all cores together; 0: what two of them read
+  double unhidden = 0.3; ///< share of the time of other resources that the scarcest does not hide
 };
 
 /// What the machine has for products of bytes.

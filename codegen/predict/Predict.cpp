@@ -81,9 +81,9 @@ private:
     return result;
   }
 
-  /// All cores together read about twice what one does.
   static double memoryGbps(const Rates &rates, int32_t threads) {
-    return std::min(threads, 2) * rates.memory_gbps;
+    const double all = rates.all_gbps > 0 ? rates.all_gbps : 2 * rates.memory_gbps;
+    return std::min(threads * rates.memory_gbps, all);
   }
 
   ModuleOp module;

@@ -38,7 +38,6 @@ struct Work {
 
 /// The scarcest resource decides; the others do not hide behind it completely.
 double cycles(const Rates &rates, const Work &w) {
-  constexpr double unhidden = 0.3;
   const double each[] = {w.multiplies / rates.multiplies,
                          (w.multiplies + w.others) / rates.operations, w.loads / rates.loads,
                          w.stores / rates.stores,
@@ -47,7 +46,7 @@ double cycles(const Rates &rates, const Work &w) {
   for (double one : each)
     sum += one;
   const double most = *std::max_element(std::begin(each), std::end(each));
-  return most + unhidden * (sum - most) + w.stalls;
+  return most + rates.unhidden * (sum - most) + w.stalls;
 }
 
 const KernelOp *findOp(const KernelSpec &spec, KernelOp::Kind kind) {
@@ -220,7 +219,7 @@ double linearNanoseconds(const Machine &machine, const KernelSpec &spec, const K
   const double compute = blocks * block / machine.rates.gigahertz;
   const double memory =
       double(kernelCost(spec, tokens, 0).weight_bytes) / weightsGbps(machine, spec, matrix);
-  return std::max(compute, memory) + 0.3 * std::min(compute, memory);
+  return std::max(compute, memory) + machine.rates.unhidden * std::min(compute, memory);
 }
 
 /// Attention of many tokens: a tile of them shares every load of keys and values.
