@@ -5,6 +5,7 @@
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/Format.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace ingot {
@@ -48,6 +49,21 @@ ValueDifference difference(const LayerValue &a, const LayerValue &b) {
   return result;
 }
 
+/// Of values that are logits.
+std::vector<TokenDifference> tokenDifferences(const LayerValue &a, const LayerValue &b) {
+  std::vector<TokenDifference> result;
+  for (size_t at = 0; at < b.data.size(); at += size_t(b.columns)) {
+    const float *of_a = a.data.data() + at, *of_b = b.data.data() + at;
+    const int64_t first_a = std::max_element(of_a, of_a + b.columns) - of_a,
+                  first_b = std::max_element(of_b, of_b + b.columns) - of_b;
+    if (first_a != first_b)
+      result.push_back({int64_t(at) / b.columns, first_a, first_b,
+                        double(of_a[first_a]) - double(of_a[first_b]),
+                        double(of_b[first_b]) - double(of_b[first_a])});
+  }
+  return result;
+}
+
 std::string layerName(int64_t layer) {
   return layer == -1 ? "embedding" : layer < 0 ? "output" : std::to_string(layer);
 }
@@ -66,7 +82,7 @@ std::string describe(const ValueDifference &value) {
 } // namespace
 
 llvm::Expected<Comparison> compareLayers(const LayerTrace &a, const LayerTrace &b, double bound) {
-  Comparison result{a.name, b.name, bound, {}, std::nullopt};
+  Comparison result{a.name, b.name, bound, {}, {}, std::nullopt};
   for (size_t i = 0; i < std::max(a.values.size(), b.values.size()); ++i) {
     auto name = [&](const LayerTrace &trace) {
       return i < trace.values.size() ? baseName(trace.values[i].kernel).str() + " in layer " +
@@ -82,6 +98,8 @@ llvm::Expected<Comparison> compareLayers(const LayerTrace &a, const LayerTrace &
     if (!result.first && (value.not_finite || value.relative > bound))
       result.first = i;
   }
+  if (!b.values.empty()) // every step ends with logits
+    result.tokens = tokenDifferences(a.values.back(), b.values.back());
   return result;
 }
 
@@ -102,6 +120,10 @@ void printComparison(const Comparison &comparison, llvm::raw_ostream &out) {
         << worst->kernel << (beyond ? "  <-- beyond the bound" : "") << "\n";
   }
   out << "\n";
+  for (const TokenDifference &token : comparison.tokens)
+    out << "behind token " << token.row << ", A prefers " << token.a << " to " << token.b << " by "
+        << llvm::format("%.3g, B %lld to %lld by %.3g\n", token.margin_a, (long long)token.b,
+                        (long long)token.a, token.margin_b);
   if (!comparison.first) {
     out << "no value differs by more than " << llvm::format("%g", comparison.bound) << "\n";
     return;
@@ -127,12 +149,20 @@ json::Object comparisonJson(const Comparison &comparison) {
                                   {"token", value.row},
                                   {"column", value.column},
                                   {"not_finite", value.not_finite}});
+  json::Array tokens;
+  for (const TokenDifference &token : comparison.tokens)
+    tokens.push_back(json::Object{{"token", token.row},
+                                  {"a", token.a},
+                                  {"b", token.b},
+                                  {"margin_a", token.margin_a},
+                                  {"margin_b", token.margin_b}});
   return json::Object{
       {"a", comparison.a},
       {"b", comparison.b},
       {"bound", comparison.bound},
       {"first", comparison.first ? json::Value(int64_t(*comparison.first)) : json::Value(nullptr)},
-      {"values", std::move(values)}};
+      {"values", std::move(values)},
+      {"tokens", std::move(tokens)}};
 }
 
 } // namespace ingot

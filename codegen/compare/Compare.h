@@ -21,10 +21,18 @@ struct ValueDifference {
   int64_t not_finite = 0;      ///< of A's values
 };
 
+/// Where the largest logits are those of other tokens.
+struct TokenDifference {
+  int64_t row = 0;                   ///< of the logits
+  int64_t a = 0, b = 0;              ///< tokens
+  double margin_a = 0, margin_b = 0; ///< by which each prefers its own to the other's
+};
+
 struct Comparison {
   std::string a, b;
   double bound = 0;
   std::vector<ValueDifference> values;
+  std::vector<TokenDifference> tokens;
   std::optional<size_t> first; ///< of the values: beyond the bound, or not finite
 };
 

@@ -45,6 +45,7 @@ code, text, record = compare(chat, model, "--tokens", "504,3575,282,4649,314")
 assert code == 0 and max(value["relative_error"] for value in record["values"]) < 2e-3, text
 code, text, record = compare(chat, chat, "--bound", "1e-30")
 assert code == 0 and not any(value["largest_error"] for value in record["values"]), text
+assert record["tokens"] == [] and "prefers" not in text, text
 
 # One matrix is damaged: everything before it is the same, it is named, and all behind it differs.
 weights = json.loads(subprocess.check_output([ingot, "inspect", chat, "--json"]))["weights"]
@@ -71,6 +72,10 @@ for step in ("score", "decode"):
     errors = [value["largest_error"] for value in record["values"]]
     assert code == 1 and not any(errors[:record["first"]]) and all(errors[record["first"]:]), errors
     assert record["values"][record["first"]]["kernel"] == beyond[0]["kernel"], text
+    # A layer less changes what comes next.
+    assert record["tokens"] and text.count(", A prefers ") == len(record["tokens"]), text
+    for token in record["tokens"]:
+        assert token["a"] != token["b"] and token["margin_a"] > 0 and token["margin_b"] > 0, token
 
 done = subprocess.run([ingot, "compare", chat, exact], text=True, capture_output=True)
 assert done.returncode == 1 and "do not run the same launches" in done.stderr, done
