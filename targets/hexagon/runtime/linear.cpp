@@ -1,12 +1,13 @@
 // Linear layers in HVX: two blocks of 16 rows side by side fill a vector of sums.
 //
 // What a float would be elsewhere is an integer here. With a weight's scale s, an activation's a
-// and the sum d of a group's products of codes, a row is sum(d * s * a): d in 16 bits, s in 16 bits
-// of what is above all scales of the row (a power of two, E), their product in 16 bits, a in 16
-// bits of what is above the sum of all a of the token (F), and the row's sum in 32 bits, which
-// cannot overflow. Two groups lie beside each other in the halves of a word, so that one
-// instruction multiplies the sums of two by their scales and another adds both to the row. What is
-// rounded on the way is some percent of what codes of 8 bits have rounded before.
+// and the sum d of a group's products of codes, a row is sum(d * (s * a)): s in 16 bits of what is
+// above all scales of the row (a power of two, E), a in 16 bits of what is above the sum of all a
+// of the token (F), their product in 16 bits, d in the 16 bits that the token's codes leave it
+// (mostly as it is), and the row's sum in 32 bits, which cannot overflow. Two groups lie beside
+// each other in the halves of a word, so that one instruction multiplies the scales of two and
+// another adds both to the row. d is not multiplied by a scale alone: it is small where one
+// activation of a group is large, and a product in 16 bits would keep little of it.
 #include "targets/hexagon/runtime/linear.h"
 
 #include "targets/hexagon/runtime/vectors.h"
@@ -26,28 +27,51 @@ struct Token {
   const int32_t *scales;           ///< two groups in the halves of each word: a * 2^(16 - F)
   const int32_t *sums;             ///< the same of a * sum of codes
   int32_t exponent, sums_exponent; ///< F
+  int32_t shift;                   ///< of sums of products, to 16 bits
 };
 
-/// Numbers of 30 bits, 32 in a vector, as 16 bits: pairs in words. Their sum stays below 2^16, each
-/// below 2^15. Returns by how much they were shifted.
-int32_t fix(int32_t vectors, const Words *numbers, int32_t *pairs) {
+int32_t bits_of(int32_t value) { return 32 - __builtin_clz(static_cast<uint32_t>(value) | 1); }
+
+/// Numbers of 30 bits, 32 in a vector, as 16 bits: pairs in words. Their sum stays below 2^room,
+/// each below 2^15. Returns by how much they were shifted.
+int32_t fix(int32_t vectors, const Words *numbers, int32_t room, int32_t *pairs) {
   Words total = splat(0), peak = splat(0);
   for (int32_t i = 0; i < vectors; ++i) {
     const Words magnitude = words(Q6_Vw_vabs_Vw(raw(numbers[i])));
     total += magnitude >> 12; // 18 bits: as many as 8192 of them
     peak = larger(peak, magnitude);
   }
-  const auto bits = [](Words value) {
-    return 32 - __builtin_clz(static_cast<uint32_t>(first_lane(value)) | 1);
-  };
-  int32_t shift = bits(largest_lane(peak)) - 15;
-  const int32_t of_sum = bits(sum_of_lanes(total) + 64) + 12 - 16;
+  int32_t shift = bits_of(first_lane(largest_lane(peak))) - 15;
+  const int32_t of_sum = bits_of(first_lane(sum_of_lanes(total)) + 64) + 12 - room;
   shift = of_sum > shift ? of_sum : shift < 1 ? 1 : shift;
   for (int32_t i = 0; i < vectors; ++i)
     store(pairs + i * 16,
           words(Q6_Vh_vpacke_VwVw(Q6_V_vzero(),
                                   raw((numbers[i] + (1 << (shift - 1))) >> splat(shift)))));
   return shift;
+}
+
+/// What no sum of products of a group of a token's codes exceeds.
+int32_t largest_dot(const LinearShape &shape, const int8_t *codes) {
+  Words most = splat(0);
+  for (int32_t i = 0; i < shape.columns; i += 128) {
+    const HVX_Vector x = raw(load_lanes(codes + i, (shape.columns - i) / 4)),
+                     ones = Q6_Vb_vsplat_R(1);
+    Words sum = words(Q6_Vw_vrmpy_VbVb(x, ones)),
+          magnitudes = words(Q6_Vw_vrmpy_VbVb(Q6_Vb_vabs_Vb(x), ones));
+    const auto fold = [](Words a, int32_t bytes) {
+      const HVX_VectorPair both = Q6_W_vshuff_VVR(raw(a), raw(a), bytes);
+      return words(Q6_V_lo_W(both)) + words(Q6_V_hi_W(both));
+    };
+    for (int32_t bytes = shape.group / 2; bytes >= 4; bytes /= 2) {
+      sum = fold(sum, bytes);
+      magnitudes = fold(magnitudes, bytes);
+    }
+    // Codes of weights that are not negative do their most for activations of one sign.
+    const Words one_sign = (magnitudes + words(Q6_Vw_vabs_Vw(raw(sum)))) >> 1;
+    most = larger(most, shape.min_code ? magnitudes : one_sign);
+  }
+  return first_lane(largest_lane(most)) * shape.most;
 }
 
 /// Scales of two blocks, as above, and what is above those of each row.
@@ -230,7 +254,7 @@ struct Pair {
 
 template <int32_t bits, int32_t steps, int32_t tile, bool by_group, bool offset>
 [[gnu::noinline]] void run_tile(const LinearShape &shape, const Pair &pair, const Token *tokens,
-                                int32_t shift, const Results &results) {
+                                const Results &results) {
   const int32_t groups = shape.groups, ratio = by_group ? 1 : shape.ratio;
   HVX_Vector totals[tile];
 #pragma unroll
@@ -244,9 +268,9 @@ template <int32_t bits, int32_t steps, int32_t tile, bool by_group, bool offset>
     const HVX_Vector scales = pair.scales.pairs[i];
 #pragma unroll
     for (int32_t t = 0; t < tile; ++t) {
-      const HVX_Vector both = Q6_Vh_vasr_VwVwR_rnd_sat(odd[t], even[t], shift);
-      totals[t] = Q6_Vw_vdmpyacc_VwVhRh_sat(totals[t], Q6_Vh_vmpy_VhVh_s1_rnd_sat(both, scales),
-                                            tokens[t].scales[i]);
+      const HVX_Vector both = Q6_Vh_vasr_VwVwR_rnd_sat(odd[t], even[t], tokens[t].shift);
+      totals[t] = Q6_Vw_vdmpyacc_VwVhVh_sat(
+          totals[t], both, Q6_Vh_vmpy_VhRh_s1_rnd_sat(scales, tokens[t].scales[i]));
     }
   }
   if (groups % 2) {
@@ -254,12 +278,12 @@ template <int32_t bits, int32_t steps, int32_t tile, bool by_group, bool offset>
     dots<bits, steps, tile, offset>({pair.a, pair.b, 2 * i, ratio}, tokens, 2 * i, even);
 #pragma unroll
     for (int32_t t = 0; t < tile; ++t) {
-      const HVX_Vector both = Q6_Vh_vasr_VwVwR_rnd_sat(Q6_V_vzero(), even[t], shift);
-      totals[t] = Q6_Vw_vdmpyacc_VwVhRh_sat(
-          totals[t], Q6_Vh_vmpy_VhVh_s1_rnd_sat(both, pair.scales.pairs[i]), tokens[t].scales[i]);
+      const HVX_Vector both = Q6_Vh_vasr_VwVwR_rnd_sat(Q6_V_vzero(), even[t], tokens[t].shift);
+      totals[t] = Q6_Vw_vdmpyacc_VwVhVh_sat(
+          totals[t], both, Q6_Vh_vmpy_VhRh_s1_rnd_sat(pair.scales.pairs[i], tokens[t].scales[i]));
     }
   }
-  const Words exponent = pair.scales.exponent + (shift - 16);
+  const Words exponent = pair.scales.exponent - 16;
   Numbers sums_of[tile];
   if (!shape.has_mins) {
 #pragma unroll
@@ -293,25 +317,23 @@ template <int32_t bits, int32_t steps, int32_t tile, bool by_group, bool offset>
 constexpr int32_t most_tile = 4;
 
 template <int32_t bits, int32_t steps, int32_t tile, bool by_group>
-void run_offset(const LinearShape &shape, const Pair &pair, const Token *tokens, int32_t shift,
+void run_offset(const LinearShape &shape, const Pair &pair, const Token *tokens,
                 const Results &results) {
-  shape.min_code
-      ? run_tile<bits, steps, tile, by_group, true>(shape, pair, tokens, shift, results)
-      : run_tile<bits, steps, tile, by_group, false>(shape, pair, tokens, shift, results);
+  shape.min_code ? run_tile<bits, steps, tile, by_group, true>(shape, pair, tokens, results)
+                 : run_tile<bits, steps, tile, by_group, false>(shape, pair, tokens, results);
 }
 
 template <int32_t bits, int32_t steps>
-void run_tokens(const LinearShape &shape, const Pair &pair, const Token *tokens, int32_t shift,
+void run_tokens(const LinearShape &shape, const Pair &pair, const Token *tokens,
                 const Results &results) {
   constexpr bool packed = bits == 4; // else all groups lie alike
   if (shape.one_token)
-    packed &&shape.ratio > 1
-        ? run_offset<bits, steps, 1, !packed>(shape, pair, tokens, shift, results)
-        : run_offset<bits, steps, 1, true>(shape, pair, tokens, shift, results);
+    packed &&shape.ratio > 1 ? run_offset<bits, steps, 1, !packed>(shape, pair, tokens, results)
+                             : run_offset<bits, steps, 1, true>(shape, pair, tokens, results);
   else
     packed &&shape.ratio > 1
-        ? run_offset<bits, steps, most_tile, !packed>(shape, pair, tokens, shift, results)
-        : run_offset<bits, steps, most_tile, true>(shape, pair, tokens, shift, results);
+        ? run_offset<bits, steps, most_tile, !packed>(shape, pair, tokens, results)
+        : run_offset<bits, steps, most_tile, true>(shape, pair, tokens, results);
 }
 
 /// gate * up / (1 + exp(-gate)).
@@ -338,7 +360,6 @@ struct Layer {
   const LinearBuffers &buffers;
   Token *tokens;
   int32_t count; ///< tokens, padding included
-  int32_t shift;
   HVX_Vector *scratch;
 
   /// Asks for the codes of the blocks that come after `block`: memory is far, and nothing else
@@ -388,11 +409,11 @@ struct Layer {
 
   void run(const Pair &pair, const Token *tile, const Results &results) const {
     if (shape.code_bits == 4)
-      shape.group == 32 ? run_tokens<4, 8>(shape, pair, tile, shift, results)
-                        : run_tokens<4, 4>(shape, pair, tile, shift, results);
+      shape.group == 32 ? run_tokens<4, 8>(shape, pair, tile, results)
+                        : run_tokens<4, 4>(shape, pair, tile, results);
     else
-      shape.group == 32 ? run_tokens<8, 8>(shape, pair, tile, shift, results)
-                        : run_tokens<8, 4>(shape, pair, tile, shift, results);
+      shape.group == 32 ? run_tokens<8, 8>(shape, pair, tile, results)
+                        : run_tokens<8, 4>(shape, pair, tile, results);
   }
 
   float *out(int32_t slice, int32_t token) const {
@@ -447,9 +468,7 @@ extern "C" void ingot_hexagon_linear(const LinearShape *shape, const LinearBuffe
   const int32_t vectors = (groups + 31) / 32;
   auto *fixed =
       static_cast<Words *>(__builtin_alloca_with_align(vectors * sizeof(Words), 8 * sizeof(Words)));
-  Layer layer{*shape, *buffers, of_tokens, count, 0, scratch};
-  while (shape->most * 127 * shape->group >> layer.shift > INT16_MAX)
-    ++layer.shift;
+  const Layer layer{*shape, *buffers, of_tokens, count, scratch};
   for (int32_t t = 0; t < count; ++t) {
     const float *scales = buffers->x_scales + t * groups;
     const int32_t *sums = buffers->x_sums + t * groups;
@@ -466,8 +485,11 @@ extern "C" void ingot_hexagon_linear(const LinearShape *shape, const LinearBuffe
     }
     const int32_t exponent = top - (127 + 23 + 6);
     Token &token = of_tokens[t];
-    token = {buffers->x + t * shape->columns, own, pairs_of, pairs_of + pairs, 0, 0};
-    token.exponent = exponent + 16 + fix(vectors, fixed, pairs_of);
+    token = {buffers->x + t * shape->columns, own, pairs_of, pairs_of + pairs, 0, 0, 0};
+    const int32_t dot_bits = bits_of(largest_dot(*shape, token.codes));
+    token.shift = dot_bits > 15 ? dot_bits - 15 : 0;
+    token.exponent =
+        exponent + 16 + token.shift + fix(vectors, fixed, 31 - (dot_bits - token.shift), pairs_of);
     if (shape->min_code)
       for (int32_t i = 0; i < vectors; ++i)
         store(own + i * 32, load_lanes(sums + i * 32, groups - i * 32) * shape->min_code);
@@ -475,7 +497,7 @@ extern "C" void ingot_hexagon_linear(const LinearShape *shape, const LinearBuffe
       continue;
     for (int32_t i = 0; i < vectors; ++i) // sums of 12 bits and a sign, times scales
       fixed[i] = product(fixed[i], load_lanes(sums + i * 32, groups - i * 32) << 18);
-    token.sums_exponent = exponent + 31 - 18 + 16 + fix(vectors, fixed, pairs_of + pairs);
+    token.sums_exponent = exponent + 31 - 18 + 16 + fix(vectors, fixed, 16, pairs_of + pairs);
   }
   for (int32_t slice = 0; slice < extent; slice += 2) {
     const bool both = slice + 1 < extent;
