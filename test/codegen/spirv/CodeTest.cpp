@@ -1,0 +1,120 @@
+// The instructions that kernels of SPIR-V are made of. Needs no device.
+#include "codegen/spirv/Kernel.h"
+#include "targets/BlockLayout.h"
+#include "test/codegen/halide/Harness.h"
+
+#include "gtest/gtest.h"
+
+using namespace ingot;
+using namespace ingot::test;
+using mlir::spirv::Opcode;
+
+namespace {
+
+/// A run of instructions without a branch, by opcode.
+using Block = std::vector<Opcode>;
+
+std::vector<Block> blocksOf(const std::vector<uint32_t> &words) {
+  constexpr size_t header = 5;
+  std::vector<Block> blocks;
+  for (size_t at = header; at < words.size() && words[at] >> 16; at += words[at] >> 16) {
+    const auto opcode = Opcode(words[at] & 0xffff);
+    if (opcode == Opcode::OpLabel)
+      blocks.emplace_back();
+    else if (!blocks.empty())
+      blocks.back().push_back(opcode);
+  }
+  return blocks;
+}
+
+/// The blocks that multiply codes: with `dot`, by their instruction.
+struct Inner {
+  Block all;
+  int blocks = 0;
+  int count(Opcode opcode) const { return int(llvm::count(all, opcode)); }
+};
+
+struct Made {
+  spirv::Grid grid;
+  std::vector<Block> blocks;
+
+  Inner with(Opcode opcode) const {
+    Inner inner;
+    for (const Block &block : blocks)
+      if (llvm::is_contained(block, opcode)) {
+        inner.all.insert(inner.all.end(), block.begin(), block.end());
+        ++inner.blocks;
+      }
+    return inner;
+  }
+};
+
+Made linear(const Encoding &encoding, int32_t tokens, bool byte_dot, int64_t rows = 1536) {
+  SpecMaker make(tokens);
+  const int32_t x = make.input(KernelValue::Kind::quant, 576),
+                w = make.input(KernelValue::Kind::matrix, 576);
+  make.spec.values[w].height = rows;
+  make.spec.values[w].encoding = encoding;
+  make.spec.values[w].layout = blockLayout(encoding);
+  make.spec.outputs = {make.rowsOp(KernelOp::Kind::linear, {x, w}, rows)};
+  make.spec.ops.back().act_group = 32;
+  auto kernel = spirv::compileKernel(make.spec, false, {byte_dot});
+  if (!kernel) {
+    ADD_FAILURE() << llvm::toString(kernel.takeError());
+    return {};
+  }
+  return {kernel->grid, blocksOf(kernel->words)};
+}
+
+const Encoding u4 = integers(CodeKind::u, 4, 32, CodeKind::f16, true),
+               i4 = integers(CodeKind::i, 4, 32, CodeKind::f16, false),
+               u5 = integers(CodeKind::u, 5, 32, CodeKind::f16, true),
+               i8 = integers(CodeKind::i, 8, 32, CodeKind::f16, false),
+               wide = integers(CodeKind::i, 6, 32, CodeKind::f32, false);
+
+bool nibbles(const Encoding &encoding) { return blockLayout(encoding).code_bits == 4; }
+
+/// 1536 rows are 96 blocks of 16; 4 of them go together, of a single token for each of 16 or more
+/// workgroups.
+TEST(SpirvCode, TilesOfRowsAndTokens) {
+  for (const Encoding &encoding : {u4, i4, u5, i8, wide}) {
+    const spirv::Grid one = linear(encoding, 1, true).grid, many = linear(encoding, 192, true).grid;
+    EXPECT_EQ(one.x, 24);
+    EXPECT_EQ(one.tokens_each, 0);
+    EXPECT_EQ(many.x, 24);
+    EXPECT_EQ(many.tokens_each, 8);
+  }
+}
+
+/// A group is 8 words of 4 codes, all of them in a straight line for one token; a tile goes word by
+/// word.
+TEST(SpirvCode, CodesAreMultipliedByDotProducts) {
+  constexpr int blocks = 4;
+  for (const Encoding &encoding : {u4, i4, u5, i8, wide})
+    for (int32_t tokens : {1, 192}) {
+      const Made dots = linear(encoding, tokens, true), plain = linear(encoding, tokens, false);
+      const Inner inner = dots.with(Opcode::OpSUDot);
+      const int words = tokens == 1 ? 8 : nibbles(encoding) ? 2 : 1, at_once = tokens == 1 ? 1 : 8;
+      EXPECT_EQ(inner.blocks, 1);
+      EXPECT_EQ(inner.count(Opcode::OpSUDot), words * at_once * blocks);
+      for (Opcode other : {Opcode::OpSDot, Opcode::OpUDot})
+        EXPECT_EQ(dots.with(other).blocks, 0);
+      // Bytes are not taken out of words, which the other form does for each product; nibbles are
+      // masked, once a word.
+      const auto extracts = [](const Made &made) {
+        return made.with(Opcode::OpBitFieldSExtract).count(Opcode::OpBitFieldSExtract) +
+               made.with(Opcode::OpBitFieldUExtract).count(Opcode::OpBitFieldUExtract);
+      };
+      EXPECT_EQ(extracts(dots), 0);
+      EXPECT_EQ(extracts(plain), 8 * inner.count(Opcode::OpSUDot));
+      EXPECT_EQ(inner.count(Opcode::OpBitwiseAnd), nibbles(encoding) ? words * blocks : 0);
+      // Floats: a scale and its product for a token and block, none for a code.
+      if (tokens > 1)
+        EXPECT_EQ(inner.count(Opcode::OpFMul) + inner.count(Opcode::OpConvertSToF), 0);
+
+      EXPECT_EQ(plain.with(Opcode::OpSUDot).blocks, 0);
+      EXPECT_EQ(plain.grid.x, dots.grid.x);
+    }
+}
+
+} // namespace
