@@ -53,7 +53,9 @@ public:
     if (!made)
       return made.takeError();
     target = std::move(*made);
-    if (options.split && options.emit <= Emit::object)
+    if (llvm::Error error = checkForm())
+      return error;
+    if (options.split)
       split_file = splitFile(options.output);
     for (const std::string &file : {options.output, options.header, options.depfile, split_file})
       if (!file.empty())
@@ -141,12 +143,14 @@ public:
     link.runtime_folder = options.runtime_folder;
     link.output = result;
     link.scratch = scratch.file("link.o");
+    // Verified before it gets its name: what fails is never published.
+    if (options.verify && link.form != LinkForm::program)
+      if (llvm::Error error = verifyObjects(scratch))
+        return error;
     if (llvm::Error error = target->link(link))
       return error;
-
-    // Verified before it gets its name: a program that fails is never published.
-    if (options.verify && options.emit == Emit::exe)
-      if (llvm::Error error = verifyProgram())
+    if (options.verify && link.form == LinkForm::program)
+      if (llvm::Error error = verifyProgram(result))
         return error;
     // The output is last: where it is new, what belongs to it is new, too.
     if (!split_file.empty())
@@ -193,6 +197,22 @@ private:
     return out + "\n";
   }
 
+  llvm::Error checkForm() const {
+    if (options.emit == Emit::shared && !target->linksShared())
+      return inputError("", "--emit shared",
+                        "the system of " + target->machine().name + " has no shared libraries",
+                        "link the object of --emit object");
+    // Texts to read have no weights, and nothing runs or includes them.
+    if (options.emit > Emit::object)
+      for (auto [given, name] :
+           {std::pair(options.split, "--split"), std::pair(options.verify, "--verify"),
+            std::pair(!options.header.empty(), "--header"),
+            std::pair(!options.depfile.empty(), "--depfile")})
+        if (given)
+          return inputError("", name, "goes only with --emit exe, shared or object");
+    return llvm::Error::success();
+  }
+
   llvm::Error checkTuning() {
     tune = options.tune;
     if (!tune.measure)
@@ -215,7 +235,7 @@ private:
 
   /// Programs that do not run here are verified in an emulator.
   llvm::Error checkVerifying() {
-    if (!options.verify || options.emit != Emit::exe)
+    if (!options.verify)
       return llvm::Error::success();
     auto words = runnerOf(*target, "--verify", "verify");
     if (!words)
@@ -493,11 +513,29 @@ private:
     return llvm::Error::success();
   }
 
-  llvm::Error verifyProgram() {
-    llvm::sys::fs::setPermissions(link.output, llvm::sys::fs::all_all);
+  /// What runs a library is not here: a program of the same objects and weights is verified.
+  llvm::Error verifyObjects(ScratchFolder &scratch) {
+    LinkInputs program = link;
+    program.form = LinkForm::program;
+    program.output = scratch.file("program");
+    if (!link.weights.empty()) { // linking makes the program of that file
+      program.weights = scratch.file("program.weights");
+      if (std::error_code error = llvm::sys::fs::copy_file(link.weights, program.weights))
+        return inputError(program.weights, "", "cannot write: " + error.message());
+    }
+    if (llvm::Error error = target->link(program))
+      return error;
+    if (llvm::Error error = verifyProgram(program.output))
+      return error;
+    llvm::sys::fs::remove(program.output);
+    return llvm::Error::success();
+  }
+
+  llvm::Error verifyProgram(const std::string &program) {
+    llvm::sys::fs::setPermissions(program, llvm::sys::fs::all_all);
     progress.stage("verifying");
     const bool emulated = !command.empty();
-    command.push_back(link.output);
+    command.push_back(program);
     for (const Variant &variant : variants) {
       const std::string &name = variant.target->machine().name;
       const std::string label = variants.size() > 1 ? name + ": " : "";

@@ -34,7 +34,7 @@ struct CompileOptions {
   /// Print what the machine model says of speed and memory, and write nothing.
   std::optional<PredictRequest> predict;
   bool predict_json = false;
-  bool verify = false; ///< compare the program with the interpreter before publishing it
+  bool verify = false; ///< compare it with the interpreter before publishing it
   int64_t verify_tokens = 64;
   /// How many tokens a program's --selftest replays; -1: what the reference interpreter does in
   /// some seconds, perhaps none.

@@ -36,6 +36,8 @@ public:
   uint64_t weightsReserve() const override { return floor.weightsReserve(); }
   /// By the best part: one whose kernels a device runs links what finds that device.
   llvm::Error link(const LinkInputs &inputs) const override { return parts.front()->link(inputs); }
+  bool linksShared() const override { return parts.front()->linksShared(); }
+  std::vector<std::string> runtimeFiles() const override { return parts.front()->runtimeFiles(); }
   llvm::Error linkLoadable(const std::vector<std::string> &objects,
                            const std::string &output) const override {
     return floor.linkLoadable(objects, output);

@@ -155,6 +155,10 @@ public:
   virtual uint64_t weightsReserve() const = 0;
   /// Links the program: completes `inputs.weights` in place and gives it the name `inputs.output`.
   virtual llvm::Error link(const LinkInputs &inputs) const = 0;
+  /// True where `link` makes LinkForm::shared: the system's programs load libraries.
+  virtual bool linksShared() const { return false; }
+  /// Names of all files in LinkInputs::runtime_folder that `link` takes.
+  virtual std::vector<std::string> runtimeFiles() const { return {}; }
   /// Links objects of kernels so that this process can load them (`output`: a path).
   virtual llvm::Error linkLoadable(const std::vector<std::string> &objects,
                                    const std::string &output) const = 0;

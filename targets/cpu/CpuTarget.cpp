@@ -112,6 +112,10 @@ llvm::Error CpuTarget::link(const LinkInputs &inputs) const {
   return cpu::linkElf(family.elf, inputs);
 }
 
+bool CpuTarget::linksShared() const { return family.elf.system_libraries; }
+
+std::vector<std::string> CpuTarget::runtimeFiles() const { return cpu::runtimeFiles(family.elf); }
+
 llvm::Error CpuTarget::linkLoadable(const std::vector<std::string> &objects,
                                     const std::string &output) const {
   return cpu::linkShared(family.elf, objects, output);

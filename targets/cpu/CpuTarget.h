@@ -75,6 +75,8 @@ public:
   void schedule(ScheduleRequest &request) const override;
   uint64_t weightsReserve() const override;
   llvm::Error link(const LinkInputs &inputs) const override;
+  bool linksShared() const override;
+  std::vector<std::string> runtimeFiles() const override;
   llvm::Error linkLoadable(const std::vector<std::string> &objects,
                            const std::string &output) const override;
   bool runsHere() const override;

@@ -378,9 +378,7 @@ template <typename Elf> llvm::Error link(const ElfRecipe &recipe, const LinkInpu
     arguments.objects();
     break;
   case LinkForm::shared:
-    if (!recipe.system_libraries)
-      return inputError("", "--emit shared", "this target's system has no shared libraries",
-                        "link the object of --emit object");
+    assert(recipe.system_libraries && "Target::linksShared");
     arguments.add({"-shared"});
     if (llvm::Error error = arguments.image())
       return error;
@@ -422,6 +420,29 @@ template <typename Elf> llvm::Error link(const ElfRecipe &recipe, const LinkInpu
 
 llvm::Error linkElf(const ElfRecipe &recipe, const LinkInputs &inputs) {
   return recipe.wide ? link<Elf64>(recipe, inputs) : link<Elf32>(recipe, inputs);
+}
+
+std::vector<std::string> runtimeFiles(const ElfRecipe &recipe) {
+  std::vector<std::string> files;
+  auto add = [&](std::initializer_list<llvm::StringRef> names, llvm::StringRef folder = "") {
+    for (llvm::StringRef name : names)
+      files.push_back((llvm::Twine(recipe.folder) + "/" + folder + name).str());
+  };
+  add({"libingot_runtime.a"});
+  if (recipe.loading) {
+    add({"crt1.o", "crti.o", "crtn.o", "libc.so.6"}, recipe.loading->folder + std::string("/"));
+    add({recipe.loading->device});
+  } else if (recipe.c_library) {
+    add({"crt1.o", "crti.o", "crtn.o"});
+  }
+  if (recipe.c_library)
+    add({"libc.a", "libgcc.a"});
+  const llvm::StringRef system = recipe.system_libraries;
+  if (!system.empty() && !system.contains("libm."))
+    add({"libm.a"});
+  if (recipe.system_names)
+    add({recipe.system_names});
+  return files;
 }
 
 llvm::Error linkShared(const ElfRecipe &recipe, const std::vector<std::string> &objects,

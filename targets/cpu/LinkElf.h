@@ -43,6 +43,9 @@ namespace cpu {
 /// Errors: what the linker said, or what the system said of `inputs.weights`.
 llvm::Error linkElf(const ElfRecipe &recipe, const LinkInputs &inputs);
 
+/// What linkElf takes of LinkInputs::runtime_folder, for any form.
+std::vector<std::string> runtimeFiles(const ElfRecipe &recipe);
+
 /// A shared object of `objects`, for dlopen.
 llvm::Error linkShared(const ElfRecipe &recipe, const std::vector<std::string> &objects,
                        const std::string &output);

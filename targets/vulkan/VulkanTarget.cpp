@@ -51,6 +51,8 @@ public:
   std::string device() const override { return "ingot_vulkan_device"; }
   uint64_t weightsReserve() const override { return elf.page; }
   llvm::Error link(const LinkInputs &inputs) const override { return cpu::linkElf(elf, inputs); }
+  bool linksShared() const override { return elf.system_libraries; }
+  std::vector<std::string> runtimeFiles() const override { return cpu::runtimeFiles(elf); }
   llvm::Error linkLoadable(const std::vector<std::string> &, const std::string &) const override {
     return inputError("", "target vulkan", "its kernels are no objects");
   }

@@ -111,7 +111,14 @@ def ill(**environment):
 (folder / "bin").mkdir(exist_ok=True)
 moved = folder / "bin" / "ingot"
 shutil.copy2(ingot, moved)
-assert "libingot_runtime.a is missing" in ill()
+assert "libingot_runtime.a" in ill()
+# Whichever file of those it is.
+shutil.copytree(pathlib.Path(ingot).resolve().parents[1] / "lib", folder / "lib", symlinks=True)
+run(moved, "doctor")
+for file in [path for path in (folder / "lib").rglob("*") if path.is_file()]:
+    held = file.rename(folder / "held")
+    assert f"{file} is missing" in ill(), file
+    held.rename(file)
 (folder / "file").write_text("")
 assert "cannot be written" in ill(XDG_CACHE_HOME=str(folder / "file"))
 shutil.rmtree(folder)

@@ -4,6 +4,7 @@
 #include "tools/ingot/Commands.h"
 #include "tools/ingot/InspectProgram.h"
 
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/JSON.h"
 #include "llvm/Support/Path.h"
@@ -11,6 +12,8 @@
 #include "llvm/Support/Threading.h"
 #include "llvm/Support/raw_ostream.h"
 #include "llvm/TargetParser/Host.h"
+
+#include <set>
 
 namespace ingot {
 namespace {
@@ -24,14 +27,19 @@ struct Finding {
   std::string what, is, advice;
 };
 
-/// What programs are linked with: without it nothing can be compiled.
+/// What programs of all targets are linked with.
 Finding runtimeFiles(const std::string &folder) {
-  for (const char *file : {"libingot_runtime.a", "libc.a", "crt1.o"}) {
-    const std::string path = folder + "/" + file;
-    if (!fs::exists(path))
-      return {State::bad, "runtime", path + " is missing",
-              "install ingot again, with lib/ingot beside bin"};
-  }
+  std::set<std::string> missing;
+  for (const TargetName &row : targetNames())
+    for (const std::string &file : llvm::cantFail(makeTarget(row.name))->runtimeFiles()) {
+      llvm::SmallString<128> path(folder + "/" + file);
+      llvm::sys::path::remove_dots(path, /*remove_dot_dot=*/true);
+      if (!fs::exists(path))
+        missing.insert(path.str().str());
+    }
+  if (!missing.empty())
+    return {State::bad, "runtime", llvm::join(missing, ", ") + " is missing",
+            "install ingot again, with lib/ingot beside bin"};
   llvm::SmallString<128> real;
   fs::real_path(folder, real);
   return {State::good, "runtime", real.str().str(), ""};

@@ -144,9 +144,14 @@ int main(int argc, char **argv) {
         ->needs(predict_option)
         ->check(CLI::Range(least, 1 << 24))
         ->capture_default_str();
-  compile_command->add_flag("--verify", compile.verify,
-                            "Compare the program with the reference interpreter first");
+  CLI::Option *verify_option =
+      compile_command
+          ->add_flag("--verify", compile.verify,
+                     "Compare with the reference interpreter first: the program, or one of the "
+                     "same code and weights where a library or object is made")
+          ->excludes(predict_option);
   compile_command->add_option("--verify-tokens", compile.verify_tokens, "Tokens to compare")
+      ->needs(verify_option)
       ->check(CLI::Range(1, 100000))
       ->capture_default_str();
   compile_command
