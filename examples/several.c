@@ -35,17 +35,21 @@ int main(int argc, char **argv) {
   sampling.temperature = 0; /* the most likely token, so every run prints the same */
   ingot_set_sampling(session, &sampling);
 
+  ingot_model_info info;
+  ingot_model_info_of(&ingot_main_program, &info);
+  const int32_t first = info.add_bos ? 1 : 0; /* some models want a token before a text */
+
   /* The texts themselves, one after another: a text's tokens are evaluated together anyway. */
   int32_t live[kMaxTexts], count = texts;
   for (int32_t i = 0; i < texts; ++i) {
-    int32_t tokens[kMaxTokens], length;
+    int32_t tokens[kMaxTokens] = {info.bos_token}, length;
     const char *text = argv[1 + i];
     live[i] = i;
     ingot_select(session, i);
-    status = ingot_tokenize(session, text, strlen(text), /*parse_special=*/0, tokens, kMaxTokens,
-                            &length);
+    status = ingot_tokenize(session, text, strlen(text), /*parse_special=*/0, tokens + first,
+                            kMaxTokens - first, &length);
     if (status == INGOT_OK)
-      status = ingot_eval(session, tokens, length);
+      status = ingot_eval(session, tokens, first + length);
     if (status != INGOT_OK)
       return fail(text, status);
   }

@@ -202,18 +202,19 @@ public:
     finish(status, "eval_batch");
   }
 
-  Tokens encode(const std::string &text, bool special) {
+  Tokens encode(const std::string &text, bool special, bool bos) {
     Use use(*this);
-    Tokens tokens(text.size() + 1); // no text has more
+    const size_t first = bos && library->info.add_bos;
+    Tokens tokens(first + text.size() + 1, library->info.bos_token); // no text has more
     int32_t count = 0;
     ingot_status status;
     {
       nb::gil_scoped_release others;
-      status = api.ingot_tokenize(session, text.data(), text.size(), special, tokens.data(),
-                                  countOf(tokens), &count);
+      status = api.ingot_tokenize(session, text.data(), text.size(), special, tokens.data() + first,
+                                  countOf(tokens) - static_cast<int32_t>(first), &count);
     }
     finish(status, "encode");
-    tokens.resize(static_cast<size_t>(count));
+    tokens.resize(first + static_cast<size_t>(count));
     return tokens;
   }
 
@@ -316,6 +317,7 @@ void bindModel(nb::module_ &module) {
       .def_prop_ro("vocab_size", number(&ingot_model_info::vocab_size))
       .def_prop_ro("bos_token", number(&ingot_model_info::bos_token))
       .def_prop_ro("eos_token", number(&ingot_model_info::eos_token))
+      .def_prop_ro("add_bos", [](const Library &library) { return library.info.add_bos != 0; })
       .def_prop_ro("prefill_tokens", number(&ingot_model_info::prefill_tokens))
       .def_prop_ro("has_chat_template",
                    [](const Library &library) { return library.info.has_chat_template != 0; })
@@ -330,8 +332,10 @@ void bindSession(nb::module_ &module) {
                     uint64_t>(),
            "library"_a, "threads"_a = 0, "sequences"_a = 1, "isa"_a = nb::none(),
            "max_text_bytes"_a = 1 << 20)
-      .def("encode", &Session::encode, "text"_a, "special"_a = false,
-           "Token ids of a text; with special, texts like <|im_end|> are the tokens they name.")
+      .def(
+          "encode", &Session::encode, "text"_a, "special"_a = false, "bos"_a = false,
+          "Token ids of a text; with special, texts like <|im_end|> are the tokens they name, with "
+          "bos, bos_token is before them where the model wants it there.")
       .def("decode_bytes", &Session::decode, "tokens"_a, "The bytes of tokens, joined.")
       .def(
           "is_stop_token",

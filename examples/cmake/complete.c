@@ -30,11 +30,11 @@ int main(int argc, char **argv) {
   sampling.temperature = 0; /* the most likely token, so every run prints the same */
   ingot_set_sampling(session, &sampling);
 
-  int32_t tokens[kMaxTokens], count;
-  status =
-      ingot_tokenize(session, text, strlen(text), /*parse_special=*/0, tokens, kMaxTokens, &count);
+  int32_t tokens[kMaxTokens] = {MODEL_TOKEN_BOS}, count; /* some models want that one first */
+  status = ingot_tokenize(session, text, strlen(text), /*parse_special=*/0, tokens + MODEL_ADD_BOS,
+                          kMaxTokens - MODEL_ADD_BOS, &count);
   if (status == INGOT_OK)
-    status = ingot_eval(session, tokens, count);
+    status = ingot_eval(session, tokens, MODEL_ADD_BOS + count);
   if (status != INGOT_OK)
     return fail("reading the text", status);
 

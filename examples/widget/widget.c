@@ -57,13 +57,15 @@ static int32_t suggest(void *user, int32_t token, const char *bytes, size_t coun
 
 /* Evaluates what of the text has not been, and suggests how it goes on. */
 static void complete(void) {
-  static int32_t tokens[kTokens];
+  static int32_t tokens[kTokens] = {MODEL_TOKEN_BOS}; /* some models want that one first */
   int32_t count, common = 0, made;
   suggestion_bytes = 0;
   draw();
-  need(ingot_tokenize(session, text, text_bytes, 0, tokens, kTokens, &count));
+  need(ingot_tokenize(session, text, text_bytes, 0, tokens + MODEL_ADD_BOS, kTokens - MODEL_ADD_BOS,
+                      &count));
   if (!count)
     return;
+  count += MODEL_ADD_BOS;
   need(ingot_select(session, kTypedSequence));
   const int32_t *history = ingot_history(session);
   while (common < count - 1 && common < ingot_position(session) &&

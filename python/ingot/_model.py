@@ -33,6 +33,7 @@ class ModelInfo:
     context_length: int  #: tokens, as compiled
     vocab_size: int  #: token ids are below it
     bos_token: int  #: -1: none
+    add_bos: bool  #: the model wants bos_token before a text that begins a sequence
     eos_token: int
     prefill_tokens: int  #: most that one step evaluates
     has_chat_template: bool  #: it answers messages; else it only continues texts
@@ -50,7 +51,10 @@ class Session(_runtime.Session):
     finish_reason: str | None = None
 
     def prefill(self, prompt: TokensOrText, *, special: bool = False) -> int:
-        """Evaluates a text or tokens; returns how many tokens that were."""
+        """Evaluates a text or tokens; returns how many tokens that were.
+
+        As everywhere here, a text at position 0 begins with bos_token where the model wants that.
+        """
         tokens = self._tokens(prompt, special)
         self.eval(tokens)
         return len(tokens)
@@ -139,7 +143,9 @@ class Session(_runtime.Session):
             yield held
 
     def _tokens(self, prompt: TokensOrText, special: bool) -> list[int]:
-        return self.encode(prompt, special) if isinstance(prompt, str) else list(prompt)
+        if isinstance(prompt, str):
+            return self.encode(prompt, special, bos=self.position == 0)
+        return list(prompt)
 
 
 def _message(message: Message) -> tuple[int, str]:
@@ -190,11 +196,14 @@ class Model:
         """Session.chat in a session of its own."""
         return self.session(threads=threads).chat(messages, **options)
 
-    def encode(self, text: str, *, special: bool = False) -> list[int]:
-        """Token ids of a text; with special, texts like <|im_end|> are the tokens they name."""
+    def encode(self, text: str, *, special: bool = False, bos: bool = False) -> list[int]:
+        """Token ids of a text; with special, texts like <|im_end|> are the tokens they name.
+
+        bos: the text begins a sequence: bos_token comes first where the model wants it.
+        """
         size = len(text.encode("utf-8", "surrogateescape"))
         with self._lock:
-            return self._for_text(size).encode(text, special)
+            return self._for_text(size).encode(text, special, bos)
 
     def decode(self, tokens: Iterable[int]) -> str:
         """The text of tokens; bytes that are no UTF-8 become U+FFFD."""

@@ -28,7 +28,8 @@ ingot_status ingot_model_info_of(const ingot_program *program, ingot_model_info 
            tables.eos(),
            manifest->chat() != nullptr,
            program->prefill_tokens,
-           manifest->memory() && manifest->memory()->embedding_stride() > 0};
+           manifest->memory() && manifest->memory()->embedding_stride() > 0,
+           tables.add_bos() && tables.bos() >= 0};
   return INGOT_OK;
 }
 

@@ -100,6 +100,7 @@ typedef struct ingot_model_info {
   int32_t has_chat_template;    /* not 0: it answers messages; else it only continues texts */
   int32_t prefill_tokens;       /* most that one step evaluates */
   int32_t has_embeddings;       /* not 0: ingot_embed works */
+  int32_t add_bos; /* not 0: the model wants bos_token before a text that begins a sequence */
 } ingot_model_info;
 
 /* Needs no session and no weights. INGOT_BAD_PROGRAM. From any thread. */
@@ -191,7 +192,9 @@ const char *ingot_missing_feature(const ingot_program *program);
 
 /* --- Text ------------------------------------------------------------------------------------ */
 
-/* Token ids of `bytes` bytes of UTF-8 (other bytes are kept byte by byte). With parse_special,
+/* Token ids of `bytes` bytes of UTF-8 (other bytes are kept byte by byte) and no others: where
+ * ingot_model_info.add_bos, who evaluates a text at position 0 puts bos_token before it (a
+ * conversation has it: ingot_chat_tokens). With parse_special,
  * texts such as "<|im_end|>" become the tokens they name: only for text that is trusted, never for
  * a user's. *count is the number of ids, at most bytes + 1; with INGOT_BUFFER_TOO_SMALL too; else
  * -1: INGOT_TEXT_TOO_LONG, INGOT_BAD_ARGUMENT. */

@@ -76,6 +76,7 @@ public:
   /// For the functions of ingot.h that are not here.
   ingot_session *get() const noexcept { return session.get(); }
 
+  /// The text's tokens alone: where model_info().add_bos, bos_token goes before a prompt.
   std::vector<int32_t> tokenize(std::string_view text, bool parse_special = false) {
     std::vector<int32_t> tokens(text.size() / 3 + 8); // grows where a text has more
     for (;;) {

@@ -47,7 +47,8 @@ def random_blocks(quant, rows, columns, random):
     return data.reshape(rows, -1)
 
 
-def llama_writer(path, name, vocabulary, layers, embedding, feed_forward, heads, kv_heads, context):
+def llama_writer(path, name, vocabulary, layers, embedding, feed_forward, heads, kv_heads, context,
+                 add_bos=False):
     """A GGUFWriter of a Llama that has everything but the tensors. The last three tokens of the
     vocabulary (tokens, types, merges) are <|endoftext|>, <|im_start|> and <|im_end|>."""
     tokens, types, merges = vocabulary
@@ -68,17 +69,17 @@ def llama_writer(path, name, vocabulary, layers, embedding, feed_forward, heads,
     writer.add_token_merges(merges)
     writer.add_bos_token_id(len(tokens) - 3)
     writer.add_eos_token_id(len(tokens) - 1)
-    writer.add_add_bos_token(False)
+    writer.add_add_bos_token(add_bos)
     writer.add_chat_template(CHAT)
     return writer
 
 
 def write_tiny_llama(path, quant="q4_1", seed=0, layers=2, embedding=64, heads=4, kv_heads=2,
-                     feed_forward=96, context=256, tied=True):
+                     feed_forward=96, context=256, tied=True, add_bos=False):
     random = np.random.default_rng(seed)
     tokens, types, merges = vocabulary()
     writer = llama_writer(path, "tiny", (tokens, types, merges), layers, embedding, feed_forward,
-                          heads, kv_heads, context)
+                          heads, kv_heads, context, add_bos)
 
     def matrix(name, rows, columns):
         if quant in K_SCALES:
@@ -122,6 +123,7 @@ def main():
                         ("kv-heads", 2), ("feed-forward", 96), ("context", 256)):
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--untied", dest="tied", action="store_false")
+    parser.add_argument("--add-bos", action="store_true")
     write_tiny_llama(**vars(parser.parse_args()))
 
 

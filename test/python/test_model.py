@@ -7,6 +7,7 @@ from itertools import islice
 
 import numpy as np
 import pytest
+import tiny_models
 from conftest import CONTEXT, run
 
 import ingot
@@ -35,6 +36,22 @@ def test_text(model, program):
     assert model.decode(model.encode("€")[:1]) == "\N{REPLACEMENT CHARACTER}"
     with pytest.raises(ValueError, match="decode"):
         model.decode([268])
+
+
+def test_a_text_begins_as_the_model_wants(model, tmp_path):
+    tiny_models.write_tiny_llama(tmp_path / "bos.gguf", add_bos=True)
+    wants = ingot.load(ingot.compile(tmp_path / "bos.gguf"))
+    assert wants.info.add_bos and not model.info.add_bos
+    tokens = wants.encode(TEXT)
+    assert wants.encode(TEXT, bos=True) == [265, *tokens] and model.encode(TEXT, bos=True) == tokens
+    session = wants.session()
+    session.prefill(TEXT)
+    assert session.history == [265, *tokens]
+    session.prefill(TEXT)  # goes on
+    assert session.history == [265, *tokens, *tokens]
+    session.truncate(0)
+    list(session.generate(TEXT, max_tokens=1))
+    assert session.history[:-1] == [265, *tokens]
 
 
 def test_logits_are_those_of_the_program(model, program, tmp_path):

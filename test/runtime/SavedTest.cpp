@@ -201,6 +201,7 @@ TEST(ModelInfo, IsTheManifests) {
   EXPECT_NE(info.architecture, nullptr);
   EXPECT_EQ(info.eos_token, fake::im_end);
   EXPECT_NE(info.has_chat_template, 0);
+  EXPECT_EQ(info.add_bos, 0);
   EXPECT_EQ(ingot_model_info_of(nullptr, &info), INGOT_BAD_PROGRAM);
   EXPECT_EQ(ingot_model_info_of(&program, nullptr), INGOT_BAD_ARGUMENT);
   EXPECT_EQ(ingot_api_version(), INGOT_API_VERSION);
