@@ -87,6 +87,10 @@ static ingot_status use(ingot_session *session, void *room, size_t room_bytes) {
   CHECK(ingot_eval_batch(session, both, next, 2), INGOT_OK);
   CHECK(ingot_save(session, room, room_bytes, &bytes), INGOT_OK);
   CHECK(ingot_restore(session, room, bytes), INGOT_OK);
+  if (info.has_embeddings) {
+    CHECK(ingot_embed(session, tokens, 2, INGOT_POOLING_MEAN, room, room_bytes / sizeof(float)),
+          INGOT_OK);
+  }
   CHECK(ingot_select(session, 1), INGOT_OK);
   CHECK(ingot_truncate(session, 1), INGOT_OK);
   ingot_reset(session);
@@ -103,7 +107,7 @@ static ingot_status use(ingot_session *session, void *room, size_t room_bytes) {
 
 int main(int argc, char **argv) {
   (void)argv;
-  static char room[8 << 20];
+  static _Alignas(float) char room[8 << 20];
   ingot_session_options options = ingot_default_session_options();
   options.threads = 2;
   options.sequences = 2;
