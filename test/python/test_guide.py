@@ -10,10 +10,12 @@ def test_guide(source, smollm2, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "model.gguf").symlink_to(smollm2)
     names = {}
-    blocks = re.findall(r"^```python\n(.*?)^```$", (source / "docs/python.md").read_text(),
+    blocks = re.findall(r"^```([^\n]*)\n(.*?)^```$", (source / "docs/python.md").read_text(),
                         re.MULTILINE | re.DOTALL)
-    assert len(blocks) >= 7
-    for block in blocks:
+    # The first has the commands that wheel.py runs.
+    assert [language for language, _ in blocks] == ["sh", *["python"] * (len(blocks) - 1)]
+    assert len(blocks) >= 8
+    for _, block in blocks[1:]:
         exec(compile(block, "docs/python.md", "exec"), names)
     said = capsys.readouterr().out
     assert "linking" in said and "Paris" in said and "perplexity" in said, said

@@ -48,18 +48,9 @@ assert code == 0 and not any(value["largest_error"] for value in record["values"
 assert record["tokens"] == [] and "prefers" not in text, text
 
 # One matrix is damaged: everything before it is the same, it is named, and all behind it differs.
-weights = json.loads(subprocess.check_output([ingot, "inspect", chat, "--json"]))["weights"]
-weight = next(w for w in weights if w["name"] == "blk.7.ffn_down.weight")
-lines = subprocess.check_output(["llvm-readelf", "-lW", chat], text=True).splitlines()
-largest = max((line.split() for line in lines if line.split()[:1] == ["LOAD"]),
-              key=lambda words: int(words[4], 16))
-data = bytearray(chat.read_bytes())
-size = max(w["offset"] + w["bytes"] for w in weights)
-at = int(largest[1], 16) + int(largest[4], 16) - size + weight["offset"]
-data[at:at + weight["bytes"] // 2] = bytes(b ^ 0x33 for b in data[at:at + weight["bytes"] // 2])
 broken = folder / "broken"
-broken.write_bytes(data)
-broken.chmod(0o755)
+subprocess.run([sys.executable, pathlib.Path(__file__).with_name("damage.py"), chat, broken,
+                "blk.7.ffn_down.weight"], check=True)
 for step in ("score", "decode"):
     # The reference follows the program: nothing but the damaged launch differs from it.
     code, text, record = compare(broken, model, "--step", step)

@@ -34,7 +34,7 @@ class Page(html.parser.HTMLParser):
             self.rows[self.table] = 0
         self.rows[self.table] = self.rows.get(self.table, 0) + (tag == "tr" and "tbody" in self.inside)
         self.buffers += attributes.get("class") == "buffer"
-        self.blocks += attributes.get("class") == "block"
+        self.blocks += "block" in attributes.get("class", "").split()
 
     def handle_endtag(self, tag):
         while self.inside and self.inside.pop() != tag:
