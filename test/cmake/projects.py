@@ -204,7 +204,7 @@ def contained(case, model):
     # The commands are those of the build that is there, whose objects are taken.
     own = case.folder / "own"
     launcher = [sys.executable, "-S", case.source / "test/cmake/take_object.py", case.build,
-                own / "_deps/ingot-build"]
+                case.source, own / "_deps/ingot-build", case.source]
     own = case.app(*options, "-DFETCH=ON", "-DCMAKE_BUILD_TYPE=Release", "-DCMAKE_LINKER_TYPE=LLD",
                    "-DCMAKE_CXX_COMPILER=clang++-22", *halide,
                    f"-DCMAKE_CXX_COMPILER_LAUNCHER={';'.join(map(str, launcher))}", name="own")
