@@ -8,6 +8,7 @@
 #   matplotlib   %peer-python: .peers' Python (./dev bench makes it)
 #   avx2, avx512vnni    the processor has them
 #   gcc          there is one, with g++
+#   zsh, fish    the shells
 #   jdk          javac and java
 #   qemu         qemu-x86_64 pretends to be another one
 #   qemu-aarch64 there is one: programs of targets/aarch64 run, and so for other families
@@ -92,10 +93,15 @@ if {"avx512f", "avx512bw", "avx512vl", "avx512_vnni"} <= flags:
     config.available_features.add("avx512vnni")
 if shutil.which("gcc") and shutil.which("g++"):
     config.available_features.add("gcc")
+for name in ("zsh", "fish"):
+    if shutil.which(name):
+        config.available_features.add(name)
+    else:
+        lit_config.note(f"{name} is missing: its completion is not tested")
 if shutil.which("javac") and shutil.which("java"):
     config.available_features.add("jdk")
 else:
-    lit_config.note("javac is missing (Debian: default-jdk-headless): tests of Java are unsupported")
+    lit_config.note("javac is missing (Debian: openjdk-17-jdk-headless): tests of Java are unsupported")
 if shutil.which("qemu-x86_64"):
     config.available_features.add("qemu")
 for name in sorted(path.parent.name for path in
