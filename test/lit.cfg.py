@@ -9,6 +9,7 @@
 #   avx2, avx512vnni    the processor has them
 #   gcc          there is one, with g++
 #   zsh, fish    the shells
+#   help2man     the build makes manual pages with it
 #   jdk          javac and java
 #   qemu         qemu-x86_64 pretends to be another one
 #   qemu-aarch64 there is one: programs of targets/aarch64 run, and so for other families
@@ -93,11 +94,11 @@ if {"avx512f", "avx512bw", "avx512vl", "avx512_vnni"} <= flags:
     config.available_features.add("avx512vnni")
 if shutil.which("gcc") and shutil.which("g++"):
     config.available_features.add("gcc")
-for name in ("zsh", "fish"):
+for name in ("zsh", "fish", "help2man"):
     if shutil.which(name):
         config.available_features.add(name)
     else:
-        lit_config.note(f"{name} is missing: its completion is not tested")
+        lit_config.note(f"{name} is missing: tests that need it are unsupported")
 if shutil.which("javac") and shutil.which("java"):
     config.available_features.add("jdk")
 else:

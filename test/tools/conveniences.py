@@ -69,14 +69,12 @@ piped = subprocess.run([ingot, "inspect", "/no/such.gguf"], capture_output=True,
                        env={**os.environ, "TERM": "xterm-256color"})
 assert piped.returncode == 1 and "\x1b" not in piped.stderr, piped.stderr
 
-# Manual pages, where the build could make them.
+# Manual pages.
 pages = pathlib.Path(ingot).resolve().parent.parent / "share" / "man" / "man1"
-if shutil.which("help2man"):
-    for name in ("ingot", "ingot-compile", "ingot-inspect", "ingot-doctor"):
-        assert ".TH INGOT" in (pages / f"{name}.1").read_text(), name
-    assert all(option.replace("-", "\\-") in (pages / "ingot-compile.1").read_text() for option in options)
-else:
-    print("help2man is not here: there are no manual pages")
+for name in ("ingot", "ingot-compile", "ingot-inspect", "ingot-doctor"):
+    assert ".TH INGOT" in (pages / f"{name}.1").read_text(), name
+compile_page = (pages / "ingot-compile.1").read_text()
+assert all(option.replace("-", "\\-") in compile_page for option in options)
 
 # All is well here; each target has its line.
 said = json.loads(run(ingot, "doctor", "--json"))
