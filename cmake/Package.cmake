@@ -15,9 +15,11 @@ add_library(Ingot::runtime ALIAS ingot_for_apps)
 set(private_libraries lib/ingot/compiler)
 set_target_properties(ingot PROPERTIES INSTALL_RPATH "$ORIGIN/../${private_libraries}")
 install(TARGETS ingot RUNTIME DESTINATION bin COMPONENT ingot)
+# Without the links to them: a wheel has no links, but as many copies.
 foreach(library $<TARGET_FILE:Halide::Halide> $<TARGET_FILE:LLVM>)
-  install(CODE "file(INSTALL \"${library}\" FOLLOW_SYMLINK_CHAIN
-    DESTINATION \"\${CMAKE_INSTALL_PREFIX}/${private_libraries}\")" COMPONENT ingot)
+  install(CODE "file(REAL_PATH \"${library}\" library)
+file(INSTALL \"\${library}\" DESTINATION \"\${CMAKE_INSTALL_PREFIX}/${private_libraries}\")"
+          COMPONENT ingot)
 endforeach()
 install(DIRECTORY ${PROJECT_BINARY_DIR}/lib/ingot DESTINATION lib COMPONENT ingot)
 install(FILES runtime/include/ingot.h runtime/include/ingot.hpp DESTINATION include COMPONENT ingot)
