@@ -34,7 +34,8 @@ void step(const ingot_step_context *context, int32_t thread, int32_t threads) {
 
 constexpr int32_t context_length = 90;
 constexpr ingot_variant steps = {
-    step<false>, step<false>, step<true>, {fake::batch_step, fake::batch_step}};
+    step<false>, step<false>, step<true>, {fake::batch_step, fake::batch_step},
+    nullptr,     nullptr,     nullptr,    0};
 const ingot_variant variants[fake::variant_count] = {steps, steps, steps};
 const ingot_program program =
     fake::program(variants, manifest_bytes, sizeof manifest_bytes, context_length);

@@ -21,7 +21,7 @@ void never(const ingot_step_context *, int32_t, int32_t) { __builtin_trap(); }
 constexpr ingot_variant works = {
     last, last, all, {fake::batch_step, fake::batch_step}, fake::embed_step, nullptr, nullptr, 0};
 const ingot_variant variants[fake::variant_count] = {
-    {never, never, never, {never, never}}, works, works};
+    {never, never, never, {never, never}, never, nullptr, nullptr, 0}, works, works};
 
 } // namespace
 

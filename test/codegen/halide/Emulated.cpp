@@ -37,7 +37,8 @@ std::string link(const Target &target, const std::string &object, const std::str
                    EMULATED_RUNTIME,
                    program,
                    program + ".scratch",
-                   LinkForm::program});
+                   LinkForm::program,
+                   ""});
   for (const char *left : {".weights", ".scratch", ".scratch.ld"})
     llvm::sys::fs::remove(program + left);
   return failed ? llvm::toString(std::move(failed)) : "";

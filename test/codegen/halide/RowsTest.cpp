@@ -9,8 +9,6 @@ using Kind = KernelOp::Kind;
 
 namespace {
 
-float halfRounded(float value) { return float(_Float16(value)); }
-
 TEST(Rows, EmbeddingReadsEveryPackedLayout) {
   const Encoding encodings[] = {integers(CodeKind::u, 4, 32, CodeKind::f16, true),
                                 integers(CodeKind::i, 8, 32, CodeKind::f16, false),
