@@ -531,10 +531,7 @@ private:
     }
     if (llvm::Error error = target->link(program))
       return error;
-    if (llvm::Error error = verifyProgram(program.output))
-      return error;
-    llvm::sys::fs::remove(program.output);
-    return llvm::Error::success();
+    return verifyProgram(program.output);
   }
 
   llvm::Error verifyProgram(const std::string &program) {

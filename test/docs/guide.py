@@ -66,7 +66,8 @@ for words, block in re.findall(r"^```([^\n]*)\n(.*?)^```$", page.read_text(), re
                                   env=environment, capture_output=True)
             assert done.returncode == 0, (command, done.stdout, done.stderr)
             printed = done.stdout + done.stderr
-            assert not shown or matches(shown, printed, bool(words)), f"{command}\n{shown}\n{printed}"
+            assert not shown or matches(shown, printed, bool(words)), "\n".join(
+                (command, shown, printed))
             ran += 1
 assert ran, f"{page} has no commands"
 shutil.rmtree(folder)
