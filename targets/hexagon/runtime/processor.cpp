@@ -1,6 +1,6 @@
 // Which Hexagon this is. A program cannot ask: the revision is in a register of the system. Whoever
-// loads a program can, and refuses one for a later processor by the revision in its ELF header; else
-// start.cpp says what an instruction meets that is missing.
+// loads a program can, and refuses one for a later processor by the revision in its ELF header;
+// else start.cpp says what is missing.
 #include "runtime/platform/platform.h"
 
 #include <string.h>
