@@ -359,7 +359,8 @@ struct Layer {
   const LinearShape &shape;
   const LinearBuffers &buffers;
   Token *tokens;
-  int32_t count; ///< tokens, padding included
+  int32_t count;         ///< tokens, padding included
+  int32_t weight_groups; ///< of a row
   HVX_Vector *scratch;
 
   /// Asks for the codes of the blocks that come after `block`: memory is far, and nothing else
@@ -377,7 +378,7 @@ struct Layer {
   }
   Pair pair(int32_t a, int32_t b, HVX_Vector *scales) const {
     const int32_t block_bytes = shape.columns * rows * shape.code_bits / 8,
-                  scale_bytes = shape.groups / shape.ratio * rows * (shape.wide_scales ? 4 : 2);
+                  scale_bytes = weight_groups * rows * (shape.wide_scales ? 4 : 2);
     auto part = [&](const void *from, int32_t block, int32_t bytes) {
       return static_cast<const uint8_t *>(from) +
              static_cast<uint32_t>(block) * static_cast<uint32_t>(bytes);
@@ -390,8 +391,8 @@ struct Layer {
   }
   Scales scales_of(const void *from, int32_t a, int32_t b, int32_t bytes, HVX_Vector *to) const {
     const auto *start = static_cast<const uint8_t *>(from);
-    Scales made = fix_scales(start + a * bytes, start + b * bytes, shape.groups / shape.ratio,
-                             shape.wide_scales, to);
+    Scales made =
+        fix_scales(start + a * bytes, start + b * bytes, weight_groups, shape.wide_scales, to);
     const int32_t groups = shape.groups, ratio = shape.ratio;
     if (ratio > 1) // a weight's group is several of activations: from behind, each over itself
       for (int32_t i = pairs() - 1; i >= 0; --i) {
@@ -431,24 +432,27 @@ struct Layer {
            shape.after == after_add ? buffers.added + a * rows + t * shape.out_width : nullptr,
            shape.out_width, both ? 2 * rows : rows});
   }
-  void gated(int32_t begin, int32_t slice, bool both) const {
-    const int32_t a = 2 * (begin + slice), b = both ? a + 2 : a,
-                  tile = shape.one_token ? 1 : most_tile;
+  /// Values of a tile wait for each other's products where they are not side by side.
+  template <int32_t tile> void gated(int32_t begin, int32_t slice, bool both) const {
+    const int32_t a = 2 * (begin + slice), b = both ? a + 2 : a;
     const Pair first = pair(a, a + 1, scratch), second = pair(b, b + 1, scratch + 2 * pairs());
     fetch(b + 1);
-    Numbers of_first[most_tile], of_second[most_tile];
+    Numbers of_first[tile], of_second[tile];
     for (int32_t t = 0; t < count; t += tile) {
       run(first, tokens + t, {of_first, nullptr, nullptr, 0, 0});
       run(second, tokens + t, {of_second, nullptr, nullptr, 0, 0});
+      Words values[tile];
+#pragma unroll
       for (int32_t i = 0; i < tile; ++i) {
         const HVX_VectorPair mantissas = Q6_W_vshuff_VVR(raw(of_second[i].mantissa),
                                                          raw(of_first[i].mantissa), 64),
                              exponents = Q6_W_vshuff_VVR(raw(of_second[i].exponent),
                                                          raw(of_first[i].exponent), 64);
-        const Numbers value = silu_mul({words(Q6_V_lo_W(mantissas)), words(Q6_V_lo_W(exponents))},
-                                       {words(Q6_V_hi_W(mantissas)), words(Q6_V_hi_W(exponents))});
-        store_lanes(out(slice, t + i), to_floats(value), both ? 2 * rows : rows);
+        values[i] = to_floats(silu_mul({words(Q6_V_lo_W(mantissas)), words(Q6_V_lo_W(exponents))},
+                                       {words(Q6_V_hi_W(mantissas)), words(Q6_V_hi_W(exponents))}));
       }
+      for (int32_t i = 0; i < tile; ++i)
+        store_lanes(out(slice, t + i), values[i], both ? 2 * rows : rows);
     }
   }
 };
@@ -468,7 +472,7 @@ extern "C" void ingot_hexagon_linear(const LinearShape *shape, const LinearBuffe
   const int32_t vectors = (groups + 31) / 32;
   auto *fixed =
       static_cast<Words *>(__builtin_alloca_with_align(vectors * sizeof(Words), 8 * sizeof(Words)));
-  const Layer layer{*shape, *buffers, of_tokens, count, scratch};
+  const Layer layer{*shape, *buffers, of_tokens, count, groups / shape->ratio, scratch};
   for (int32_t t = 0; t < count; ++t) {
     const float *scales = buffers->x_scales + t * groups;
     const int32_t *sums = buffers->x_sums + t * groups;
@@ -501,10 +505,12 @@ extern "C" void ingot_hexagon_linear(const LinearShape *shape, const LinearBuffe
   }
   for (int32_t slice = 0; slice < extent; slice += 2) {
     const bool both = slice + 1 < extent;
-    if (shape->after == after_silu_mul)
-      layer.gated(begin, slice, both);
-    else
+    if (shape->after != after_silu_mul)
       layer.rows_of(begin, slice, both);
+    else if (shape->one_token)
+      layer.gated<1>(begin, slice, both);
+    else
+      layer.gated<most_tile>(begin, slice, both);
   }
 }
 
