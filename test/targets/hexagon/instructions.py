@@ -1,5 +1,5 @@
-"""The inner loops of linear layers, in the runtime of programs for Hexagon: products of codes are `vrmpy`
-of whole vectors, and nothing else is computed one by one.
+"""The inner loops of linear layers and attention, in the runtime of programs for Hexagon: products
+of codes are `vrmpy` and `vdmpy` of whole vectors, and nothing else is computed one by one.
 
     instructions.py OBJDUMP LIBRARY
 """
@@ -11,10 +11,29 @@ import sys
 text = subprocess.run([sys.argv[1], "--disassemble", "--no-show-raw-insn", "--mcpu=hexagonv68",
                        "--mattr=+hvxv68,+hvx-length128b", sys.argv[2]],
                       capture_output=True, text=True, check=True).stdout
-functions = re.findall(r"^[0-9a-f]+ <(\S*run_tile\S*)>:\n(.*?)(?=\n\n|\Z)", text,
-                       re.MULTILINE | re.DOTALL)
+SCALAR = ("sfmpy", "sfadd", "mpyi", "memub(", "memb(", "memh(")
+
+
+def functions(name):
+    return re.findall(rf"^[0-9a-f]+ <(\S*{name}\S*)>:\n(.*?)(?=\n\n|\Z)", text,
+                      re.MULTILINE | re.DOTALL)
+
+
+def loops_with(instruction, body):
+    """Hardware loops that have it."""
+    lines = body.splitlines()
+    addresses = [int(line.split(":")[0], 16) for line in lines]
+    loops = []
+    for line in lines:
+        for start in re.findall(r"loop0\(0x([0-9a-f]+)", line):
+            first = addresses.index(int(start, 16))
+            last = next((i for i in range(first, len(lines)) if ":endloop0" in lines[i]), first)
+            loops.append("\n".join(lines[first:last + 1]))
+    return [loop for loop in loops if instruction in loop]
+
+
 seen = set()
-for name, body in functions:
+for name, body in functions("run_tile"):
     # Bits of codes, steps of 4 codes in a group, tokens of a tile, whether a group of weights is one
     # of activations: else a round begins with a choice of halves of bytes, and is no hardware loop.
     bits, steps, tile, plain = map(int, re.search(
@@ -22,15 +41,7 @@ for name, body in functions:
     if not plain:
         assert body.count("vrmpy(") >= 2 * steps * tile, name
         continue
-    lines = body.splitlines()
-    addresses = [int(line.split(":")[0], 16) for line in lines]
-    loops = []
-    for line in lines:
-        for start in re.findall(r"loop0\(0x([0-9a-f]+)", line):
-            first = addresses.index(int(start, 16))
-            last = next(i for i in range(first, len(lines)) if ":endloop0" in lines[i])
-            loops.append("\n".join(lines[first:last + 1]))
-    products = [loop for loop in loops if "vrmpy" in loop]
+    products = loops_with("vrmpy", body)
     assert len(products) == 1, (name, len(products))
     loop = products[0]
     count, size = loop.count("vrmpy("), loop.count("{")
@@ -39,7 +50,17 @@ for name, body in functions:
     assert count and count % (2 * steps * tile) == 0, (name, count)
     assert re.search(r"vrmpy\(v\d+\.ub, ?r\d+\.b\)", loop), name
     assert tile == 1 or count * 8 > size * steps, (name, count, size)
-    for scalar in ("sfmpy", "sfadd", "mpyi", "memub(", "memb(", "memh("):
+    for scalar in SCALAR:
         assert scalar not in loop, (name, scalar)
     seen.add((bits, steps, tile))
 assert seen == {(bits, steps, tile) for bits in (4, 8) for steps in (4, 8) for tile in (1, 4)}, seen
+
+# Attention: of 1 to 4 queries, keys and values. A packet has one of them at most.
+(name, body), = functions("Attention3run")
+products = loops_with("vdmpy", body)
+assert len(products) == 8, len(products)
+for loop in products:
+    count, size = loop.count("vdmpy("), loop.count("{")
+    assert size < 1.6 * count, (count, size)
+    for scalar in SCALAR:
+        assert scalar not in loop, scalar
