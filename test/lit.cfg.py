@@ -5,7 +5,6 @@
 #   smollm2      %model: SmolLM2-135M-Instruct, Q4_1 (./dev test gets it; INGOT_MODEL)
 #   wikitext     %wikitext: the validation text (INGOT_WIKITEXT)
 #   browser      %browser: a Chromium without a window
-#   matplotlib   %peer-python: .peers' Python (./dev bench makes it)
 #   avx2, avx512vnni    the processor has them
 #   gcc          there is one, with g++
 #   zsh, fish    the shells
@@ -76,12 +75,6 @@ substitute_file("wikitext", "wikitext", pathlib.Path(
 
 substitute_file("browser", "browser",
                 pathlib.Path(shutil.which("chromium-headless-shell") or "chromium-headless-shell"))
-
-# What draws the plots of ./dev bench is in .peers, which it makes.
-peer_python = pathlib.Path(config.source_root, ".peers", "bin", "python")
-if next(peer_python.parent.parent.glob("lib/python3*/site-packages/matplotlib"), None):
-    config.available_features.add("matplotlib")
-    substitute("peer-python", peer_python)
 
 flags = set()
 cpuinfo = pathlib.Path("/proc/cpuinfo")

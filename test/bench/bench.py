@@ -242,7 +242,7 @@ def main():
             options.source = options.json
         print(tables.report(record), flush=True)
         if options.plots:
-            print(run(options.peer_python, HERE / "plots.py", options.source, options.plots),
+            print(run(sys.executable, HERE / "plots.py", options.source, options.plots),
                   file=sys.stderr, end="")
     except (Failure, OSError, ValueError, KeyError) as error:
         print(f"error: {error}", file=sys.stderr)
