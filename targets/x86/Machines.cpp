@@ -37,9 +37,9 @@ namespace {
 // reads half of its bandwidth with prefetchnta, 0.9 of it with prefetcht1. Zen 5 reads all of its
 // bandwidth at one place, and half of it at 4; 8 KiB ahead gives 15 % more tokens/s than 2.
 constexpr Rates zen5{8, 2, 4, 2, 1, 4.2, 43, 3, 1, 8192, 57, 0.1},
-    zen4{6, 1, 2, 1, 0.5, 3.6, 20, 8}, sapphire_rapids{6, 2, 2, 2, 1, 2.8, 12, 6, 2},
+    zen4{6, 1, 2, 1, 0.5, 3.6, 20, 8}, sapphire_rapids{6, 2, 2, 2, 1, 2.8, 15, 6, 2, 2048, 28},
     ice_lake{5, 2, 2, 2, 1, 2.7, 12, 6, 2}, skylake{4, 2, 2, 2, 1, 2.5, 12, 6, 2},
-    zen3{6, 2, 4, 2, 1, 3.3, 20, 8}, haswell{4, 1, 3, 2, 1, 3.0, 12, 6, 2};
+    zen3{6, 2, 4, 2, 1, 3.3, 22, 8, 1, 2048, 30}, haswell{4, 1, 3, 2, 1, 3.0, 12, 6, 2};
 
 /// Who does not know the machine reads at one place: Zen 3 loses 12 % by it, Zen 5 wins 40.
 constexpr Rates anywhere(Rates rates) {
