@@ -6,8 +6,8 @@
 two prefer and by how much. Prompts with their continuations, and a window of the second half of
 FILE, are evaluated by both and by the interpreter: mean KL(reference || program) a token, in nats,
 and how far the margin between the interpreter's two best tokens is off (root mean square). A
-difference is a near-tie where one of both prefers its token by no more than twice what margins are
-off on this processor.
+difference is a near-tie where the interpreter's margin is no more than twice what margins are off
+on this processor.
 Exit code 1: fewer than --agree prompts agree, a difference is no near-tie, or the other program's
 mean KL is larger by more than --worse.
 """
@@ -153,7 +153,7 @@ def main():
             far += 1
             print(f"{row['prompt']!r}: texts differ, decode steps do not: {row['texts']}")
             continue
-        tie = min(found["margin_a"], found["margin_b"]) <= near
+        tie = abs(found["margin_reference"]) <= near
         far += not tie
         print(f"{row['prompt']!r}: behind token {found['token']}, {options.target} prefers "
               f"{found['a']} to {found['b']} by {found['margin_a']:.3g}, this processor "
