@@ -77,7 +77,7 @@ std::string headerOf(llvm::StringRef bytes, llvm::StringRef symbol) {
     define("WEIGHTS_FILE", "\"" + literal(view(file)) + "\"");
   stream << "\n/* Token ids; -1: the model has none. */\n";
   define("TOKEN_BOS", llvm::Twine(tables.bos()));
-  define("ADD_BOS", llvm::Twine(int(tables.add_bos() && tables.bos() >= 0)) +
+  define("ADD_BOS", llvm::Twine(int(tables.add_bos())) +
                         " /* 1: TOKEN_BOS before a text that begins a sequence */");
   define("TOKEN_EOS", llvm::Twine(tables.eos()));
   define("TOKEN_UNKNOWN", llvm::Twine(tables.unknown()));

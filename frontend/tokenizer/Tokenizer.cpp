@@ -131,7 +131,7 @@ public:
     std::vector<uint8_t> class_blocks;
     classTables(class_index, class_blocks);
     return manifest::CreateTokenizerDirect(
-        builder, "bpe", splitter, source.add_bos, source.add_space_prefix,
+        builder, "bpe", splitter, source.add_bos && source.bos >= 0, source.add_space_prefix,
         static_cast<int32_t>(source.bos), static_cast<int32_t>(source.eos), &stop,
         static_cast<int32_t>(source.unknown), &offsets, &bytes, &kinds, &byte_tokens, &merge_keys,
         &merge_ranks, &merge_results, &special, &class_index, &class_blocks);

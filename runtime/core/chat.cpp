@@ -42,8 +42,7 @@ void render(Prompt *prompt, const ingot_message *messages, int32_t count) {
     prompt->add_template(chat.generation_prompt());
   prompt->finish_text();
   // Some templates spell the beginning-of-sequence token, others leave it to the tokenizer.
-  if (prompt->status || !tables.add_bos() || tables.bos() < 0 ||
-      (prompt->count && prompt->tokens[0] == tables.bos()))
+  if (prompt->status || !tables.add_bos() || (prompt->count && prompt->tokens[0] == tables.bos()))
     return;
   ++prompt->needed;
   if (prompt->count == prompt->capacity) {

@@ -29,7 +29,7 @@ ingot_status ingot_model_info_of(const ingot_program *program, ingot_model_info 
            manifest->chat() != nullptr,
            program->prefill_tokens,
            manifest->memory() && manifest->memory()->embedding_stride() > 0,
-           tables.add_bos() && tables.bos() >= 0};
+           tables.add_bos()};
   return INGOT_OK;
 }
 

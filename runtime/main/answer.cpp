@@ -98,7 +98,7 @@ ingot_status ask_raw(Command &command, Prompt *prompt, const char *text, size_t 
   ingot_session *session = command.session;
   const manifest::Tokenizer &tables = *session->manifest->tokenizer();
   ingot_reset(session);
-  if (tables.add_bos() && tables.bos() >= 0)
+  if (tables.add_bos())
     prompt->add_token(tables.bos());
   int32_t made = 0;
   ingot_status status =

@@ -306,7 +306,7 @@ int run_perplexity(Command &command) {
   const int32_t scored_from = window / 2; // the row before it predicts it
   for (int64_t i = 0; i < windows; ++i) {
     int32_t *ids = tokens + i * window;
-    if (tables.add_bos() && tables.bos() >= 0)
+    if (tables.add_bos())
       ids[0] = tables.bos(); // every window begins as a text does
     ingot_reset(session);
     ingot_status status = ingot_eval(session, ids, scored_from - 1);

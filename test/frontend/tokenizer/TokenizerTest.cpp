@@ -59,6 +59,12 @@ TEST(ByteAlphabet, hasNothingElse) {
   EXPECT_FALSE(bytesOfToken("\xC0\x80")); // overlong
 }
 
+TEST(TokenizerTables, addNoTokenThatIsNotThere) {
+  Vocabulary vocabulary;
+  vocabulary.source.add_bos = true;
+  EXPECT_FALSE(built(vocabulary).get().add_bos());
+}
+
 TEST(TokenizerTables, holdBytesKindsAndRoles) {
   Vocabulary vocabulary;
   const int32_t control = vocabulary.add("<|end|>", 3), defined = vocabulary.add("  \n", 4);
