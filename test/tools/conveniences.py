@@ -83,6 +83,17 @@ assert targets <= {row["what"] for row in said["findings"]}
 assert "runs here" in run(ingot, "doctor")
 
 
+def runs(target, **environment):
+    rows = json.loads(subprocess.check_output([ingot, "doctor", "--json"],
+                                              env={**os.environ, **environment}))["findings"]
+    return next(row for row in rows if row["what"] == target)
+
+
+emulator = shutil.which("qemu-aarch64")
+assert not emulator or runs("aarch64-linux")["is"] == f"runs in {emulator}", runs("aarch64-linux")
+assert runs("aarch64-linux", PATH="/nowhere")["advice"].startswith("install qemu-aarch64 (Debian: ")
+
+
 def ill(**environment):
     done = subprocess.run([moved, "doctor"], text=True, capture_output=True, env={**os.environ, **environment})
     assert done.returncode == 1 and "error" in done.stdout and "help:" in done.stdout, done

@@ -1,4 +1,5 @@
 // ingot doctor: what is installed, which targets work here, and what to do about the rest.
+#include "codegen/Runner.h"
 #include "support/Error.h"
 #include "targets/Target.h"
 #include "tools/ingot/Commands.h"
@@ -8,7 +9,6 @@
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/JSON.h"
 #include "llvm/Support/Path.h"
-#include "llvm/Support/Program.h"
 #include "llvm/Support/Threading.h"
 #include "llvm/Support/raw_ostream.h"
 #include "llvm/TargetParser/Host.h"
@@ -67,17 +67,13 @@ Finding kernelCache(const std::string &folder) {
 
 Finding targetState(const TargetName &row) {
   const auto target = llvm::cantFail(makeTarget(row.name));
-  Finding finding{State::good, row.name, "runs here", ""};
-  if (row.runs_here)
-    return finding;
-  const std::string emulator = target->emulator();
-  if (emulator.empty())
-    return {State::note, row.name, "compiles, does not run here", ""};
-  if (auto found = llvm::sys::findProgramByName(emulator))
-    finding.is = "runs in " + *found;
-  else
-    finding = {State::note, row.name, "compiles, does not run here: no " + emulator,
-               "for --verify, install " + emulator + " (Debian: qemu-user)"};
+  auto command = runnerOf(*target, "", "verify");
+  if (command)
+    return {State::good, row.name, command->empty() ? "runs here" : "runs in " + command->front(),
+            ""};
+  Finding finding{State::note, row.name, "compiles, does not run here", ""};
+  llvm::handleAllErrors(command.takeError(),
+                        [&](const InputError &error) { finding.advice = error.help; });
   return finding;
 }
 
