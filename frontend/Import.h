@@ -39,8 +39,8 @@ struct ImportedModel {
   std::string bos_text, eos_text; ///< what the template may insert
 };
 
-/// Reads `path`, a GGUF file or a module file (frontend/mlir), and builds `@forward(tokens, position) -> logits`. Errors name the file and the
-/// field or tensor at fault.
+/// Reads `path`, a GGUF file or a module file (frontend/mlir), and builds `@forward(tokens,
+/// position) -> logits`. Errors name the file and the field or tensor at fault.
 llvm::Expected<ImportedModel> importModel(mlir::MLIRContext &context, llvm::StringRef path,
                                           const ImportOptions &options);
 

@@ -10,7 +10,7 @@
 namespace ingot {
 
 struct ManifestInputs {
-  mutable mlir::ModuleOp planned; // ModuleOp is a handle whose look-ups are not const
+  mutable mlir::ModuleOp planned;       // ModuleOp is a handle whose look-ups are not const
   std::vector<mlir::ModuleOp> variants; ///< of `planned`, with the tiles of each
   const ImportedModel *model = nullptr;
   const Target *target = nullptr;

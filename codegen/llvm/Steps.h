@@ -20,8 +20,8 @@ struct ProgramConstants {
 /// Floats from one row of logits to the next: rows are padded as all rows are (KernelSpec.h).
 constexpr int64_t logitsStride(int64_t vocab_size) { return (vocab_size + 15) / 16 * 16; }
 
-/// What runs a variant's steps where functions do not: a symbol of the runtime (an ingot_device) and
-/// what it is given (runtime/device.fbs).
+/// What runs a variant's steps where functions do not: a symbol of the runtime (an ingot_device)
+/// and what it is given (runtime/device.fbs).
 struct DeviceSteps {
   std::string device, code;
 };

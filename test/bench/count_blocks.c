@@ -1,6 +1,6 @@
-/* A plugin of QEMU that counts how often each block of a program runs, kernel by kernel (one thread).
-   What a kernel calls is counted as its own. The interface is QEMU's (docs/devel/tcg-plugins),
-   declared here because Debian has no header of it:
+/* A plugin of QEMU that counts how often each block of a program runs, kernel by kernel (one
+   thread). What a kernel calls is counted as its own. The interface is QEMU's
+   (docs/devel/tcg-plugins), declared here because Debian has no header of it:
 
      clang-22 -O2 -shared -fPIC test/bench/count_blocks.c -o build/count_blocks.so
      qemu-hexagon -plugin build/count_blocks.so,kernels=FROM-TO,steps=FROM-TO -d plugin PROGRAM ...
