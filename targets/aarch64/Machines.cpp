@@ -64,6 +64,11 @@ constexpr std::pair<const char *, const char *> short_names[] = {
 // The compiler itself runs on another family.
 bool runsHere(const CpuMachine &) { return false; }
 
+void finishKernel(const Machine &machine, llvm::Module &module) {
+  if (machine.byte_matrices)
+    multiplyMatrices(module);
+}
+
 // Pages may have 64 KiB. Code and tables are reached within 4 GiB.
 const CpuFamily family{"aarch64-unknown-linux-gnu",
                        "arm-64-linux",
@@ -78,7 +83,7 @@ const CpuFamily family{"aarch64-unknown-linux-gnu",
                        short_names,
                        /*baseline=*/"",
                        "i8mm",
-                       multiplyMatrices};
+                       finishKernel};
 
 /// The same with Android's C library, which only shared libraries are linked with.
 const CpuFamily android = [] {

@@ -102,8 +102,8 @@ std::string CpuTarget::halideTarget() const {
 }
 
 void CpuTarget::finishKernel(llvm::Module &module) const {
-  if (description.byte_matrices)
-    family.multiply_matrices(module);
+  if (family.finish_kernel)
+    family.finish_kernel(description, module);
 }
 
 uint64_t CpuTarget::weightsReserve() const { return family.elf.page; }

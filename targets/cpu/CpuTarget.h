@@ -35,10 +35,10 @@ struct CpuFamily {
   /// What parts of a composed target may be called instead: {"v3", "x86-64-v3"}.
   llvm::ArrayRef<std::pair<const char *, const char *>> short_names;
   const char *baseline = ""; ///< Machine::baseline
-  /// The feature of machines whose kernels multiply matrices of bytes (Machine::byte_matrices), and
-  /// what makes them do so; null: none does.
+  /// The feature of machines that have Machine::byte_matrices; null: none does.
   const char *matrix_feature = nullptr;
-  void (*multiply_matrices)(llvm::Module &module) = nullptr;
+  /// Target::finishKernel; null: nothing is left to do.
+  void (*finish_kernel)(const Machine &machine, llvm::Module &module) = nullptr;
 
   /// Null when the table has no such name.
   const CpuMachine *find(llvm::StringRef name) const;

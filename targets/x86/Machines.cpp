@@ -6,11 +6,13 @@
 // go through i16 (vpmaddwd). AVX2 has 16 vector registers, AVX-512 has 32.
 //
 // Halide reaches vpdpbusd through its Zen 4 feature only; LLVM then generates code for the machine
-// itself, so the other extensions of Zen 4 are not needed.
+// itself, so the other extensions of Zen 4 are not needed. AVX-VNNI has that instruction for 256
+// bits (HalfVectors.h).
 #include "targets/x86/X86Target.h"
 
 #include "support/Error.h"
 #include "targets/cpu/CpuTarget.h"
+#include "targets/x86/HalfVectors.h"
 
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringMap.h"
@@ -38,8 +40,9 @@ namespace {
 // bandwidth at one place, and half of it at 4; 8 KiB ahead gives 15 % more tokens/s than 2.
 constexpr Rates zen5{8, 2, 4, 2, 1, 4.2, 43, 3, 1, 8192, 57, 0.1},
     zen4{6, 1, 2, 1, 0.5, 3.6, 20, 8}, sapphire_rapids{6, 2, 2, 2, 1, 2.8, 15, 6, 2, 2048, 28},
-    ice_lake{5, 2, 2, 2, 1, 2.7, 12, 6, 2}, skylake{4, 2, 2, 2, 1, 2.5, 12, 6, 2},
-    zen3{6, 2, 4, 2, 1, 3.3, 22, 8, 1, 2048, 30}, haswell{4, 1, 3, 2, 1, 3.0, 12, 6, 2};
+    golden_cove{6, 2, 3, 3, 2, 4.0, 20, 6, 2}, ice_lake{5, 2, 2, 2, 1, 2.7, 12, 6, 2},
+    skylake{4, 2, 2, 2, 1, 2.5, 12, 6, 2}, zen3{6, 2, 4, 2, 1, 3.3, 22, 8, 1, 2048, 30},
+    haswell{4, 1, 3, 2, 1, 3.0, 12, 6, 2};
 
 /// Who does not know the machine reads at one place: Zen 3 loses 12 % by it, Zen 5 wins 40.
 constexpr Rates anywhere(Rates rates) {
@@ -64,6 +67,8 @@ constexpr CpuMachine machines[] = {
      "icelake-server", HALIDE_VNNI, VNNI, 512, 32, quads, 32, 1024, 16384, anywhere(ice_lake)},
     {"x86-64-v4", "any processor with AVX-512 (F, BW, CD, DQ, VL)", "avx512", "skylake-avx512",
      HALIDE_AVX512, AVX512, 512, 32, pairs, 32, 1024, 16384, anywhere(skylake)},
+    {"x86-64-v3-vnni", "any processor with AVX2, FMA, F16C and AVX-VNNI", "avx-vnni", "alderlake",
+     HALIDE_VNNI, AVX2 ",avxvnni", 256, 16, quads, 32, 1024, 12288, anywhere(golden_cove)},
     {"znver3", "AMD Zen 3", "avx2", "znver3", HALIDE_AVX2, AVX2 ",sse4a,vaes,vpclmulqdq", 256, 16,
      pairs, 32, 512, 32768, zen3},
     {"x86-64-v3", "any processor with AVX2, FMA and F16C", "avx2", "haswell", HALIDE_AVX2, AVX2,
@@ -73,8 +78,8 @@ constexpr CpuMachine machines[] = {
 /// Short names of levels in composed targets. The psABI's v4 has no VNNI, but kernels for it
 /// without are hardly faster than those of v3: where somebody composes levels, v4 means the one
 /// worth it.
-constexpr std::pair<const char *, const char *> short_names[] = {{"v3", "x86-64-v3"},
-                                                                 {"v4", "x86-64-v4-vnni"}};
+constexpr std::pair<const char *, const char *> short_names[] = {
+    {"v3", "x86-64-v3"}, {"v3-vnni", "x86-64-v3-vnni"}, {"v4", "x86-64-v4-vnni"}};
 
 bool hostHas(const char *features) {
   static const llvm::StringMap<bool> host = llvm::sys::getHostCPUFeatures();
@@ -85,6 +90,11 @@ bool hostHas(const char *features) {
 }
 
 bool runsHere(const CpuMachine &machine) { return hostHas(machine.features); }
+
+void finishKernel(const Machine &machine, llvm::Module &module) {
+  if (machine.byte_dot == ByteDot::mixed_quads && machine.vector_bits < 512)
+    halveDotProducts(module);
+}
 
 // Weights are a section of "large" data behind everything else: no displacement of 32 bits, which
 // is what code and tables are reached with, goes across them.
@@ -99,7 +109,10 @@ const CpuFamily family{"x86_64-unknown-linux-gnu",
                        machines,
                        runsHere,
                        /*emulator=*/"",
-                       short_names};
+                       short_names,
+                       /*baseline=*/"",
+                       /*matrix_feature=*/nullptr,
+                       finishKernel};
 
 } // namespace
 

@@ -40,8 +40,8 @@ TEST(Targets, EveryListedNameIsATarget) {
     ASSERT_TRUE(bool(target)) << llvm::toString(target.takeError());
     EXPECT_EQ((*target)->runsHere(), name.runs_here) << name.name;
   }
-  for (const char *expected : {"x86-64-v3", "x86-64-v4", "x86-64-v4-vnni", "znver4",
-                               "aarch64-linux", "aarch64-android", "cortex-a53"})
+  for (const char *expected : {"x86-64-v3", "x86-64-v3-vnni", "x86-64-v4", "x86-64-v4-vnni",
+                               "znver4", "aarch64-linux", "aarch64-android", "cortex-a53"})
     EXPECT_TRUE(names.count(expected)) << expected;
 }
 
@@ -156,6 +156,8 @@ TEST(Composed, VariantsAreBestFirst) {
   EXPECT_EQ(variantsOf("x86-64-v3+v4"), (Names{"x86-64-v4-vnni", "x86-64-v3"}));
   EXPECT_EQ(variantsOf("x86-64-v3+vulkan"), (Names{"vulkan", "x86-64-v3"}));
   EXPECT_EQ(variantsOf("vulkan+v3+v4"), (Names{"vulkan", "x86-64-v4-vnni", "x86-64-v3"}));
+  EXPECT_EQ(variantsOf("x86-64-v3+v3-vnni+v4"),
+            (Names{"x86-64-v4-vnni", "x86-64-v3-vnni", "x86-64-v3"}));
   EXPECT_EQ(variantsOf("v4+v3"), (Names{"x86-64-v4-vnni", "x86-64-v3"}));
   EXPECT_EQ(variantsOf("x86-64-v3+x86-64-v4"), (Names{"x86-64-v4", "x86-64-v3"}));
   for (const char *name : {"aarch64-linux", "aarch64-android", "neon+i8mm+dotprod"})
