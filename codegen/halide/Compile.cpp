@@ -4,6 +4,7 @@
 //
 // Between the two, the module becomes what Kernel.h promises: large buffers move from Halide's heap
 // calls to the stack (their sizes are constants), and only the kernel itself is left.
+#include "codegen/halide/AskAhead.h"
 #include "codegen/halide/Builder.h"
 #include "codegen/halide/Kernel.h"
 #include "codegen/link/Sections.h"
@@ -67,6 +68,7 @@ llvm::Expected<std::unique_ptr<llvm::Module>> lower(const KernelSpec &spec, cons
   static const bool reporting = (Halide::set_custom_compile_time_error_reporter(&reporter), true);
   (void)reporting;
   target.schedule(kernel->request);
+  askAhead(kernel->pipeline, kernel->request.asks);
 
   llvm::SmallString<128> path;
   if (std::error_code error = llvm::sys::fs::createTemporaryFile("ingot-kernel", "bc", path))

@@ -84,7 +84,7 @@ class KernelBuilder {
 public:
   KernelBuilder(const KernelSpec &spec, const ingot::Target &target)
       : spec(spec), target(target),
-        out{Halide::Pipeline(), {}, {spec, {}, {}, {}, {}, {}, {}}, false} {}
+        out{Halide::Pipeline(), {}, {spec, {}, {}, {}, {}, {}, {}, {}}, false} {}
 
   llvm::Expected<BuiltKernel> build();
 

@@ -19,7 +19,9 @@ llvm::Error KernelBuilder::attention(const KernelOp &op) {
   const int32_t span_blocks = integers ? kWeightCodeSpan / 16 : 1;
 
   AttentionStage s;
-  s.keys = cache[0];
+  s.keys = cache[0], s.stored_values = cache[1];
+  s.position = position, s.first_head = begin, s.heads = extent;
+  s.shared = shared;
   s.head_dim = head_dim;
   s.blocks = int32_t(cachePositions(spec.context) / 16);
   Var l("lane"), blk("blk"), h("head"), t("at"), d("d"), span("span");
@@ -38,6 +40,12 @@ llvm::Error KernelBuilder::attention(const KernelOp &op) {
     if (spec.max_tokens > 1)
       r.where(r.x < tile_spans * each);
     return r;
+  };
+
+  // Where a span has no keys yet, one token reads those before again, which are near, and drops
+  // them.
+  auto filled = [&](Expr block) {
+    return spec.max_tokens == 1 ? min(block, position / 16) : block;
   };
 
   s.query = headOf(*values[op.operands[0]].rows, "query", head_dim);
@@ -59,7 +67,7 @@ llvm::Error KernelBuilder::attention(const KernelOp &op) {
     s.rd = {rd.x, rd.y, rd.z};
     Expr pair = halves ? rd.y + rd.z * (half / 2) : Expr(rd.y);
     s.partial_scores(l, blk, h, t) = 0;
-    s.partial_scores(l, blk, h, t) += cast<int32_t>(cache[0](rd.x, l, pair, blk, kv_head)) *
+    s.partial_scores(l, blk, h, t) += cast<int32_t>(cache[0](rd.x, l, pair, filled(blk), kv_head)) *
                                       cast<int32_t>(s.query.codes(i, part, h, t));
     score = cast<float>(s.partial_scores(l, blk, h, t)) *
             (cache[2](blk * 16 + l, kv_head) *
@@ -117,7 +125,7 @@ llvm::Error KernelBuilder::attention(const KernelOp &op) {
     s.span_values = Func("span_values");
     s.span_values(d, span, h, t) = 0;
     s.span_values(d, span, h, t) +=
-        cast<int32_t>(cache[1](rv.x, d, (span * span_blocks + rv.z) * 8 + rv.y, kv_head)) *
+        cast<int32_t>(cache[1](rv.x, d, filled(span * span_blocks + rv.z) * 8 + rv.y, kv_head)) *
         cast<int32_t>(s.codes(rv.x + 2 * rv.y, span * span_blocks + rv.z, h, t));
     RDom rc = overKeys("value_span", 1);
     s.value_span = rc.x;

@@ -75,22 +75,25 @@ struct HeadStage {
 /// softmax weights, each times its value's scale.
 struct AttentionStage {
   HeadStage query;
-  Halide::Func partial_scores;        ///< f32 or i32 (l, blk, h, t): q.k; update over rd
-  Halide::Func scores;                ///< f32 (l, blk, h, t): scaled, masked; kept for the tile
-  Halide::Func maxima, maximum;       ///< f32 (l, h, t), (h, t)
-  Halide::Func weights;               ///< f32 (l, blk, h, t): exp(score - maximum)
-  Halide::Func partial_sums, inverse; ///< f32 (l, h, t), (h, t)
-  Halide::Func values;                ///< f32 (d, h, t): update over (rl, rb) or (span)
-  PeakStage span_peak;                ///< of weight * scale of value: (l, span, h, t)
-  Halide::Func span_scale;            ///< f32 (span, h, t)
-  Halide::Func codes;                 ///< i16 (l, blk, h, t): of weight * scale of value
-  Halide::Func span_values;           ///< i32 (d, span, h, t): update over (pair, step, blk)
-  Halide::ImageParam keys;            ///< of the cache
+  Halide::Func partial_scores;            ///< f32 or i32 (l, blk, h, t): q.k; update over rd
+  Halide::Func scores;                    ///< f32 (l, blk, h, t): scaled, masked; kept for the tile
+  Halide::Func maxima, maximum;           ///< f32 (l, h, t), (h, t)
+  Halide::Func weights;                   ///< f32 (l, blk, h, t): exp(score - maximum)
+  Halide::Func partial_sums, inverse;     ///< f32 (l, h, t), (h, t)
+  Halide::Func values;                    ///< f32 (d, h, t): update over (rl, rb) or (span)
+  PeakStage span_peak;                    ///< of weight * scale of value: (l, span, h, t)
+  Halide::Func span_scale;                ///< f32 (span, h, t)
+  Halide::Func codes;                     ///< i16 (l, blk, h, t): of weight * scale of value
+  Halide::Func span_values;               ///< i32 (d, span, h, t): update over (pair, step, blk)
+  Halide::ImageParam keys, stored_values; ///< of the cache: blocks of 16 positions
   Halide::Var l, blk, h, t, d, span;
   std::vector<Halide::RVar> rd; ///< head_dim: (d), or pairs of codes first
   Halide::RVar max_rb, sum_rb, value_rl, value_rb, value_span, pair, pair_step, pair_blk;
-  int32_t blocks = 1; ///< of 16 keys in the whole context
+  Halide::Expr position;          ///< of the first token
+  Halide::Expr first_head, heads; ///< of queries, that a call computes
+  int32_t blocks = 1;             ///< of 16 keys in the whole context
   int32_t head_dim = 64;
+  int32_t shared = 1; ///< heads that have the same keys
 };
 
 /// A Func that is written to memory, and its loops, innermost first.
@@ -115,6 +118,21 @@ struct AppendStage {
   HeadStage keys, values;
 };
 
+/// Lines that a loop asks for before something else reads them. Halide's own prefetch asks for what
+/// the same loop reads some iterations on, and nothing else.
+struct AskAhead {
+  std::string loop; ///< how the loop's name ends; each of its iterations asks
+  Halide::ImageParam memory;
+  std::vector<Halide::Expr> elements; ///< one of each line
+  Halide::Expr when;
+
+  /// A variable of the loop, or of one around it, by the end of its name; 0 where Halide made no
+  /// loop of it.
+  static Halide::Expr loopVariable(const std::string &ending) {
+    return Halide::Internal::Variable::make(Halide::Int(32), "ask_ahead" + ending);
+  }
+};
+
 struct ScheduleRequest {
   const KernelSpec &spec;
   std::vector<OutputStage> outputs;
@@ -123,6 +141,7 @@ struct ScheduleRequest {
   std::vector<QuantizeStage> quantizes;
   std::vector<AttentionStage> attentions;
   std::vector<AppendStage> appends;
+  std::vector<AskAhead> asks; ///< what the schedule adds
 };
 
 } // namespace ingot

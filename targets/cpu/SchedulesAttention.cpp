@@ -31,6 +31,55 @@ void scheduleQuery(HeadStage &s, Func out, Var tile) {
   schedulePeak(s.peak, s.scale, s.t);
 }
 
+/// One token reads the keys of a group of heads, then their values, then the next group's keys:
+/// some kilobytes in each place, and the hardware's fetches ahead end with every page of 4 KiB. So
+/// all of it is one sequence of blocks of 16 positions, and while one is read, that `bytes` further
+/// on is asked for.
+void askForHeads(ScheduleRequest &request, const AttentionStage &s, int32_t bytes, int32_t group,
+                 int32_t side_by_side, int32_t columns) {
+  // Halide numbers the names of Funcs and reductions, those of Vars it leaves alone.
+  const auto loop = [](const RVar &r) { return AskAhead::loopVariable("." + r.name()); };
+  const auto named = AskAhead::loopVariable;
+  constexpr int32_t line = 64 / 2, span = kWeightCodeSpan / 16; // elements; blocks
+  const int32_t block = 16 * s.head_dim;                        // elements
+  const int32_t ahead = std::max(bytes / (2 * block) / side_by_side, 1) * side_by_side;
+  const Expr last = s.position / 16;
+  auto start = [&](const Expr &tile, const Expr &at) -> Expr {
+    return (s.first_head + tile * group) / s.shared * (s.blocks * block) +
+           clamp(at, 0, last) * block;
+  };
+  const Expr tile = named(".tile");
+  auto ask = [&](const std::string &at, const ImageParam &memory, const Expr &when,
+                 const std::vector<Expr> &elements) {
+    request.asks.push_back({at, memory, elements, when});
+  };
+
+  // A step of keys is a line in each of the blocks side by side.
+  const std::string keys_loop = s.partial_scores.name() + ".s1." + s.rd[1].name();
+  const Expr step = loop(s.rd[1]) + loop(s.rd[2]) * (s.head_dim / 4),
+             next = named(side_by_side > 1 ? ".blk_outer" : ".blk") * side_by_side + ahead;
+  std::vector<Expr> keys, values;
+  for (int32_t i = 0; i < side_by_side; ++i) {
+    const Expr behind_keys = next - (last / side_by_side + 1) * side_by_side;
+    keys.push_back(start(tile, next + i) + step * line);
+    values.push_back(start(tile, behind_keys + i) + step * line);
+  }
+  ask(keys_loop, s.keys, next <= last, keys);
+  ask(keys_loop, s.stored_values, next > last, values);
+
+  // A step of values is two positions of one block, `columns` of them at once.
+  const std::string values_loop = s.span_values.name() + ".s1." + s.pair_step.name();
+  const Expr pair = loop(s.pair_step) * (2 * s.head_dim) + named(".d_outer") * (2 * columns),
+             following = loop(s.value_span) * span + loop(s.pair_blk) + ahead;
+  std::vector<Expr> more, next_keys;
+  for (int32_t i = 0; i < 2 * columns; i += line) {
+    more.push_back(start(tile, following) + pair + i);
+    next_keys.push_back(start(tile + 1, following - (last + 1)) + pair + i);
+  }
+  ask(values_loop, s.stored_values, following <= last, more);
+  ask(values_loop, s.keys, following > last && (tile + 1) * group < s.heads, next_keys);
+}
+
 } // namespace
 
 void ingot::scheduleAttention(ScheduleRequest &request, const Machine &machine, AttentionStage &s,
@@ -81,11 +130,6 @@ void ingot::scheduleAttention(ScheduleRequest &request, const Machine &machine, 
     s.partial_scores.compute_at(s.scores, s.blk);
   }
   Stage products = s.partial_scores.update();
-  // The hardware's fetches ahead end with every page of 4 KiB, which is two blocks of keys. Values
-  // gained nothing by it.
-  if (one && integers)
-    products.prefetch(s.keys, s.rd[1], s.rd[1], machine.rates.prefetch_bytes / (16 * 4),
-                      PrefetchBoundStrategy::NonFaulting);
   if (integers) {
     products.reorder({s.rd[0], s.l, side, s.blk, s.rd[1], s.rd[2]}).vectorize(s.l, 16);
     pairUp(products, s.rd[0]);
@@ -119,6 +163,8 @@ void ingot::scheduleAttention(ScheduleRequest &request, const Machine &machine, 
   while (lanes == 16 && s.head_dim % (2 * columns) == 0 &&
          2 * columns / 16 * registers * tile <= machine.vector_registers * 3 / 4)
     columns *= 2;
+  if (one && lanes > 1)
+    askForHeads(request, s, machine.rates.prefetch_bytes, group, side_by_side, columns);
   Var di("d_inner");
   s.values.update()
       .split(s.d, d_outer, di, columns)

@@ -59,6 +59,19 @@ TEST(Code, MachinesWithoutVnniUsePairs) {
   }
 }
 
+TEST(Code, OneTokenAsksForKeysAndValues) {
+  for (const char *name : {"x86-64-v3", "x86-64-v3-vnni", "znver5"}) {
+    const auto target = targetNamed(name);
+    // While keys are read, other keys or values; while values are, others or the next heads' keys:
+    // a line each time for every one that is read: two blocks, and one line of values, at least.
+    EXPECT_GE(count(assembly(attentionSpec(*target, 1, 2048, CodeKind::i), *target), "prefetch"), 6)
+        << name;
+    EXPECT_EQ(count(assembly(attentionSpec(*target, 192, 2048, CodeKind::i), *target), "prefetch"),
+              0)
+        << name;
+  }
+}
+
 TEST(Code, OnlyInstructionsOfTheMachine) {
   for (const char *name : {"x86-64-v3", "x86-64-v3-vnni", "znver3"})
     for (const KernelSpec &spec : someKernels(*targetNamed(name))) {
