@@ -202,12 +202,6 @@ private:
       return inputError("", "--emit shared",
                         "the system of " + target->machine().name + " has no shared libraries",
                         "link the object of --emit object");
-    if (options.lowering.embeddings && llvm::none_of(target->variants(), [](const Target *variant) {
-          return variant->kernelForm() == KernelForm::objects;
-        }))
-      return inputError("", "--embeddings",
-                        "sessions of " + target->machine().name + " give no hidden states yet",
-                        "compile for the processor, too: --target A+B");
     // Texts to read have no weights, and nothing runs or includes them.
     if (options.emit > Emit::object)
       for (auto [given, name] :

@@ -48,6 +48,13 @@ struct ingot_device {
   /* Copies the cache of a sequence up to `position`. */
   ingot_status (*copy)(struct ingot_device_session *session, int32_t from, int32_t to,
                        int32_t position);
+  /* The filled parts of a sequence's caches up to `position`, one behind the other as
+   * runtime::for_filled (plan.h) has them. A device lays out a sequence's caches as the processor
+   * does. */
+  ingot_status (*read)(struct ingot_device_session *session, int32_t sequence, int32_t position,
+                       uint8_t *filled);
+  ingot_status (*write)(struct ingot_device_session *session, int32_t sequence, int32_t position,
+                        const uint8_t *filled);
   /* The device's own name. */
   const char *(*description)(const struct ingot_device_session *session);
 };

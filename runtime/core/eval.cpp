@@ -201,10 +201,8 @@ ingot_status ingot_embed(ingot_session *session, const int32_t *tokens, int32_t 
       (!out && capacity))
     return INGOT_BAD_ARGUMENT;
   const ingot_program &program = *session->program;
-  if (session->device)
-    return INGOT_NOT_ON_DEVICES;
   const int32_t stride = sizes_of(program, session->manifest).embedding_stride;
-  if (!session->variant->embed || !stride)
+  if (!stride || (!session->device && !session->variant->embed))
     return INGOT_NO_EMBEDDINGS;
   if (ingot_status status = check_tokens(session, tokens, count))
     return status;

@@ -5,7 +5,8 @@
 //   each head of each cache (copied as in ingot_fork), all of it covered by the header's hash
 //
 // The program is meant by the hash of its manifest, which has the model's hash, the layout of
-// caches and the machine that its kernels are for.
+// caches and the machines that its kernels are for. Caches have one layout for all of these, so
+// that what one of them has evaluated another goes on with.
 #include "runtime/core/session.h"
 
 #include <string.h>
@@ -41,12 +42,17 @@ WeightsHash hash_of_saved(const uint8_t *saved, uint64_t bytes) {
   return hasher.finish();
 }
 
+uint64_t filled_bytes(const ingot_session &session, int32_t position) {
+  uint64_t bytes = 0;
+  for_filled(*session.manifest, position, [&](uint64_t, uint64_t filled) { bytes += filled; });
+  return bytes;
+}
+
 uint64_t saved_bytes(const ingot_session &session, int32_t position, bool logits) {
   uint64_t bytes = sizeof(Header) + static_cast<uint64_t>(position) * sizeof(int32_t);
   if (logits)
     bytes += static_cast<uint64_t>(session.program->vocab_size) * sizeof(float);
-  for_filled(*session.manifest, position, [&](uint64_t, uint64_t filled) { bytes += filled; });
-  return bytes;
+  return bytes + filled_bytes(session, position);
 }
 
 } // namespace
@@ -55,8 +61,6 @@ ingot_status ingot_save(const ingot_session *session, void *out, size_t capacity
   if (!session || (!out && capacity) || !bytes)
     return INGOT_BAD_ARGUMENT;
   *bytes = 0;
-  if (session->device)
-    return INGOT_NOT_ON_DEVICES;
   const Sequence &sequence = *session->selected;
   const uint64_t total = saved_bytes(*session, sequence.position, sequence.current != nullptr);
   *bytes = total;
@@ -80,8 +84,14 @@ ingot_status ingot_save(const ingot_session *session, void *out, size_t capacity
   put(sequence.history, static_cast<uint64_t>(sequence.position) * sizeof(int32_t));
   if (sequence.current)
     put(sequence.current, static_cast<uint64_t>(session->program->vocab_size) * sizeof(float));
-  for_filled(*session->manifest, sequence.position,
-             [&](uint64_t begin, uint64_t filled) { put(sequence.caches + begin, filled); });
+  if (session->device) {
+    if (ingot_status status = session->variant->device->read(
+            session->device, ingot_selected(session), sequence.position, at))
+      return status;
+  } else {
+    for_filled(*session->manifest, sequence.position,
+               [&](uint64_t begin, uint64_t filled) { put(sequence.caches + begin, filled); });
+  }
   header.check = hash_of_saved(static_cast<const uint8_t *>(out), total);
   memcpy(out, &header, sizeof header);
   return INGOT_OK;
@@ -90,8 +100,6 @@ ingot_status ingot_save(const ingot_session *session, void *out, size_t capacity
 ingot_status ingot_restore(ingot_session *session, const void *saved, size_t bytes) {
   if (!session || !saved)
     return INGOT_BAD_ARGUMENT;
-  if (session->device)
-    return INGOT_NOT_ON_DEVICES;
   const auto *at = static_cast<const uint8_t *>(saved);
   Header header;
   if (bytes < sizeof header)
@@ -116,6 +124,12 @@ ingot_status ingot_restore(ingot_session *session, const void *saved, size_t byt
   }
 
   Sequence &sequence = *session->selected;
+  if (session->device) {
+    const uint8_t *caches = at + bytes - filled_bytes(*session, header.position);
+    if (ingot_status status = session->variant->device->write(
+            session->device, ingot_selected(session), header.position, caches))
+      return status;
+  }
   at = history;
   auto take = [&](void *to, uint64_t count) {
     memcpy(to, at, count);
@@ -127,8 +141,9 @@ ingot_status ingot_restore(ingot_session *session, const void *saved, size_t byt
     take(sequence.last_logits, static_cast<uint64_t>(session->program->vocab_size) * sizeof(float));
     sequence.current = sequence.last_logits;
   }
-  for_filled(*session->manifest, header.position,
-             [&](uint64_t begin, uint64_t filled) { take(sequence.caches + begin, filled); });
+  if (!session->device)
+    for_filled(*session->manifest, header.position,
+               [&](uint64_t begin, uint64_t filled) { take(sequence.caches + begin, filled); });
   sequence.position = header.position;
   sequence.random = header.random;
   return INGOT_OK;

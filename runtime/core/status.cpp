@@ -45,8 +45,6 @@ const char *ingot_status_string(ingot_status status) {
     return "the saved session is damaged";
   case INGOT_FOREIGN_SAVE:
     return "the saved session is not of this program";
-  case INGOT_NOT_ON_DEVICES:
-    return "sessions on a device cannot do this";
   case INGOT_NO_EMBEDDINGS:
     return "the model was compiled without --embeddings";
   case INGOT_NO_TEMPLATE:

@@ -67,8 +67,7 @@ typedef enum ingot_status {
   INGOT_DAMAGED_WEIGHTS = 19,    /* its file of weights is cut off or changed */
   INGOT_DAMAGED_SAVE = 20,       /* what ingot_save wrote is cut off or changed */
   INGOT_FOREIGN_SAVE = 21,       /* of another program or version, or nothing that was saved */
-  INGOT_NOT_ON_DEVICES = 22,     /* sessions whose kernels run on a device cannot do this yet */
-  INGOT_NO_EMBEDDINGS = 23       /* the model was compiled without --embeddings */
+  INGOT_NO_EMBEDDINGS = 22       /* the model was compiled without --embeddings */
 } ingot_status;
 
 /* One English clause without a full stop, static: "the context is full". */
@@ -273,8 +272,8 @@ typedef enum ingot_pooling {
  * final norm (what the output layer would get) in out[capacity], of embedding_length floats each,
  * as they are: to compare directions, divide by their length. There are no logits afterwards. A
  * text's embedding is that of its tokens in an empty sequence (ingot_reset). The errors of
- * ingot_eval, and before anything is evaluated INGOT_NO_EMBEDDINGS, INGOT_BUFFER_TOO_SMALL,
- * INGOT_NOT_ON_DEVICES; `out` means nothing after INGOT_INTERRUPTED. */
+ * ingot_eval, and before anything is evaluated INGOT_NO_EMBEDDINGS and INGOT_BUFFER_TOO_SMALL;
+ * `out` means nothing after INGOT_INTERRUPTED. */
 ingot_status ingot_embed(ingot_session *session, const int32_t *tokens, int32_t count,
                          ingot_pooling pooling, float *out, size_t capacity);
 
@@ -336,14 +335,15 @@ ingot_status ingot_fork(ingot_session *session, int32_t from, int32_t to);
 
 /* Writes the selected sequence (caches, history, logits, its random numbers; not the sampling
  * parameters) to out[capacity]: about what its part of the KV cache takes. *bytes is how many there
- * are, also with INGOT_BUFFER_TOO_SMALL; `out` may be null when capacity is 0.
- * INGOT_NOT_ON_DEVICES, INGOT_BAD_ARGUMENT. */
+ * are, also with INGOT_BUFFER_TOO_SMALL; `out` may be null when capacity is 0. From a device:
+ * INGOT_DEVICE_LOST, INGOT_NO_MEMORY. INGOT_BAD_ARGUMENT. */
 ingot_status ingot_save(const ingot_session *session, void *out, size_t capacity, size_t *bytes);
 
 /* Replaces the selected sequence by what ingot_save wrote for the same program, in any session and
- * process: what is evaluated and sampled next has the same bits as if nothing had happened.
- * INGOT_DAMAGED_SAVE and INGOT_FOREIGN_SAVE leave the sequence as it was. `saved` needs no
- * alignment. A checksum finds accidents, not forgeries: do not restore what strangers sent. */
+ * process: what is evaluated and sampled next has the same bits as if nothing had happened. A
+ * program for a device and the processor restores on one what it saved on the other, too; bits are
+ * then those of who goes on. INGOT_DAMAGED_SAVE, INGOT_FOREIGN_SAVE and INGOT_NO_MEMORY leave the
+ * sequence as it was. `saved` needs no alignment. A checksum finds accidents, not forgeries: do not restore what strangers sent. */
 ingot_status ingot_restore(ingot_session *session, const void *saved, size_t bytes);
 
 /* --- Sampling -------------------------------------------------------------------------------- */

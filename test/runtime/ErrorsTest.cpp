@@ -203,7 +203,14 @@ ingot_status lose(ingot_device_session *, int32_t, const ingot_step_context *) {
 }
 ingot_status copy(ingot_device_session *, int32_t, int32_t, int32_t) { return INGOT_OK; }
 const char *describe(const ingot_device_session *) { return "device"; }
-const ingot_device device{"fake", open_device, close_device, lose, copy, describe};
+ingot_status read_nothing(ingot_device_session *, int32_t, int32_t, uint8_t *) {
+  return INGOT_DEVICE_LOST;
+}
+ingot_status write_nothing(ingot_device_session *, int32_t, int32_t, const uint8_t *) {
+  return INGOT_DEVICE_LOST;
+}
+const ingot_device device{"fake", open_device,  close_device,  lose,
+                          copy,   read_nothing, write_nothing, describe};
 const uint8_t code[] = {0};
 constexpr ingot_variant on_device{nullptr, nullptr, nullptr, {}, nullptr, &device, code, 1};
 
@@ -245,7 +252,7 @@ TEST(Devices, AreMissedBySessionsApart) {
   EXPECT_EQ(create(only.program, options), INGOT_NO_DEVICE);
 }
 
-TEST(Devices, MayBeLostAndCannotDoAll) {
+TEST(Devices, MayBeLost) {
   opening = INGOT_OK;
   const DeviceProgram only(false);
   ingot_session *session = fake::opened(only.program);
@@ -253,12 +260,21 @@ TEST(Devices, MayBeLostAndCannotDoAll) {
   EXPECT_EQ(ingot_eval(session, &token, 1), INGOT_DEVICE_LOST);
   EXPECT_EQ(ingot_position(session), 0);
   EXPECT_EQ(ingot_logits(session), nullptr);
-  size_t bytes;
-  EXPECT_EQ(ingot_save(session, nullptr, 0, &bytes), INGOT_NOT_ON_DEVICES);
-  EXPECT_EQ(ingot_restore(session, &token, sizeof token), INGOT_NOT_ON_DEVICES);
   float out[fake::embedding_length];
   EXPECT_EQ(ingot_embed(session, &token, 1, INGOT_POOLING_LAST, out, fake::embedding_length),
-            INGOT_NOT_ON_DEVICES);
+            INGOT_DEVICE_LOST);
+  // What another session of the same program saved.
+  ingot_session *other = fake::opened();
+  EXPECT_EQ(ingot_eval(other, &token, 1), INGOT_OK);
+  std::vector<uint8_t> saved(1 << 16);
+  size_t bytes;
+  EXPECT_EQ(ingot_save(session, saved.data(), saved.size(), &bytes), INGOT_DEVICE_LOST);
+  EXPECT_EQ(ingot_save(other, saved.data(), saved.size(), &bytes), INGOT_OK);
+  EXPECT_EQ(ingot_restore(session, saved.data(), bytes), INGOT_DEVICE_LOST);
+  EXPECT_EQ(ingot_restore(session, saved.data(), bytes - 1), INGOT_DAMAGED_SAVE);
+  EXPECT_EQ(ingot_position(session), 0);
+  EXPECT_EQ(ingot_logits(session), nullptr);
+  ingot_session_destroy(other);
   ingot_session_destroy(session);
 }
 

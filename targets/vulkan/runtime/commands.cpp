@@ -118,6 +118,11 @@ VkResult make_kernel(ingot_device_session &session, uint32_t index) {
   return result;
 }
 
+/// The number of the step for hidden states, if there is one: it is behind the batch steps.
+uint32_t embedding_step(const ingot_device_session &session) {
+  return static_cast<uint32_t>(runtime::first_batch_step + session.program->batch_steps);
+}
+
 /// Kernels and descriptor sets of a step.
 VkResult prepare(ingot_device_session &session, uint32_t index) {
   Step &step = session.steps[index];
@@ -217,7 +222,8 @@ void write_input(ingot_device_session &session, uint32_t index, const ingot_step
   const auto tokens = static_cast<uint32_t>(context.token_count);
   parameters[INGOT_PARAMETER_TOKENS] = tokens;
   parameters[INGOT_PARAMETER_POSITION] = static_cast<uint32_t>(context.position);
-  const bool batch = index >= static_cast<uint32_t>(runtime::first_batch_step);
+  const auto first_batch = static_cast<uint32_t>(runtime::first_batch_step);
+  const bool batch = index >= first_batch && index < embedding_step(session);
   for (uint32_t i = 0; i < (batch ? tokens : 1); ++i) {
     parameters[INGOT_PARAMETER_SLOTS + i] = static_cast<uint32_t>(
         static_cast<uint64_t>(context.caches[i] - session.caches_base) / session.sequence_bytes);
@@ -416,32 +422,28 @@ ingot_status run_step(ingot_device_session *session, int32_t step,
     status = run_recorded(*session, index);
   if (status)
     return status;
-  const bool all = step >= runtime::score_step;
+  const int32_t rows = step >= runtime::score_step ? context->token_count : 1;
+  const int32_t stride =
+      index == embedding_step(*session)
+          ? runtime::sizes_of(*session->program, session->manifest).embedding_stride
+          : session->program->logits_stride;
   memcpy(context->logits, session->logits.mapped,
-         static_cast<uint64_t>(all ? context->token_count : 1) *
-             static_cast<uint64_t>(session->program->logits_stride) * 4);
+         static_cast<uint64_t>(rows) * static_cast<uint64_t>(stride) * sizeof(float));
   return INGOT_OK;
 }
 
 ingot_status copy_cache(ingot_device_session *session, int32_t from, int32_t to, int32_t position) {
   if (!position || !session->manifest->caches())
     return INGOT_OK;
-  const auto sequences = static_cast<uint64_t>(session->sequences);
   if (VkResult result = begin_once(*session))
     return status_of(result);
   memory_barrier(*session, session->once);
-  runtime::for_cache_parts(
-      *session->manifest, position,
-      [&](const manifest::CachePart &part, uint64_t offset, uint64_t filled) {
-        const uint64_t bytes = part.head_bytes() * part.heads(), begin = offset * sequences;
-        for (uint32_t head = 0; head < part.heads(); ++head) {
-          const uint64_t place = begin + head * part.head_bytes();
-          const VkBufferCopy region{place + static_cast<uint64_t>(from) * bytes,
-                                    place + static_cast<uint64_t>(to) * bytes, filled};
-          session->machine.vk.CmdCopyBuffer(session->once, session->caches.buffer,
-                                            session->caches.buffer, 1, &region);
-        }
-      });
+  for_heads(*session, position, [&](uint64_t place, uint64_t sequence_bytes, uint64_t filled) {
+    const VkBufferCopy region{place + static_cast<uint64_t>(from) * sequence_bytes,
+                              place + static_cast<uint64_t>(to) * sequence_bytes, filled};
+    session->machine.vk.CmdCopyBuffer(session->once, session->caches.buffer, session->caches.buffer,
+                                      1, &region);
+  });
   memory_barrier(*session, session->once);
   return submit_once(*session);
 }

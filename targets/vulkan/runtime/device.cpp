@@ -174,5 +174,7 @@ extern "C" const ingot_device ingot_vulkan_device = {
     ingot::platform::vulkan::close,
     ingot::platform::vulkan::run_step,
     ingot::platform::vulkan::copy_cache,
+    ingot::platform::vulkan::read_cache,
+    ingot::platform::vulkan::write_cache,
     ingot::platform::vulkan::description,
 };

@@ -1,7 +1,6 @@
 // Memory of a session on a Vulkan device.
-#include "runtime/core/plan.h"
 #include "runtime/main/writer.h"
-#include "targets/vulkan/runtime/session.h"
+#include "targets/vulkan/runtime/run.h"
 
 #include <string.h>
 
@@ -108,6 +107,12 @@ ingot_status make_memory(ingot_device_session &session, char *problem) {
     session.steps[i].indirect = end;
     end = rounded(end + session.code->steps()->Get(i)->launches()->size() * 12, place);
   }
+  const auto row_bytes = [](int32_t rows, int32_t stride) {
+    return static_cast<uint64_t>(rows) * static_cast<uint64_t>(stride) * sizeof(float);
+  };
+  const uint64_t logits = row_bytes(session.logits_rows, program.logits_stride),
+                 hidden = row_bytes(program.prefill_tokens + runtime::tile_padding,
+                                    sizes.embedding_stride);
   const struct {
     Buffer *buffer;
     uint64_t bytes;
@@ -116,10 +121,7 @@ ingot_status make_memory(ingot_device_session &session, char *problem) {
   } buffers[] = {
       {&session.arena, program.arena_bytes, false, "activations"},
       {&session.caches, program.cache_bytes * sequences, false, "KV caches"},
-      {&session.logits,
-       static_cast<uint64_t>(session.logits_rows) * static_cast<uint64_t>(program.logits_stride) *
-           4,
-       true, "logits"},
+      {&session.logits, logits > hidden ? logits : hidden, true, "logits"},
       {&session.input, end, true, "inputs"},
   };
   for (const auto &one : buffers)
@@ -192,6 +194,72 @@ ingot_status upload_weights(ingot_device_session &session, char *problem) {
     begin = end;
   }
   return INGOT_OK;
+}
+
+/// Between the caches of a sequence and `filled`, by as many submissions as the staging buffer
+/// takes.
+static ingot_status move_cache(ingot_device_session &session, int32_t sequence, int32_t position,
+                               uint8_t *filled, bool reads) {
+  if (session.lost)
+    return INGOT_DEVICE_LOST;
+  if (!position || !session.manifest->caches())
+    return INGOT_OK;
+  const Functions &vk = session.machine.vk;
+  const Buffer &caches = session.caches;
+  ingot_status status = caches.mapped ? INGOT_OK : make_staging(session, staging_bytes);
+  uint64_t used = 0; // of the staging buffer
+  const auto flush = [&] {
+    if (status || !used)
+      return;
+    if (!reads)
+      memcpy(session.staging.mapped, filled, used);
+    memory_barrier(session, session.once);
+    status = submit_once(session);
+    if (!status && reads)
+      memcpy(filled, session.staging.mapped, used);
+    filled += used;
+    used = 0;
+  };
+  for_heads(session, position, [&](uint64_t place, uint64_t sequence_bytes, uint64_t bytes) {
+    place += static_cast<uint64_t>(sequence) * sequence_bytes;
+    if (caches.mapped) {
+      uint8_t *head = caches.mapped + place;
+      memcpy(reads ? filled : head, reads ? head : filled, bytes);
+      filled += bytes;
+      return;
+    }
+    while (bytes && !status) {
+      if (!used) {
+        status = status_of(begin_once(session));
+        if (status)
+          return;
+        memory_barrier(session, session.once);
+      }
+      const uint64_t room = staging_bytes - used, count = bytes < room ? bytes : room;
+      const VkBufferCopy region =
+          reads ? VkBufferCopy{place, used, count} : VkBufferCopy{used, place, count};
+      const VkBuffer from = reads ? caches.buffer : session.staging.buffer,
+                     to = reads ? session.staging.buffer : caches.buffer;
+      vk.CmdCopyBuffer(session.once, from, to, 1, &region);
+      place += count;
+      bytes -= count;
+      used += count;
+      if (used == staging_bytes)
+        flush();
+    }
+  });
+  flush();
+  return status;
+}
+
+ingot_status read_cache(ingot_device_session *session, int32_t sequence, int32_t position,
+                        uint8_t *filled) {
+  return move_cache(*session, sequence, position, filled, true);
+}
+
+ingot_status write_cache(ingot_device_session *session, int32_t sequence, int32_t position,
+                         const uint8_t *filled) {
+  return move_cache(*session, sequence, position, const_cast<uint8_t *>(filled), false);
 }
 
 } // namespace ingot::platform::vulkan

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "runtime/core/device.h"
+#include "runtime/core/plan.h"
 #include "runtime/device_generated.h"
 #include "runtime/manifest_generated.h"
 #include "targets/vulkan/runtime/loader.h"
@@ -78,6 +79,20 @@ ingot_status make_memory(ingot_device_session &session, char *problem);
 ingot_status upload_weights(ingot_device_session &session, char *problem);
 /// Room that the processor sees, at least this large.
 ingot_status make_staging(ingot_device_session &session, uint64_t bytes);
+
+/// Head by head what caches hold up to `position`: visit(where that of the first sequence begins in
+/// `caches`, bytes from a sequence to the next, bytes).
+template <typename Visit>
+void for_heads(const ingot_device_session &session, int32_t position, Visit visit) {
+  // Part by part, each with all sequences one behind the other.
+  const auto sequences = static_cast<uint64_t>(session.sequences);
+  runtime::for_cache_parts(*session.manifest, position,
+                           [&](const manifest::CachePart &part, uint64_t offset, uint64_t filled) {
+                             for (uint32_t head = 0; head < part.heads(); ++head)
+                               visit(offset * sequences + head * part.head_bytes(),
+                                     part.head_bytes() * part.heads(), filled);
+                           });
+}
 
 // commands.cpp
 VkResult begin_once(ingot_device_session &session);

@@ -1,0 +1,79 @@
+/* A libvulkan.so.1 before the true one (TRUE_VULKAN), of a device that this machine has not:
+ *   LOST_AFTER=N  it is lost after N submissions
+ *   DISCRETE=N    the processor does not see its memory, of which there are N MiB */
+#define VK_NO_PROTOTYPES
+#include <vulkan/vulkan.h>
+
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <string.h>
+
+static PFN_vkGetInstanceProcAddr of_instance;
+static PFN_vkGetDeviceProcAddr of_device;
+static PFN_vkQueueSubmit true_submit;
+static PFN_vkGetPhysicalDeviceMemoryProperties true_memory;
+static PFN_vkGetBufferMemoryRequirements true_needs;
+static PFN_vkAllocateMemory true_allocate;
+
+static int submissions;
+
+static VkResult submit(VkQueue queue, uint32_t count, const VkSubmitInfo *submits, VkFence fence) {
+  const char *most = getenv("LOST_AFTER");
+  if (most && submissions++ >= atoi(most))
+    return VK_ERROR_DEVICE_LOST;
+  return true_submit(queue, count, submits, fence);
+}
+
+/* Type 0 is the device's, type 1 what both see; in truth both are the only one there is. */
+static void memory(VkPhysicalDevice device, VkPhysicalDeviceMemoryProperties *properties) {
+  true_memory(device, properties);
+  const char *most = getenv("DISCRETE");
+  if (!most)
+    return;
+  if (properties->memoryTypeCount != 1)
+    abort();
+  properties->memoryTypeCount = properties->memoryHeapCount = 2;
+  properties->memoryTypes[1] = properties->memoryTypes[0];
+  properties->memoryTypes[1].heapIndex = 1;
+  properties->memoryTypes[1].propertyFlags &= ~(VkFlags)VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT;
+  properties->memoryTypes[0].propertyFlags = VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT;
+  properties->memoryHeaps[1] = properties->memoryHeaps[0];
+  properties->memoryHeaps[1].flags = 0;
+  properties->memoryHeaps[0].size = (VkDeviceSize)atoi(most) << 20;
+}
+
+static void needs(VkDevice device, VkBuffer buffer, VkMemoryRequirements *requirements) {
+  true_needs(device, buffer, requirements);
+  if (getenv("DISCRETE"))
+    requirements->memoryTypeBits = 3;
+}
+
+static VkResult allocate(VkDevice device, const VkMemoryAllocateInfo *info,
+                         const VkAllocationCallbacks *callbacks, VkDeviceMemory *result) {
+  VkMemoryAllocateInfo changed = *info;
+  if (getenv("DISCRETE"))
+    changed.memoryTypeIndex = 0;
+  return true_allocate(device, &changed, callbacks, result);
+}
+
+static PFN_vkVoidFunction device_function(VkDevice device, const char *name) {
+  PFN_vkVoidFunction found = of_device(device, name);
+#define INSTEAD(of, variable, function)                                                            \
+  if (!strcmp(name, of))                                                                           \
+  return (variable) = (void *)found, (PFN_vkVoidFunction)(function)
+  INSTEAD("vkQueueSubmit", true_submit, submit);
+  INSTEAD("vkGetBufferMemoryRequirements", true_needs, needs);
+  INSTEAD("vkAllocateMemory", true_allocate, allocate);
+  return found;
+}
+
+PFN_vkVoidFunction vkGetInstanceProcAddr(VkInstance instance, const char *name) {
+  if (!of_instance) {
+    void *library = dlopen(getenv("TRUE_VULKAN"), RTLD_NOW | RTLD_LOCAL);
+    of_instance = library ? (void *)dlsym(library, "vkGetInstanceProcAddr") : NULL;
+  }
+  PFN_vkVoidFunction found = of_instance ? of_instance(instance, name) : NULL;
+  INSTEAD("vkGetDeviceProcAddr", of_device, device_function);
+  INSTEAD("vkGetPhysicalDeviceMemoryProperties", true_memory, memory);
+  return found;
+}
