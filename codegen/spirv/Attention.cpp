@@ -25,8 +25,8 @@ llvm::Error Builder::attention(const KernelOp &op) {
   Num head = code.groupX(), kv_head = code.div(head, op.heads / op.kv_heads);
   Num end = code.add(positionOf(token), code.i(1));
 
-  Shared query = code.shared(head_dim, true), scores = code.shared(at_once, true),
-         weights = code.shared(at_once, true), factors = code.shared(at_once, true);
+  // Of the values at hand: the weights of their scores, with their scales where they are codes.
+  Shared query = code.shared(head_dim, true), factors = code.shared(at_once, true);
   Num first_column = code.mul(head, code.i(head_dim));
   code.share(head_dim, [&](Num d) {
     query.set(d, code.fmul(q.at(code.add(first_column, d), token), code.f(op.scale)));
@@ -74,33 +74,27 @@ llvm::Error Builder::attention(const KernelOp &op) {
     Num position = code.add(first, code.thread()), valid = code.below(position, end);
     position = code.umin(position, code.sub(end, code.i(1)));
     Num own_score = code.select(valid, score(position), code.f(lowest));
-    scores.set(code.thread(), own_score);
-    code.barrier();
-    Local peak = code.local(largest.get());
-    Num count = code.umin(code.sub(end, first), code.i(at_once));
-    code.loop(code.i(0), count, 1, [&](Num k) { peak.set(code.fmax(peak.get(), scores.get(k))); });
-    Num correction = code.exponential(code.fsub(largest.get(), peak.get()));
-    largest.set(peak.get());
-    Num weight = code.select(valid, code.exponential(code.fsub(own_score, peak.get())), code.f(0));
-    weights.set(code.thread(), weight);
-    if (codes) {
-      Num scale = code.loadFloat(
-          value_scales, code.add(cacheStart(cache, 3, token), code.add(scale_row, position)));
-      factors.set(code.thread(), code.fmul(weight, scale));
-    }
-    code.barrier();
-    total.set(code.fmul(total.get(), correction));
+    Num peak = overThreads(own_score, [&](Num a, Num b) { return code.fmax(a, b); });
+    peak = code.fmax(largest.get(), peak);
+    Num correction = code.exponential(code.fsub(largest.get(), peak));
+    largest.set(peak);
+    Num weight = code.select(valid, code.exponential(code.fsub(own_score, peak)), code.f(0));
+    Num factor = weight;
+    if (codes)
+      factor =
+          code.fmul(weight, code.loadFloat(value_scales, code.add(cacheStart(cache, 3, token),
+                                                                  code.add(scale_row, position))));
+    factors.set(code.thread(), factor); // seen behind the barrier of the sum
+    Num sum_of = overThreads(weight, [&](Num a, Num b) { return code.fadd(a, b); });
+    total.set(code.fma(total.get(), correction, sum_of));
     for (Local &sum : sums)
       sum.set(code.fmul(sum.get(), correction));
     // Values of codes lie in pairs of positions; what is behind the end weighs nothing.
-    Shared &factor = codes ? factors : weights;
     auto addValue = [&](int32_t i, Num k, Num value) {
-      sums[i].set(code.fma(factor.get(k), value, sums[i].get()));
+      sums[i].set(code.fma(factors.get(k), value, sums[i].get()));
     };
+    Num count = code.umin(code.sub(end, first), code.i(at_once));
     code.loop(code.i(0), count, codes ? 2 : 1, [&](Num k) {
-      total.add(weights.get(k));
-      if (codes)
-        total.add(weights.get(code.add(k, code.i(1))));
       Num at = code.add(first, k);
       for (int32_t i = 0; i < each; ++i) {
         if (codes) {

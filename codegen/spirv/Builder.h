@@ -5,6 +5,8 @@
 
 namespace ingot::spirv {
 
+constexpr int32_t threads_of_a_group = 64;
+
 /// Rows of floats, computed where they are asked for.
 struct Rows {
   int64_t width = 0;
@@ -67,16 +69,17 @@ private:
   llvm::Error quantize(const KernelOp &op);
   void storeRows(int32_t output);
   void storeQuant(int32_t output);
-  /// `combine` over `of(thread)`, which each invocation has: the same for all.
+  /// `combine` over what each invocation has: the same for all. In a loop, the caller has a barrier
+  /// of its own between one time and the next.
   Num overThreads(Num own, const std::function<Num(Num, Num)> &combine);
   // Linear.cpp
   using TokenAt = std::function<Num(int32_t)>;
   llvm::Error linear(const KernelOp &op);
   /// Add to sums[part][token] what rows `row` of `blocks` give; every splits-th part of the sum.
-  void sumCodes(const Matrix &matrix, const Quant &x, Num row, Num split, int32_t splits,
+  void sumCodes(const Matrix &matrix, const Quant &x, Num row, Num split,
                 const std::vector<Num> &blocks, int32_t tokens, const TokenAt &tokenAt,
                 std::vector<Local> &sums);
-  void sumFloats(const Matrix &matrix, const Rows &x, Num row, Num split, int32_t splits,
+  void sumFloats(const Matrix &matrix, const Rows &x, Num row, Num split,
                  const std::vector<Num> &blocks, int32_t tokens, const TokenAt &tokenAt,
                  std::vector<Local> &sums);
   // Attention.cpp

@@ -1,5 +1,6 @@
 #include "codegen/spirv/Code.h"
 
+#include "runtime/core/device.h"
 #include "support/Error.h"
 
 #include "mlir/IR/Verifier.h"
@@ -17,6 +18,14 @@ constexpr auto workgroup_memory =
 /// Walks up to where variables of a shader are kept.
 Block *entryOf(spv::FuncOp function) { return &function.getBody().front(); }
 } // namespace
+
+uint32_t Features::bits() const {
+  return (byte_dot ? INGOT_DEVICE_BYTE_DOT : 0) | (shuffle ? INGOT_DEVICE_SHUFFLE : 0);
+}
+
+std::vector<Features> allFeatures() {
+  return {{true, true}, {true, false}, {false, true}, {false, false}};
+}
 
 Num Local::get() const { return spv::LoadOp::create(code->b, pointer); }
 void Local::set(Num value) const { spv::StoreOp::create(code->b, pointer, value); }
@@ -44,6 +53,10 @@ Code::Code(MLIRContext &context, int32_t threads, int32_t bindings, const Featur
     capabilities.push_back(spv::Capability::DotProductInput4x8BitPacked);
     extensions.push_back(spv::Extension::SPV_KHR_integer_dot_product);
   }
+  if (features.shuffle) {
+    capabilities.push_back(spv::Capability::GroupNonUniform);
+    capabilities.push_back(spv::Capability::GroupNonUniformShuffle);
+  }
   auto environment =
       spv::VerCapExtAttr::get(spv::Version::V_1_3, capabilities, extensions, &context);
   module = spv::ModuleOp::create(b, spv::AddressingModel::Logical, spv::MemoryModel::GLSL450,
@@ -69,13 +82,24 @@ Code::Code(MLIRContext &context, int32_t threads, int32_t bindings, const Featur
     inputs.push_back(variable);
     return variable;
   };
-  auto group = input("WorkgroupId", triple), index = input("LocalInvocationIndex", i32);
+  auto group = input("WorkgroupId", triple);
+  // How invocations are numbered within a workgroup says nothing of subgroups: there, their own
+  // numbers count.
+  SmallVector<spv::GlobalVariableOp, 3> numbers;
+  if (features.shuffle)
+    for (const char *name : {"SubgroupId", "SubgroupSize", "SubgroupLocalInvocationId"})
+      numbers.push_back(input(name, i32));
+  else
+    numbers.push_back(input("LocalInvocationIndex", i32));
   function = spv::FuncOp::create(b, "main", b.getFunctionType({}, {}));
   b.setInsertionPointToStart(function.addEntryBlock());
   Value id = spv::LoadOp::create(b, spv::AddressOfOp::create(b, group));
   group_x = spv::CompositeExtractOp::create(b, id, ArrayRef<int32_t>{0});
   group_y = spv::CompositeExtractOp::create(b, id, ArrayRef<int32_t>{1});
-  thread_index = spv::LoadOp::create(b, spv::AddressOfOp::create(b, index));
+  auto number = [&](size_t i) -> Num {
+    return spv::LoadOp::create(b, spv::AddressOfOp::create(b, numbers[i]));
+  };
+  thread_index = features.shuffle ? add(mul(number(0), number(1)), number(2)) : number(0);
   for (int32_t binding = 0; binding < bindings; ++binding)
     displacement.push_back(spv::LoadOp::create(b, arrayElement(displacements, {i(0), i(binding)})));
 }
@@ -287,6 +311,10 @@ void Code::when(Num condition, const std::function<void()> &body) {
   spv::BranchOp::create(b, merge, ValueRange());
   b.setInsertionPointToEnd(merge);
   spv::MergeOp::create(b, ValueRange());
+}
+
+Num Code::shuffle(Num value, int32_t mask) {
+  return spv::GroupNonUniformShuffleXorOp::create(b, spv::Scope::Subgroup, value, i(mask));
 }
 
 void Code::barrier() {

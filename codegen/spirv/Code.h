@@ -23,7 +23,16 @@ using Num = mlir::Value;
 /// What code may use beyond what every device has (runtime/core/device.h, INGOT_DEVICE_...).
 struct Features {
   bool byte_dot = false; ///< i32 = 4 products of signed by unsigned bytes
+  bool shuffle = false;  ///< `neighbours` invocations read each other's numbers
+
+  uint32_t bits() const;
 };
+
+/// The forms that kernels have, best first; the last one runs everywhere.
+std::vector<Features> allFeatures();
+
+/// Invocations thread, thread + 1 ... from a multiple of it on are in one subgroup.
+constexpr int32_t neighbours = 8;
 
 class Code;
 
@@ -142,6 +151,8 @@ public:
   /// This workgroup's invocations share the iterations 0 .. count - 1.
   void share(int64_t count, const std::function<void(Num)> &body);
   void when(Num condition, const std::function<void()> &body);
+  /// The `value` of invocation (thread xor mask), mask < neighbours; all of them are here.
+  Num shuffle(Num value, int32_t mask);
   /// All invocations of the workgroup meet; what they wrote to shared memory is seen.
   void barrier();
 

@@ -1,5 +1,5 @@
 // Linear layers: a workgroup computes blocks of 16 rows, for one token or a few at once. Invocation
-// (row, split) sums every splits-th part of a row; the parts are added in order.
+// (row, split) sums every splits-th part of a row; the parts are added pair by pair.
 #include "codegen/spirv/Builder.h"
 
 #include <array>
@@ -7,7 +7,7 @@
 namespace ingot::spirv {
 namespace {
 
-constexpr int32_t block_rows = 16;
+constexpr int32_t block_rows = 16, splits = threads_of_a_group / block_rows;
 
 /// Tokens of a workgroup: a divisor of kTokenPadding.
 int32_t tokensAtOnce(int32_t max_tokens) {
@@ -57,7 +57,7 @@ llvm::Error Builder::linear(const KernelOp &op) {
 
   const bool gated = llvm::any_of(
       spec.ops, [](const KernelOp &other) { return other.kind == KernelOp::Kind::silu_mul; });
-  const int32_t parts = gated ? 2 : 1, splits = code.threads / block_rows;
+  const int32_t parts = gated ? 2 : 1;
   const int32_t tokens = tokensAtOnce(spec.max_tokens);
   const int64_t units = interface.slices;
   const Division division = divide(units, parts, tokens);
@@ -66,8 +66,15 @@ llvm::Error Builder::linear(const KernelOp &op) {
   grid.tokens_each = spec.max_tokens == 1 ? 0 : tokens;
   Num first_token = spec.max_tokens == 1 ? code.i(0) : code.mul(code.groupY(), code.i(tokens));
   auto tokenAt = [&](int32_t j) { return j ? code.add(first_token, code.i(j)) : first_token; };
-  Num row = code.mod(code.thread(), block_rows), split = code.div(code.thread(), block_rows);
-  Shared partial = code.shared(int64_t(blocks_at_once) * tokens * code.threads, true);
+  // Those who share a row are neighbours where these read each other's sums; else neighbours have
+  // the words of as many rows, which lie side by side.
+  const bool shuffle = code.features.shuffle;
+  static_assert(neighbours % splits == 0);
+  Num row = shuffle ? code.div(code.thread(), splits) : code.mod(code.thread(), block_rows),
+      split = shuffle ? code.mod(code.thread(), splits) : code.div(code.thread(), block_rows);
+  Shared partial;
+  if (!shuffle)
+    partial = code.shared(int64_t(blocks_at_once) * tokens * code.threads, true);
 
   code.loop(code.i(0), code.i(division.groups), at_once, [&](Num index) {
     Num unit = division.groups == 1
@@ -82,27 +89,17 @@ llvm::Error Builder::linear(const KernelOp &op) {
         sums.push_back(code.local(code.f(0)));
     }
     if (integers)
-      sumCodes(matrix, quant, row, split, splits, blocks, tokens, tokenAt, sums);
+      sumCodes(matrix, quant, row, split, blocks, tokens, tokenAt, sums);
     else
-      sumFloats(matrix, x, row, split, splits, blocks, tokens, tokenAt, sums);
-    // [unit][part][token][split][row]
-    for (size_t i = 0; i < sums.size(); ++i)
-      partial.set(code.add(code.thread(), code.i(int64_t(i) * code.threads)), sums[i].get());
-    code.barrier();
-    code.share(int64_t(at_once) * tokens * block_rows, [&](Num element) {
-      Num n = code.mod(element, block_rows), j = code.div(element, block_rows), own = code.i(0);
+      sumFloats(matrix, x, row, split, blocks, tokens, tokenAt, sums);
+    // Stores row n of token j of the own-th unit at hand, of which `of(part)` is the whole sum.
+    auto store = [&](Num n, Num element, const std::function<Num(Num, Num, int32_t)> &of) {
+      Num j = element, own = code.i(0);
       if (at_once > 1)
         own = code.div(j, tokens), j = code.mod(j, tokens);
       std::array<Num, 2> results;
-      for (int32_t part = 0; part < parts; ++part) {
-        Num sums_of = code.add(code.mul(own, code.i(parts)), code.i(part));
-        Num place = code.add(code.mul(sums_of, code.i(tokens)), j);
-        Num at = code.add(code.mul(place, code.i(code.threads)), n);
-        Num sum = partial.get(at);
-        for (int32_t s = 1; s < splits; ++s)
-          sum = code.fadd(sum, partial.get(code.add(at, code.i(s * block_rows))));
-        results[part] = sum;
-      }
+      for (int32_t part = 0; part < parts; ++part)
+        results[part] = of(own, j, part);
       // What follows the layer in this kernel asks for the element at hand.
       values[op.result].rows = {matrix.value.height, [&](Num, Num) { return results[0]; }};
       for (const KernelOp &next : spec.ops) {
@@ -122,6 +119,55 @@ llvm::Error Builder::linear(const KernelOp &op) {
       Num t = code.add(first_token, j);
       code.storeFloat(binding(output), code.add(code.mul(t, code.i(stride)), column),
                       values[output].rows.at(column, t));
+    };
+    const int32_t elements = at_once * tokens;
+    if (shuffle) {
+      std::vector<Num> whole;
+      for (const Local &sum : sums) {
+        Num all = sum.get();
+        for (int32_t mask = 1; mask < splits; mask *= 2)
+          all = code.fadd(all, code.shuffle(all, mask));
+        whole.push_back(all);
+      }
+      // All of them have all sums; each stores every splits-th.
+      for (int32_t first = 0; first < elements; first += splits) {
+        const int32_t count = std::min(splits, elements - first);
+        auto storeOwn = [&] {
+          store(row, code.add(split, code.i(first)), [&](Num, Num, int32_t part) {
+            Num chosen;
+            for (int32_t i = count; i--;) {
+              const int32_t element = first + i, own = element / tokens, j = element % tokens;
+              Num one = whole[(own * parts + part) * tokens + j];
+              chosen = chosen ? code.select(code.equal(split, code.i(i)), one, chosen) : one;
+            }
+            return chosen;
+          });
+        };
+        if (count == splits)
+          storeOwn();
+        else
+          code.when(code.below(split, code.i(count)), storeOwn);
+      }
+      return;
+    }
+    // [unit][part][token][split][row]
+    for (size_t i = 0; i < sums.size(); ++i)
+      partial.set(code.add(code.thread(), code.i(int64_t(i) * code.threads)), sums[i].get());
+    code.barrier();
+    code.share(int64_t(elements) * block_rows, [&](Num element) {
+      Num n = code.mod(element, block_rows);
+      store(n, code.div(element, block_rows), [&](Num own, Num j, int32_t part) {
+        Num sums_of = code.add(code.mul(own, code.i(parts)), code.i(part));
+        Num place = code.add(code.mul(sums_of, code.i(tokens)), j);
+        Num at = code.add(code.mul(place, code.i(code.threads)), n);
+        std::array<Num, splits> all;
+        for (int32_t s = 0; s < splits; ++s)
+          all[s] = partial.get(code.add(at, code.i(s * block_rows)));
+        for (int32_t apart = 1; apart < splits; apart *= 2)
+          for (int32_t s = 0; s < splits; s += 2 * apart)
+            all[s] = code.fadd(all[s], all[s + apart]);
+        return all[0];
+      });
     });
     code.barrier();
   });
@@ -129,7 +175,7 @@ llvm::Error Builder::linear(const KernelOp &op) {
 }
 
 /// Sums of products of codes, group by group of the activations.
-void Builder::sumCodes(const Matrix &matrix, const Quant &x, Num row, Num split, int32_t splits,
+void Builder::sumCodes(const Matrix &matrix, const Quant &x, Num row, Num split,
                        const std::vector<Num> &blocks, int32_t tokens, const TokenAt &tokenAt,
                        std::vector<Local> &sums) {
   const Encoding &encoding = matrix.value.encoding;
@@ -204,7 +250,7 @@ void Builder::sumCodes(const Matrix &matrix, const Quant &x, Num row, Num split,
 }
 
 /// Sums of decoded weights times floats.
-void Builder::sumFloats(const Matrix &matrix, const Rows &x, Num row, Num split, int32_t splits,
+void Builder::sumFloats(const Matrix &matrix, const Rows &x, Num row, Num split,
                         const std::vector<Num> &blocks, int32_t tokens, const TokenAt &tokenAt,
                         std::vector<Local> &sums) {
   const Encoding &encoding = matrix.value.encoding;

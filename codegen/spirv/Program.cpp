@@ -19,6 +19,14 @@ static_assert(int(device::Space_arena) == int(kernel::BufferUse::Space::arena) &
               int(device::Space_logits) == int(kernel::BufferUse::Space::logits) &&
               int(device::Space_cache) == int(kernel::BufferUse::Space::cache));
 
+bool sumsOverInvocations(const KernelSpec &spec) {
+  return llvm::any_of(spec.ops, [&](const KernelOp &op) {
+    return op.kind == KernelOp::Kind::linear || op.kind == KernelOp::Kind::rms_norm ||
+           op.kind == KernelOp::Kind::attention ||
+           (op.kind == KernelOp::Kind::append && spec.kv == CodeKind::i);
+  });
+}
+
 bool multipliesCodes(const KernelSpec &spec) {
   return llvm::any_of(spec.ops, [](const KernelOp &op) {
     return op.kind == KernelOp::Kind::linear || op.kind == KernelOp::Kind::quantize;
@@ -56,15 +64,15 @@ private:
       return spec.takeError();
     std::vector<flatbuffers::Offset<device::Form>> forms;
     DeviceKernel made;
-    for (bool byte_dot : {true, false}) {
-      if (byte_dot && !multipliesCodes(*spec))
+    for (const Features &features : allFeatures()) {
+      if ((features.byte_dot && !multipliesCodes(*spec)) ||
+          (features.shuffle && !sumsOverInvocations(*spec)))
         continue;
-      auto kernel = compileKernel(*spec, each, {byte_dot});
+      auto kernel = compileKernel(*spec, each, features);
       if (!kernel)
         return kernel.takeError();
-      made = std::move(*kernel);
-      forms.push_back(
-          device::CreateFormDirect(buffer, byte_dot ? INGOT_DEVICE_BYTE_DOT : 0, &made.words));
+      made = std::move(*kernel); // at last what needs most shared memory
+      forms.push_back(device::CreateFormDirect(buffer, features.bits(), &made.words));
     }
     const std::string name = spec->name + (each ? ".each" : "");
     Known added{static_cast<uint16_t>(kernels.size()), made.grid};

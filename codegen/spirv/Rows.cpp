@@ -9,8 +9,6 @@
 namespace ingot::spirv {
 namespace {
 
-constexpr int32_t threads_of_a_group = 64;
-
 int64_t roundUp(int64_t value, int64_t to) { return (value + to - 1) / to * to; }
 
 } // namespace
@@ -120,22 +118,32 @@ void Builder::declareInput(int32_t index) {
 }
 
 Num Builder::overThreads(Num own, const std::function<Num(Num, Num)> &combine) {
-  // In two steps: some combine `each` neighbours, then all combine what these made.
-  constexpr int32_t each = 8;
-  Shared parts = code.shared(code.threads, true), combined = code.shared(code.threads / each, true);
-  auto combineAll = [&](const Shared &from, Num first, int32_t count) {
-    Num all = from.get(first);
-    for (int32_t i = 1; i < count; ++i)
-      all = combine(all, from.get(code.add(first, code.i(i))));
-    return all;
+  // In two steps: neighbours combine theirs, then all combine what these made; each time pair by
+  // pair, which is the order that shuffles have.
+  const int32_t groups = code.threads / neighbours;
+  Shared combined = code.shared(groups, true);
+  const std::function<Num(const Shared &, Num, int32_t)> tree = [&](const Shared &from, Num first,
+                                                                    int32_t count) -> Num {
+    if (count == 1)
+      return from.get(first);
+    Num half = tree(from, first, count / 2);
+    return combine(half, tree(from, code.add(first, code.i(count / 2)), count / 2));
   };
-  parts.set(code.thread(), own);
+  if (code.features.shuffle) {
+    for (int32_t mask = 1; mask < neighbours; mask *= 2)
+      own = combine(own, code.shuffle(own, mask));
+    code.when(code.equal(code.mod(code.thread(), neighbours), code.i(0)),
+              [&] { combined.set(code.div(code.thread(), neighbours), own); });
+  } else {
+    Shared parts = code.shared(code.threads, true);
+    parts.set(code.thread(), own);
+    code.barrier();
+    code.share(groups, [&](Num index) {
+      combined.set(index, tree(parts, code.mul(index, code.i(neighbours)), neighbours));
+    });
+  }
   code.barrier();
-  code.share(code.threads / each, [&](Num index) {
-    combined.set(index, combineAll(parts, code.mul(index, code.i(each)), each));
-  });
-  code.barrier();
-  return combineAll(combined, code.i(0), code.threads / each);
+  return tree(combined, code.i(0), groups);
 }
 
 /// rows[c, t] = row tokens[t] of a packed matrix, decoded.

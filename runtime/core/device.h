@@ -12,6 +12,8 @@ extern "C" {
 
 /* Features that kernels may need: bits of device.Form.needs. */
 #define INGOT_DEVICE_BYTE_DOT 1u /* i32 = 4 products of signed by unsigned bytes */
+/* Workgroups are full subgroups of 8 invocations or more, which read each other's numbers. */
+#define INGOT_DEVICE_SHUFFLE 2u
 
 /* The parameters of a step, words of a buffer that all kernels have behind their arguments. */
 #define INGOT_PARAMETER_TOKENS 0     /* how many tokens the step has */

@@ -112,6 +112,8 @@ VkResult make_kernel(ingot_device_session &session, uint32_t index) {
   info.stage.stage = VK_SHADER_STAGE_COMPUTE_BIT;
   info.stage.module = module;
   info.stage.pName = "main";
+  if (form->needs() & INGOT_DEVICE_SHUFFLE)
+    info.stage.flags = VK_PIPELINE_SHADER_STAGE_CREATE_REQUIRE_FULL_SUBGROUPS_BIT;
   info.layout = kernel.layout;
   result = vk.CreateComputePipelines(device, nullptr, 1, &info, nullptr, &kernel.pipeline);
   vk.DestroyShaderModule(device, module, nullptr);

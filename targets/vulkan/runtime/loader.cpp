@@ -9,7 +9,9 @@ namespace ingot::platform::vulkan {
 namespace {
 
 constexpr uint32_t most_devices = 16, most_families = 16, most_extensions = 512;
-constexpr const char *dot_extension = VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME;
+constexpr const char *dot_extension = VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME,
+                     *size_extension = VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME;
+constexpr uint32_t least_subgroup = 8, invocations = 64; // of a workgroup (codegen/spirv)
 
 /// The larger the better.
 int32_t rank(VkPhysicalDeviceType type) {
@@ -53,18 +55,45 @@ bool find_queue(Machine *machine) {
   return false;
 }
 
+/// Those of a version or of an extension; what is neither is not asked for.
+struct MoreFeatures {
+  VkPhysicalDeviceShaderIntegerDotProductFeatures dot{};
+  VkPhysicalDeviceSubgroupSizeControlFeatures size{};
+  void *chain = nullptr;
+
+  MoreFeatures(bool dots, bool sizes) {
+    dot.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_FEATURES;
+    size.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES;
+    if (dots)
+      chain = &dot;
+    if (sizes) {
+      size.pNext = chain;
+      chain = &size;
+    }
+  }
+};
+
 void find_features(Machine *machine) {
   machine->features = 0;
-  if (!is_core(*machine) && !has_extension(*machine, dot_extension))
-    return;
-  VkPhysicalDeviceShaderIntegerDotProductFeatures dot{};
-  dot.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_FEATURES;
+  MoreFeatures more(is_core(*machine) || has_extension(*machine, dot_extension),
+                    is_core(*machine) || has_extension(*machine, size_extension));
   VkPhysicalDeviceFeatures2 features{};
   features.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2;
-  features.pNext = &dot;
+  features.pNext = more.chain;
   machine->vk.GetPhysicalDeviceFeatures2(machine->physical, &features);
-  if (dot.shaderIntegerDotProduct)
+  if (more.dot.shaderIntegerDotProduct)
     machine->features |= INGOT_DEVICE_BYTE_DOT;
+  VkPhysicalDeviceSubgroupProperties subgroups{};
+  subgroups.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_PROPERTIES;
+  VkPhysicalDeviceProperties2 properties{};
+  properties.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2;
+  properties.pNext = &subgroups;
+  machine->vk.GetPhysicalDeviceProperties2(machine->physical, &properties);
+  if (more.size.computeFullSubgroups && subgroups.subgroupSize >= least_subgroup &&
+      invocations % subgroups.subgroupSize == 0 &&
+      subgroups.supportedStages & VK_SHADER_STAGE_COMPUTE_BIT &&
+      subgroups.supportedOperations & VK_SUBGROUP_FEATURE_SHUFFLE_BIT)
+    machine->features |= INGOT_DEVICE_SHUFFLE;
 }
 
 } // namespace
@@ -129,20 +158,22 @@ bool open_machine(Machine *machine) {
   queue.queueFamilyIndex = machine->queue_family;
   queue.queueCount = 1;
   queue.pQueuePriorities = &priority;
-  VkPhysicalDeviceShaderIntegerDotProductFeatures dot{};
-  dot.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_FEATURES;
-  dot.shaderIntegerDotProduct = VK_TRUE;
+  const bool dots = machine->features & INGOT_DEVICE_BYTE_DOT,
+             shuffles = machine->features & INGOT_DEVICE_SHUFFLE;
+  MoreFeatures more(dots, shuffles);
+  more.dot.shaderIntegerDotProduct = dots;
+  more.size.computeFullSubgroups = shuffles;
+  const char *extensions[2];
   VkDeviceCreateInfo info{};
   info.sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO;
   info.queueCreateInfoCount = 1;
   info.pQueueCreateInfos = &queue;
-  if (machine->features & INGOT_DEVICE_BYTE_DOT) {
-    info.pNext = &dot;
-    if (!is_core(*machine)) {
-      info.enabledExtensionCount = 1;
-      info.ppEnabledExtensionNames = &dot_extension;
-    }
-  }
+  info.pNext = more.chain;
+  info.ppEnabledExtensionNames = extensions;
+  if (dots && !is_core(*machine))
+    extensions[info.enabledExtensionCount++] = dot_extension;
+  if (shuffles && !is_core(*machine))
+    extensions[info.enabledExtensionCount++] = size_extension;
   Functions &vk = machine->vk;
   if (vk.CreateDevice(machine->physical, &info, nullptr, &machine->device) != VK_SUCCESS) {
     machine->device = nullptr;

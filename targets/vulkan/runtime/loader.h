@@ -11,6 +11,7 @@ namespace ingot::platform::vulkan {
   X(EnumeratePhysicalDevices)                                                                      \
   X(EnumerateDeviceExtensionProperties)                                                            \
   X(GetPhysicalDeviceProperties)                                                                   \
+  X(GetPhysicalDeviceProperties2)                                                                  \
   X(GetPhysicalDeviceFeatures2)                                                                    \
   X(GetPhysicalDeviceMemoryProperties)                                                             \
   X(GetPhysicalDeviceQueueFamilyProperties)                                                        \

@@ -49,7 +49,8 @@ struct Made {
   }
 };
 
-Made linear(const Encoding &encoding, int32_t tokens, bool byte_dot, int64_t rows = 1536) {
+Made linear(const Encoding &encoding, int32_t tokens, spirv::Features features,
+            int64_t rows = 1536) {
   SpecMaker make(tokens);
   const int32_t x = make.input(KernelValue::Kind::quant, 576),
                 w = make.input(KernelValue::Kind::matrix, 576);
@@ -58,7 +59,7 @@ Made linear(const Encoding &encoding, int32_t tokens, bool byte_dot, int64_t row
   make.spec.values[w].layout = blockLayout(encoding);
   make.spec.outputs = {make.rowsOp(KernelOp::Kind::linear, {x, w}, rows)};
   make.spec.ops.back().act_group = 32;
-  auto kernel = spirv::compileKernel(make.spec, false, {byte_dot});
+  auto kernel = spirv::compileKernel(make.spec, false, features);
   if (!kernel) {
     ADD_FAILURE() << llvm::toString(kernel.takeError());
     return {};
@@ -78,7 +79,8 @@ bool nibbles(const Encoding &encoding) { return blockLayout(encoding).code_bits 
 /// workgroups.
 TEST(SpirvCode, TilesOfRowsAndTokens) {
   for (const Encoding &encoding : {u4, i4, u5, i8, wide}) {
-    const spirv::Grid one = linear(encoding, 1, true).grid, many = linear(encoding, 192, true).grid;
+    const spirv::Grid one = linear(encoding, 1, {true, true}).grid,
+                      many = linear(encoding, 192, {true, true}).grid;
     EXPECT_EQ(one.x, 24);
     EXPECT_EQ(one.tokens_each, 0);
     EXPECT_EQ(many.x, 24);
@@ -92,7 +94,8 @@ TEST(SpirvCode, CodesAreMultipliedByDotProducts) {
   constexpr int blocks = 4;
   for (const Encoding &encoding : {u4, i4, u5, i8, wide})
     for (int32_t tokens : {1, 192}) {
-      const Made dots = linear(encoding, tokens, true), plain = linear(encoding, tokens, false);
+      const Made dots = linear(encoding, tokens, {.byte_dot = true}),
+                 plain = linear(encoding, tokens, {});
       const Inner inner = dots.with(Opcode::OpSUDot);
       const int words = tokens == 1 ? 8 : nibbles(encoding) ? 2 : 1, at_once = tokens == 1 ? 1 : 8;
       EXPECT_EQ(inner.blocks, 1);
@@ -115,6 +118,21 @@ TEST(SpirvCode, CodesAreMultipliedByDotProducts) {
       EXPECT_EQ(plain.with(Opcode::OpSUDot).blocks, 0);
       EXPECT_EQ(plain.grid.x, dots.grid.x);
     }
+}
+
+/// Four invocations share a row: two shuffles a sum (a block of rows and a token each), and nobody
+/// waits; or one barrier before what they left in shared memory is read and one behind.
+TEST(SpirvCode, SumsAreShuffledOrShared) {
+  constexpr int blocks = 4;
+  for (int32_t tokens : {1, 192}) {
+    const Made shuffled = linear(u4, tokens, {.shuffle = true}), shared = linear(u4, tokens, {});
+    const int sums = blocks * (tokens == 1 ? 1 : 8);
+    auto count = [](const Made &made, Opcode opcode) { return made.with(opcode).count(opcode); };
+    EXPECT_EQ(count(shuffled, Opcode::OpGroupNonUniformShuffleXor), 2 * sums);
+    EXPECT_EQ(count(shuffled, Opcode::OpControlBarrier), 0);
+    EXPECT_EQ(count(shared, Opcode::OpGroupNonUniformShuffleXor), 0);
+    EXPECT_EQ(count(shared, Opcode::OpControlBarrier), 2);
+  }
 }
 
 } // namespace

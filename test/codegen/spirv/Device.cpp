@@ -60,8 +60,8 @@ const char *test::missingDevice() { return platform::vulkan::missing(); }
 DeviceKernel::DeviceKernel(KernelSpec kernel, bool per_sequence)
     : spec(std::move(kernel)), per_sequence(per_sequence) {
   const size_t arguments = kernelInterface(spec).arguments.size();
-  for (bool byte_dot : {false, true}) {
-    auto made = spirv::compileKernel(spec, per_sequence, {byte_dot});
+  for (const spirv::Features &features : spirv::allFeatures()) {
+    auto made = spirv::compileKernel(spec, per_sequence, features);
     if (!made) {
       ADD_FAILURE() << llvm::toString(made.takeError());
       return;
@@ -76,8 +76,7 @@ DeviceKernel::DeviceKernel(KernelSpec kernel, bool per_sequence)
                           device::Space_weights);
       end = roundUp(end + displaced + places.back().bytes() + guard_bytes, alignment);
     }
-    std::vector forms{
-        device::CreateFormDirect(buffer, byte_dot ? INGOT_DEVICE_BYTE_DOT : 0, &made->words)};
+    std::vector forms{device::CreateFormDirect(buffer, features.bits(), &made->words)};
     std::vector kernels{device::CreateKernelDirect(buffer, "kernel", &forms, uint8_t(arguments),
                                                    uint32_t(made->shared_bytes))};
     std::vector launches{device::CreateLaunchDirect(buffer, 0, false, uint32_t(made->grid.x),

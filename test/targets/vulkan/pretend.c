@@ -1,5 +1,6 @@
 /* A libvulkan.so.1 before the true one (TRUE_VULKAN), of a device that this machine has not:
  *   LOST_AFTER=N  it is lost after N submissions
+ *   PLAIN=1       it has nothing that is optional
  *   DISCRETE=N    the processor does not see its memory, of which there are N MiB */
 #define VK_NO_PROTOTYPES
 #include <vulkan/vulkan.h>
@@ -11,6 +12,7 @@
 static PFN_vkGetInstanceProcAddr of_instance;
 static PFN_vkGetDeviceProcAddr of_device;
 static PFN_vkQueueSubmit true_submit;
+static PFN_vkGetPhysicalDeviceFeatures2 true_features;
 static PFN_vkGetPhysicalDeviceMemoryProperties true_memory;
 static PFN_vkGetBufferMemoryRequirements true_needs;
 static PFN_vkAllocateMemory true_allocate;
@@ -22,6 +24,19 @@ static VkResult submit(VkQueue queue, uint32_t count, const VkSubmitInfo *submit
   if (most && submissions++ >= atoi(most))
     return VK_ERROR_DEVICE_LOST;
   return true_submit(queue, count, submits, fence);
+}
+
+static void features(VkPhysicalDevice device, VkPhysicalDeviceFeatures2 *found) {
+  true_features(device, found);
+  if (!getenv("PLAIN"))
+    return;
+  for (VkBaseOutStructure *more = found->pNext; more; more = more->pNext)
+    if (more->sType == VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_FEATURES)
+      ((VkPhysicalDeviceShaderIntegerDotProductFeatures *)more)->shaderIntegerDotProduct = VK_FALSE;
+    else if (more->sType == VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES)
+      ((VkPhysicalDeviceSubgroupSizeControlFeatures *)more)->computeFullSubgroups = VK_FALSE;
+    else
+      abort(); /* a feature that this does not know */
 }
 
 /* Type 0 is the device's, type 1 what both see; in truth both are the only one there is. */
@@ -74,6 +89,7 @@ PFN_vkVoidFunction vkGetInstanceProcAddr(VkInstance instance, const char *name) 
   }
   PFN_vkVoidFunction found = of_instance ? of_instance(instance, name) : NULL;
   INSTEAD("vkGetDeviceProcAddr", of_device, device_function);
+  INSTEAD("vkGetPhysicalDeviceFeatures2", true_features, features);
   INSTEAD("vkGetPhysicalDeviceMemoryProperties", true_memory, memory);
   return found;
 }
