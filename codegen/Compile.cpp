@@ -210,7 +210,7 @@ private:
             std::pair(!options.depfile.empty(), "--depfile")})
         if (given)
           return inputError("", name, "goes only with --emit exe, shared or object");
-    return llvm::Error::success();
+    return checkActivations(*target, options.lowering.activations);
   }
 
   llvm::Error checkTuning() {
@@ -363,7 +363,7 @@ private:
     for (Variant &variant : variants)
       modules.push_back(*variant.module);
     auto made = buildManifest({*model.module, modules, &model, target.get(),
-                               options.lowering.quantize, options.lowering.int8_activations,
+                               options.lowering.quantize, options.lowering.activations,
                                options.kv_cache, llvm::sys::path::filename(split_file).str(),
                                selftest.tokens.empty() ? nullptr : &selftest});
     if (!made)
@@ -541,7 +541,7 @@ private:
         continue;
       }
       auto report = compareWithReference(*original, command, name, options.verify_tokens,
-                                         options.lowering.int8_activations);
+                                         options.lowering.activations);
       if (!report)
         return report.takeError();
       progress.stage("");

@@ -1,6 +1,8 @@
 // Compares a compiled program with the reference interpreter on the same tokens.
 #pragma once
 
+#include "dialects/lm/Encoding.h"
+
 #include "mlir/IR/BuiltinOps.h"
 #include "llvm/Support/Error.h"
 
@@ -36,6 +38,6 @@ struct VerifyReport {
 llvm::Expected<VerifyReport> compareWithReference(mlir::ModuleOp reference,
                                                   llvm::ArrayRef<std::string> program,
                                                   llvm::StringRef variant, int64_t tokens,
-                                                  bool int8_activations);
+                                                  Activations activations);
 
 } // namespace ingot

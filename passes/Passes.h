@@ -22,7 +22,7 @@ struct LoweringOptions {
   std::string target = "host";
   std::string quantize;        ///< --quantize, empty: as stored
   std::string quantize_output; ///< empty: chosen by lm-quantize-weights
-  bool int8_activations = true;
+  Activations activations = Activations::int8;
   /// Decode steps for this many sequences at once; 1 is always there. Ascending.
   std::vector<int64_t> batch{1, 4, 8};
   bool embeddings = false; ///< a step whose result is the hidden states

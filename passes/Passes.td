@@ -40,11 +40,12 @@ def LmLegalizeEncodings : Pass<"lm-legalize-encodings", "::mlir::ModuleOp"> {
 }
 
 def LmQuantizeActivations : Pass<"lm-quantize-activations", "::mlir::ModuleOp"> {
-  let summary = "Feed linear layers of integer weights with int8 activations";
+  let summary = "Feed linear layers of integer weights with integer activations";
   let description = [{
     Inserts one `lm.quantize` for each value that such layers read. The group is 32 columns, or what
     divides the weight's group.
   }];
+  let options = [Option<"bits", "bits", "int32_t", "8", "Of a code: 8 or 16">];
   let statistics = [Statistic<"inserted", "quantize-inserted", "lm.quantize operations inserted">];
 }
 

@@ -40,8 +40,8 @@ void buildLoweringPipeline(OpPassManager &manager, const LoweringOptions &option
   manager.addPass(createLmLegalizeEncodings({options.target}));
 
   // Needs the final formats (the group of activations follows the weight's).
-  if (options.int8_activations)
-    manager.addPass(createLmQuantizeActivations());
+  if (const int32_t bits = codeBits(options.activations))
+    manager.addPass(createLmQuantizeActivations({bits}));
 
   // From here on there is a function for each step; everything above was done once.
   LmSpecializeStepsOptions steps;
@@ -71,8 +71,9 @@ struct PipelineOptions : PassPipelineOptions<PipelineOptions> {
                              llvm::cl::init("host")};
   Option<std::string> quantize{*this, "quantize", llvm::cl::desc("Weight format"),
                                llvm::cl::init("")};
-  Option<std::string> activations{*this, "activations", llvm::cl::desc("int8 or f32"),
-                                  llvm::cl::init("int8")};
+  Option<std::string> activations{*this, "activations",
+                                  llvm::cl::desc("int8, int16 or f32; empty: the target's"),
+                                  llvm::cl::init("")};
 };
 } // namespace
 
@@ -81,8 +82,10 @@ void registerAll() {
   PassPipelineRegistration<PipelineOptions>(
       "ingot-lower", "From an imported model to launches over planned memory",
       [](OpPassManager &manager, const PipelineOptions &options) {
-        buildLoweringPipeline(manager,
-                              {options.target, options.quantize, "", options.activations != "f32"});
+        buildLoweringPipeline(
+            manager,
+            {options.target, options.quantize, "",
+             parseActivations(options.activations).value_or(defaultActivations(options.target))});
       });
 }
 

@@ -30,6 +30,7 @@ public:
   double estimate(const KernelSpec &spec, int64_t tokens, int64_t position) const override {
     return floor.estimate(spec, tokens, position);
   }
+  Activations activations() const override { return parts.front()->activations(); }
   int32_t prefillTokens() const override { return floor.prefillTokens(); }
   std::string halideTarget() const override { return floor.halideTarget(); }
   void schedule(ScheduleRequest &request) const override { floor.schedule(request); }

@@ -65,7 +65,8 @@ struct Machine {
   Rates rates;
 };
 
-/// How products of codes and i8 activations are summed; decides the shape of the accumulators.
+/// How products of codes and those of activations are summed; decides the shape of the
+/// accumulators.
 enum class DotForm : uint8_t {
   quads,            ///< i32 += 4 products at once (exact)
   saturating_pairs, ///< i16 += 2 products at once, at most 8 times, codes of <= 4 bits (exact)
@@ -74,8 +75,8 @@ enum class DotForm : uint8_t {
   floats,           ///< codes decoded to f32
 };
 
-/// The form for codes in this layout, where activations are i8.
-DotForm dotForm(const Machine &machine, const PackedLayout &layout);
+/// The form for codes in this layout, where activations have codes of `bits` bits.
+DotForm dotForm(const Machine &machine, const PackedLayout &layout, int32_t bits = 8);
 
 /// True where codes, which are stored unsigned, are to be signed bytes: the same numbers below 128,
 /// and less by 128 where they have 8 bits.
@@ -130,6 +131,8 @@ public:
   /// The candidate of the lowest estimate, at typicalPosition(spec) and with full and partly full
   /// steps.
   Tile tile(const KernelSpec &spec) const;
+  /// What its linear layers read where the user does not choose (--activations).
+  virtual Activations activations() const { return Activations::int8; }
   /// Most tokens that one prefill step should take.
   virtual int32_t prefillTokens() const = 0;
 
@@ -189,5 +192,9 @@ std::vector<TargetName> targetNames();
 /// "host", a name from targetNames(), or several of one family joined by '+', all of whose kernels
 /// the program then carries. The error lists the names.
 llvm::Expected<std::unique_ptr<Target>> makeTarget(llvm::StringRef name);
+/// Target::activations of the target of that name; int8 where there is none.
+Activations defaultActivations(llvm::StringRef name);
+/// An error where kernels of a variant cannot read them.
+llvm::Error checkActivations(const Target &target, Activations activations);
 
 } // namespace ingot

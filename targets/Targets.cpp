@@ -74,7 +74,26 @@ llvm::Expected<std::unique_ptr<Target>> compose(const Family &family, llvm::Stri
 
 } // namespace
 
-DotForm ingot::dotForm(const Machine &machine, const PackedLayout &layout) {
+Activations ingot::defaultActivations(llvm::StringRef name) {
+  auto target = makeTarget(name);
+  if (target)
+    return (*target)->activations();
+  llvm::consumeError(target.takeError());
+  return Activations::int8;
+}
+
+llvm::Error ingot::checkActivations(const Target &target, Activations activations) {
+  for (const Target *variant : target.variants())
+    if (activations == Activations::int16 && variant->kernelForm() != KernelForm::objects)
+      return inputError("", "--activations int16",
+                        "kernels for " + variant->machine().name + " read codes of 8 bits only",
+                        "--activations int8 or f32");
+  return llvm::Error::success();
+}
+
+DotForm ingot::dotForm(const Machine &machine, const PackedLayout &layout, int32_t bits) {
+  if (bits == 16)
+    return DotForm::widened_pairs;
   const bool pairs = machine.byte_dot == ByteDot::mixed_pairs;
   if (!pairs && machine.byte_dot != ByteDot::lanes)
     return DotForm::quads;

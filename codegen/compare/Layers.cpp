@@ -130,7 +130,8 @@ CompileOptions compileOptionsOf(const manifest::Manifest &manifest) {
                                                        : CodeKind::f32;
   options.lowering.target = targetName(text(build.target()));
   options.lowering.quantize = text(build.quantize()).str();
-  options.lowering.int8_activations = text(build.activations()) == "int8";
+  options.lowering.activations =
+      parseActivations(text(build.activations())).value_or(Activations::f32);
   options.lowering.batch = {1};
   if (manifest.steps())
     for (const manifest::Step *step : *manifest.steps())

@@ -38,7 +38,7 @@ struct Rows {
 
 struct Quant {
   Func codes, scales, sums; // (k, t), (g, t), (g, t)
-  int32_t group = 32;
+  int32_t group = 32, bits = 8;
 };
 
 struct Matrix {

@@ -47,10 +47,12 @@ llvm::Error KernelBuilder::linear(const KernelOp &op) {
 
   LinearStage s;
   s.packed_codes = layout.code_bits == 4;
-  s.form = dotForm(target.machine(), layout);
+  const bool wide = x.bits == 16;
+  s.form = dotForm(target.machine(), layout, x.bits);
   // Pairs that one instruction sums beside each other in lanes of their own, to be added at the end
   // of a group; or, where the codes are unpacked for many tokens anyway, laid out pair by pair.
-  const bool make_signed = signedCodes(target.machine()); // products of two bytes then fit i16
+  // Products of two signed bytes fit i16.
+  const bool make_signed = signedCodes(target.machine()) && !wide;
   const bool beside = s.form == DotForm::saturating_pairs || s.form == DotForm::lanes ||
                       (s.form == DotForm::widened_pairs && (make_signed || spec.max_tokens == 1));
   const int32_t at_once = s.form == DotForm::lanes ? 1 : 2; // products in one of `pairs`

@@ -95,7 +95,7 @@ PeakStage KernelBuilder::peak(const std::string &name, int32_t lanes,
   return stage;
 }
 
-/// Per group: scale = max|x| / 127; code = x * (1 / scale) rounded to nearest, ties to even. A
+/// Per group: scale = max|x| / limit; code = x * (1 / scale) rounded to nearest, ties to even. A
 /// group whose scale is not above 1e-30 is zero: its inverse could overflow.
 llvm::Error KernelBuilder::quantize(const KernelOp &op) {
   if (!values[op.operands[0]].rows)
@@ -120,10 +120,13 @@ llvm::Error KernelBuilder::quantize(const KernelOp &op) {
   stage.scales = Func("quant_scales");
   stage.codes = Func("quant_codes");
   stage.sums = Func("quant_sums");
-  Expr scale = maximum(0, g, t) * float(1.0 / 127.0);
+  const bool wide = spec.values[op.result].codeBits() == 16;
+  const float limit = float(activationCodeLimit(wide ? 16 : 8));
+  Expr scale = maximum(0, g, t) * float(1.0 / limit);
   stage.scales(g, t) = select(scale > 1e-30f, scale, 0.0f);
   Expr inverse = select(stage.scales(g, t) > 0.0f, 1.0f / stage.scales(g, t), 0.0f);
-  stage.codes(k, g, t) = toCode<int8_t>(clamp(stage.source(k, g, t) * inverse, -127.0f, 127.0f));
+  Expr code = clamp(stage.source(k, g, t) * inverse, -limit, limit);
+  stage.codes(k, g, t) = wide ? toCode<int16_t>(code) : toCode<int8_t>(code);
   RDom rs(0, group, "quant_sum_r");
   stage.sums(g, t) = 0;
   stage.sums(g, t) += cast<int32_t>(stage.codes(rs, g, t));
@@ -141,7 +144,8 @@ Quant KernelBuilder::quantized(Value &value) {
     stage.c = Var("quant_c");
     stage.row(stage.c, stage.t) =
         stage.codes(stage.c % stage.group, stage.c / stage.group, stage.t);
-    value.quant = Quant{stage.row, stage.scales, stage.sums, stage.group};
+    value.quant =
+        Quant{stage.row, stage.scales, stage.sums, stage.group, stage.codes.type().bits()};
   }
   return *value.quant;
 }

@@ -46,7 +46,7 @@ struct PeakStage {
   int32_t lanes = 16;
 };
 
-/// Symmetric int8 codes of groups of a row.
+/// Symmetric codes of groups of a row: i8, or i16.
 struct QuantizeStage {
   Halide::Func source;              ///< f32 (k, g, t): what is quantized
   PeakStage peak;                   ///< of |x|: (l, g, t)

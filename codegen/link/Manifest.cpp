@@ -90,7 +90,7 @@ private:
       variants.push_back(manifest::CreateVariant(buffer, name, isa, features));
     }
     auto all = buffer.CreateVector(variants);
-    auto activations = buffer.CreateString(inputs.int8_activations ? "int8" : "f32");
+    auto activations = buffer.CreateString(toString(inputs.activations).str());
     auto cache = buffer.CreateString(inputs.kv_cache == CodeKind::i     ? "i16"
                                      : inputs.kv_cache == CodeKind::f16 ? "f16"
                                                                         : "f32");
@@ -200,7 +200,7 @@ private:
     if (!inputs.selftest)
       return {};
     const SelftestRecord &record = *inputs.selftest;
-    const bool exact = !inputs.int8_activations;
+    const bool exact = inputs.activations == Activations::f32;
     return manifest::CreateSelftestDirect(buffer, record.text.c_str(), &record.tokens,
                                           &record.likely, &record.log_sum_exp, record.largest_logit,
                                           exact ? kErrorBound : 0, exact ? 0 : kMeanKlBound);

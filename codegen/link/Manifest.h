@@ -15,7 +15,7 @@ struct ManifestInputs {
   const ImportedModel *model = nullptr;
   const Target *target = nullptr;
   std::string quantize;
-  bool int8_activations = true;
+  Activations activations = Activations::int8;
   CodeKind kv_cache = CodeKind::i;
   std::string weights_file; ///< name of the file that the weights are in; empty: in the program
   const SelftestRecord *selftest = nullptr; ///< or none

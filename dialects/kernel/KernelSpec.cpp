@@ -75,7 +75,7 @@ int64_t ingot::bufferBytes(const KernelSpec &spec, int32_t index, int32_t part) 
     return 4 * roundUp(value.width, 16) * tokens;
   case KernelValue::Kind::quant: {
     const int64_t groups = value.width / actGroup(spec, index);
-    return part == 0 ? value.width * tokens : 4 * groups * tokens;
+    return part == 0 ? value.width * value.codeBits() / 8 * tokens : 4 * groups * tokens;
   }
   case KernelValue::Kind::vector:
     return 4 * roundUp(value.width, 16);
@@ -141,7 +141,8 @@ KernelInterface ingot::kernelInterface(const KernelSpec &spec) {
       else if (value.kind == KernelValue::Kind::angles)
         stride = 4 * value.width;
       else if (value.kind == KernelValue::Kind::quant)
-        stride = part == 0 ? value.width : 4 * (value.width / actGroup(spec, index));
+        stride = part == 0 ? value.width * value.codeBits() / 8
+                           : 4 * (value.width / actGroup(spec, index));
       result.arguments.push_back({index, part, stride});
     }
   }

@@ -31,7 +31,7 @@ struct PackedLayout {
 /// A value of a kernel. Buffers (in argument order) that a value expands to:
 ///   tokens   i32 [tokens]
 ///   rows     f32 [width][tokens]
-///   quant    i8 codes [width][tokens]; f32 scales [width/act_group][tokens];
+///   quant    i8 or i16 codes [width][tokens]; f32 scales [width/act_group][tokens];
 ///            i32 sums of codes [width/act_group][tokens]
 ///   vector   f32 [width]                                  (a norm's gain)
 ///   matrix   codes; scales, mins where the encoding has them   (see PackedLayout)
@@ -49,9 +49,11 @@ struct KernelValue {
   Kind kind = Kind::rows;
   int64_t width = 0;   ///< columns; for a matrix: columns (the reduction)
   int64_t height = 0;  ///< matrix: rows (the outputs), before padding
-  Encoding encoding;   ///< matrix
+  Encoding encoding;   ///< matrix; quant: its codes (nothing said: i8)
   PackedLayout layout; ///< matrix
   bool operator==(const KernelValue &) const = default;
+  /// Of a quant's code: 8 or 16.
+  int32_t codeBits() const { return encoding.bits == 16 ? 16 : 8; }
 };
 
 /// One op. Operands and result index KernelSpec::values.

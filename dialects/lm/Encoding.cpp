@@ -459,6 +459,19 @@ static std::optional<Encoding> checked(const Encoding &encoding) {
   return encoding;
 }
 
+llvm::StringRef toString(Activations activations) {
+  return activations == Activations::int8    ? "int8"
+         : activations == Activations::int16 ? "int16"
+                                             : "f32";
+}
+
+std::optional<Activations> parseActivations(llvm::StringRef text) {
+  for (Activations activations : {Activations::int8, Activations::int16, Activations::f32})
+    if (text == toString(activations))
+      return activations;
+  return std::nullopt;
+}
+
 std::optional<Encoding> Encoding::parse(llvm::StringRef text) {
   text = text.trim();
   if (auto kind = parseFloatKind(text))
@@ -468,8 +481,10 @@ std::optional<Encoding> Encoding::parse(llvm::StringRef text) {
   if (words.size() != 3)
     return std::nullopt;
   Encoding encoding;
-  bool is_signed;
-  if (!parseCode(words[0].trim(), is_signed, encoding.bits) || encoding.bits < 2)
+  bool is_signed = true;
+  if (words[0].trim() == "i16")
+    encoding.bits = 16;
+  else if (!parseCode(words[0].trim(), is_signed, encoding.bits) || encoding.bits < 2)
     return std::nullopt;
   encoding.code = is_signed ? CodeKind::i : CodeKind::u;
   llvm::StringRef group = words[1].trim();

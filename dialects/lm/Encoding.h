@@ -34,7 +34,7 @@ struct ScaleFormat {
 /// Mins are added: formats that store a subtracted minimum (K-quants) give negated mins.
 struct Encoding {
   CodeKind code = CodeKind::none;
-  uint8_t bits = 0;        ///< of one code: 2..8, or 16/32 for floats
+  uint8_t bits = 0;        ///< of one code: 2..8, 16 for activations (i), or 16/32 for floats
   uint32_t group_size = 1; ///< elements along a row sharing a scale; 0: the whole row
   ScaleFormat scale, min;
 
@@ -86,6 +86,19 @@ llvm::ArrayRef<NamedEncoding> namedEncodings();
 const NamedEncoding *findGgmlType(uint32_t ggml_type);
 /// "Q4_1" for an encoding that GGUF names, otherwise str().
 std::string displayName(const Encoding &);
+
+/// What linear layers of integer weights read: activations rounded to symmetric codes with one f32
+/// scale for each group of columns, or as they are.
+enum class Activations : uint8_t { int8, int16, f32 };
+/// "int8", as a user writes it after --activations.
+llvm::StringRef toString(Activations activations);
+std::optional<Activations> parseActivations(llvm::StringRef name);
+/// Bits of their codes; 0: they have none.
+constexpr int32_t codeBits(Activations activations) {
+  return activations == Activations::int8 ? 8 : activations == Activations::int16 ? 16 : 0;
+}
+/// The largest code. A group's sum of at most 32 products with weights of 8 bits fits i32.
+constexpr int32_t activationCodeLimit(int32_t bits) { return (1 << (bits - 1)) - 1; }
 
 /// A KV cache of 16-bit elements holds symmetric codes, with one f32 scale for each head of each
 /// position. Products of codes are summed in i32: a query and a key of head_dim codes of at most

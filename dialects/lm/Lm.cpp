@@ -72,13 +72,14 @@ bool isQuantizedRows(Type type) {
   if (!quant)
     return false;
   const Encoding format = quant.getFormat();
-  return format.code == CodeKind::i && format.bits == 8 && format.group_size &&
-         format.scale == ScaleFormat{CodeKind::f32} && format.symmetric();
+  return format.code == CodeKind::i && (format.bits == 8 || format.bits == 16) &&
+         format.group_size && format.scale == ScaleFormat{CodeKind::f32} && format.symmetric();
 }
 
 bool isMatrix(Type type) {
   auto tensor = tensor2d(type);
-  return tensor && !tensor.isDynamicDim(0) && encodingOf(tensor.getElementType()).has_value();
+  const auto encoding = tensor ? encodingOf(tensor.getElementType()) : std::nullopt;
+  return encoding && !tensor.isDynamicDim(0) && (encoding->isFloat() || encoding->bits <= 8);
 }
 
 bool isVector(Type type) {

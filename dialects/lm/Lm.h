@@ -38,8 +38,8 @@ std::optional<Encoding> encodingOf(mlir::Type elementType);
 mlir::Type elementTypeFor(mlir::MLIRContext *context, const Encoding &encoding);
 
 bool isRows(mlir::Type type);          ///< tensor<Txf32>, 2-D, T static or dynamic
-bool isQuantizedRows(mlir::Type type); ///< tensor<TxKx!lm.q<i8, gN, f32>>
-bool isMatrix(mlir::Type type);        ///< static 2-D tensor of an encoded element type
+bool isQuantizedRows(mlir::Type type); ///< tensor<TxKx!lm.q<i8 or i16, gN, f32>>
+bool isMatrix(mlir::Type type);        ///< static 2-D tensor of a weight format
 bool isVector(mlir::Type type);        ///< static 1-D tensor of f32
 bool isTokens(mlir::Type type);        ///< 1-D tensor of i32
 

@@ -126,9 +126,10 @@ def Lm_RmsNormOp : Lm_Op<"rms_norm", [Pure, AllTypesMatch<["x", "result"]>]> {
 def Lm_QuantizeOp : Lm_Op<"quantize", [Pure]> {
   let summary = "Quantizes activations, row by row";
   let description = [{
-    Per group of columns: scale = max|x| / 127, code = round_half_even(x / scale).
+    Per group of columns: scale = max|x| / L, code = round_half_even(x / scale), where L is 127 for
+    codes of 8 bits and 32767 for 16.
 
-    1. The result has the shape of `x`, codes i8, a whole number of groups and f32 scales, no minimum.
+    1. The result has the shape of `x`, codes i8 or i16, a whole number of groups and f32 scales, no minimum.
 
     ```mlir
     %a = lm.quantize %x : tensor<?x576xf32> -> tensor<?x576x!lm.q<i8, g32, f32>>

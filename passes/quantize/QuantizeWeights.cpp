@@ -135,7 +135,13 @@ int64_t activationGroup(const Encoding &weight, int64_t columns) {
 }
 
 struct QuantizeActivations : impl::LmQuantizeActivationsBase<QuantizeActivations> {
+  using LmQuantizeActivationsBase::LmQuantizeActivationsBase;
+
   void runOnOperation() override {
+    if (bits != 8 && bits != 16) {
+      getOperation().emitError() << "codes of activations have 8 or 16 bits, not " << int32_t(bits);
+      return signalPassFailure();
+    }
     DenseMap<std::pair<Value, int64_t>, Value> made;
     getOperation().walk([&](Operation *op) {
       if (!isa<lm::LinearOp, lm::LogitsOp>(op))
@@ -149,7 +155,11 @@ struct QuantizeActivations : impl::LmQuantizeActivationsBase<QuantizeActivations
       Value &quantized = made[{x, group}];
       if (!quantized) {
         OpBuilder builder(op);
-        Encoding format{CodeKind::i, 8, static_cast<uint32_t>(group), {CodeKind::f32}, {}};
+        Encoding format{CodeKind::i,
+                        static_cast<uint8_t>(bits),
+                        static_cast<uint32_t>(group),
+                        {CodeKind::f32},
+                        {}};
         auto rows = cast<RankedTensorType>(x.getType());
         quantized = lm::QuantizeOp::create(
             builder, op->getLoc(),

@@ -82,12 +82,12 @@ struct LinearTile {
     packed = matrix.layout.code_bits == 4;
     mins = !matrix.encoding.isFloat() && !matrix.encoding.symmetric();
     elements = op.act_group ? op.act_group : 32;
-    form = spec.values[op.operands[0]].kind == KernelValue::Kind::rows
-               ? DotForm::floats
-               : dotForm(machine, matrix.layout);
+    const KernelValue &x = spec.values[op.operands[0]];
+    form = x.kind == KernelValue::Kind::rows ? DotForm::floats
+                                             : dotForm(machine, matrix.layout, x.codeBits());
     // Elements of a row that one step takes from a register of 16 rows' codes.
-    bytes = form == DotForm::lanes ||
-            (form == DotForm::widened_pairs && machine.byte_dot == ByteDot::lanes);
+    bytes = form == DotForm::lanes || (form == DotForm::widened_pairs &&
+                                       machine.byte_dot == ByteDot::lanes && x.codeBits() == 8);
     const int32_t step = form == DotForm::floats                    ? 1
                          : form == DotForm::widened_pairs && !bytes ? 2
                                                                     : 4;

@@ -134,7 +134,8 @@ private:
   bool quantize(const KernelOp &op) {
     const bool to_memory = isOutput(op.result);
     const int32_t group = op.act_group;
-    if ((group != 16 && group != 32) || (!to_memory && !oneToken()))
+    if ((group != 16 && group != 32) || (!to_memory && !oneToken()) ||
+        spec.values[op.result].codeBits() != 8)
       return false;
     int32_t source = op.operands[0];
     const KernelValue &rows = spec.values[source];
@@ -181,8 +182,8 @@ private:
     const KernelValue &matrix = spec.values[op.operands[1]];
     const Encoding &encoding = matrix.encoding;
     const PackedLayout &layout = matrix.layout;
-    if (encoding.isFloat() || !hosts.count({x, 2}) || !hosts.count({op.operands[1], 0}) ||
-        layout.rows != 16 || layout.k_inner != 4)
+    if (encoding.isFloat() || spec.values[x].codeBits() != 8 || !hosts.count({x, 2}) ||
+        !hosts.count({op.operands[1], 0}) || layout.rows != 16 || layout.k_inner != 4)
       return false;
     LinearShape shape{};
     shape.group = op.act_group;

@@ -51,13 +51,14 @@ static llvm::Error reference(const ReferenceOptions &options) {
   mlir::MLIRContext context;
   ImportOptions import;
   import.context = tokens->size();
-  import.kv_cache = options.activations == "int8" ? CodeKind::i : CodeKind::f32;
+  const int32_t bits = codeBits(parseActivations(options.activations).value_or(Activations::f32));
+  import.kv_cache = bits ? CodeKind::i : CodeKind::f32;
   auto model = importModel(context, options.model, import);
   if (!model)
     return model.takeError();
-  if (options.activations == "int8") {
+  if (bits) {
     mlir::PassManager manager(&context);
-    manager.addPass(createLmQuantizeActivations());
+    manager.addPass(createLmQuantizeActivations({bits}));
     if (failed(manager.run(*model->module)))
       return inputError(options.model, "", "lm-quantize-activations failed");
   }

@@ -48,7 +48,7 @@ int main(int argc, char **argv) {
   CompileOptions compile;
   compile.cache_folder = defaultCacheFolder();
   compile.runtime_folder = folderOfThisProgram(argv[0]) + "/../lib/ingot";
-  std::string emit = "exe", activations = "int8", cache, output_format;
+  std::string emit = "exe", activations, cache;
   bool no_cache = false, compile_json = false;
   CLI::App *compile_command = app.add_subcommand("compile", "Compile a model file");
   compile_command->add_option("MODEL", compile.model, "GGUF file")->required();
@@ -64,9 +64,11 @@ int main(int argc, char **argv) {
   compile_command->add_option(
       "--quantize-output", compile.lowering.quantize_output,
       "Format of the output layer (default: as --quantize, at least 8 bits)");
-  compile_command->add_option("--activations", activations, "Arithmetic of linear layers")
-      ->check(CLI::IsMember({"int8", "f32"}))
-      ->capture_default_str();
+  compile_command
+      ->add_option("--activations", activations,
+                   "What linear layers read: rounded to codes of 8 or 16 bits, or as it is "
+                   "(default: the target's)")
+      ->check(CLI::IsMember({"int8", "int16", "f32"}));
   compile_command
       ->add_option("--kv-cache", cache,
                    "Elements of the KV cache (default: i16, with a scale for each head and "
@@ -185,8 +187,9 @@ int main(int argc, char **argv) {
   reference_command
       ->add_option("--logits", reference.output, "File for float32 [tokens, vocab] (.npy)")
       ->required();
-  reference_command->add_option("--activations", reference.activations, "int8 emulates the kernels")
-      ->check(CLI::IsMember({"int8", "f32"}))
+  reference_command
+      ->add_option("--activations", reference.activations, "int8, int16: rounded as kernels do it")
+      ->check(CLI::IsMember({"int8", "int16", "f32"}))
       ->capture_default_str();
   reference_command->add_flag("--json", reference.json, "Say what was written as JSON");
 
@@ -214,7 +217,7 @@ int main(int argc, char **argv) {
   compare_command
       ->add_option("--bound", compare.bound,
                    "Relative error that is too much (default: 0.1 with "
-                   "int8 activations, 1e-4 with f32)")
+                   "rounded activations, 1e-4 with f32)")
       ->check(CLI::PositiveNumber);
   compare_command->add_option("--json", compare.json, "File for the errors of all launches");
   CLI::Option *reduce_option = compare_command->add_option(
@@ -251,10 +254,11 @@ int main(int argc, char **argv) {
       return app.exit(CLI::RequiredError("--output")) ? 2 : 0;
     if (predicting)
       compile.predict = predict;
-    compile.lowering.int8_activations = activations == "int8";
+    compile.lowering.activations =
+        parseActivations(activations).value_or(defaultActivations(compile.lowering.target));
     // fp32 activations are for exactness, so the cache follows unless it is chosen.
     if (cache.empty())
-      cache = activations == "int8" ? "i16" : "f32";
+      cache = compile.lowering.activations == Activations::f32 ? "f32" : "i16";
     compile.kv_cache = cache == "i16"   ? CodeKind::i
                        : cache == "f16" ? CodeKind::f16
                                         : CodeKind::f32;

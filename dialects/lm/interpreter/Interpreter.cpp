@@ -138,8 +138,8 @@ llvm::Expected<std::vector<Interpreter::Value>> Interpreter::runOp(Operation &op
       })
       .Case([&](QuantizeOp q) -> Result {
         auto type = cast<RankedTensorType>(q.getResult().getType());
-        return one(
-            reference::quantize(rows(q.getX()), encodingOf(type.getElementType())->group_size));
+        const Encoding format = *encodingOf(type.getElementType());
+        return one(reference::quantize(rows(q.getX()), format.group_size, format.bits));
       })
       .Case<LinearOp, LogitsOp>([&](auto linear) -> Result {
         return one(

@@ -40,7 +40,8 @@ Rows rmsNorm(const Rows &x, const std::vector<float> &gain, double eps) {
   return result;
 }
 
-Rows quantize(const Rows &x, int64_t group_size) {
+Rows quantize(const Rows &x, int64_t group_size, int32_t bits) {
+  const float limit = float(activationCodeLimit(bits));
   Rows result(x.tokens, x.columns);
   for (int64_t t = 0; t < x.tokens; ++t)
     for (int64_t g = 0; g < x.columns; g += group_size) {
@@ -48,7 +49,7 @@ Rows quantize(const Rows &x, int64_t group_size) {
       float peak = 0;
       for (int64_t i = 0; i < group_size; ++i)
         peak = std::max(peak, std::fabs(in[i]));
-      const float scale = peak / 127.0f, inverse = peak > 0 ? 127.0f / peak : 0.0f;
+      const float scale = peak / limit, inverse = peak > 0 ? limit / peak : 0.0f;
       for (int64_t i = 0; i < group_size; ++i)
         result.row(t)[g + i] = std::nearbyint(in[i] * inverse) * scale;
     }

@@ -177,11 +177,31 @@ TEST(Encoding, TextComesBack) {
   EXPECT_EQ(findGgmlType(3)->encoding.str(), "u4, g32, f16+f16");
   EXPECT_EQ(findGgmlType(12)->encoding.str(), "u4, g32, f16*u6+f16*u6");
   EXPECT_EQ(displayName(*Encoding::parse("i8, g32, f16")), "Q8_0");
-  for (const char *text :
-       {"", "u4", "u4, g32", "u9, g32, f16", "u4, g0, f16", "u4, 32, f16", "u4, g32, f8",
-        "u4, g32, f16+", "u4, g32, f16*u9", "u4, g32, f16*u6", "x4, g32, f16", "i4, g-1, f16",
-        "i4, g99999999999, f16", "i4, g33554432, f16", "i4, rows, f16", "i1, g32, f16",
-        "i4, g32, f16, f16", "f64", "none"})
+  EXPECT_EQ(Encoding::parse("i16, g32, f32")->str(), "i16, g32, f32");
+  for (Activations activations : {Activations::int8, Activations::int16, Activations::f32})
+    EXPECT_EQ(parseActivations(toString(activations)), activations);
+  EXPECT_FALSE(parseActivations("f16").has_value());
+  for (const char *text : {"",
+                           "u4",
+                           "u4, g32",
+                           "u16, g32, f32",
+                           "i12, g32, f32",
+                           "u9, g32, f16",
+                           "u4, g0, f16",
+                           "u4, 32, f16",
+                           "u4, g32, f8",
+                           "u4, g32, f16+",
+                           "u4, g32, f16*u9",
+                           "u4, g32, f16*u6",
+                           "x4, g32, f16",
+                           "i4, g-1, f16",
+                           "i4, g99999999999, f16",
+                           "i4, g33554432, f16",
+                           "i4, rows, f16",
+                           "i1, g32, f16",
+                           "i4, g32, f16, f16",
+                           "f64",
+                           "none"})
     EXPECT_FALSE(Encoding::parse(text).has_value()) << text;
 }
 

@@ -85,6 +85,14 @@ func.func @quantize(%x: tensor<?x40xf32>) {
 
 // -----
 
+func.func @weight(%x: tensor<?x32xf32>, %w: tensor<8x32x!lm.q<i16, g32, f32>>) {
+  // expected-error@+1 {{op operand #1 must be a static 2-D tensor [outputs, inputs]}}
+  %0 = lm.linear %x, %w : tensor<?x32xf32>, tensor<8x32x!lm.q<i16, g32, f32>> -> tensor<?x8xf32>
+  return
+}
+
+// -----
+
 func.func @quantize(%x: tensor<?x32xf32>) {
   // expected-error@+1 {{op result #0 must be a 2-D tensor of quantized activations}}
   %0 = lm.quantize %x : tensor<?x32xf32> -> tensor<?x32x!lm.q<u4, g32, f32>>

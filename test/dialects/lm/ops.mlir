@@ -29,6 +29,8 @@ func.func @forward(%tokens: tensor<?xi32>, %position: i32) -> tensor<?x64xf32> {
   %gain = lm.ref @gain : tensor<32xf32>
   // CHECK: lm.rms_norm %[[X]], %{{.*}} eps 1.000000e-05 : tensor<?x32xf32>, tensor<32xf32>
   %n = lm.rms_norm %x, %gain eps 1.0e-5 : tensor<?x32xf32>, tensor<32xf32>
+  // CHECK: lm.quantize %{{.*}} : tensor<?x32xf32> -> tensor<?x32x!lm.q<i16, g32, f32>>
+  %i16 = lm.quantize %n : tensor<?x32xf32> -> tensor<?x32x!lm.q<i16, g32, f32>>
   // CHECK: lm.quantize %{{.*}} : tensor<?x32xf32> -> tensor<?x32x!lm.q<i8, g32, f32>>
   %i8 = lm.quantize %n : tensor<?x32xf32> -> tensor<?x32x!lm.q<i8, g32, f32>>
   %w = lm.ref @qkv : tensor<64x32xf16>
