@@ -87,7 +87,8 @@ private:
       auto name = buffer.CreateString(variant->machine().name);
       auto isa = buffer.CreateString(variant->machine().isa);
       auto features = buffer.CreateVectorOfStrings(variant->machine().features);
-      variants.push_back(manifest::CreateVariant(buffer, name, isa, features));
+      variants.push_back(manifest::CreateVariant(buffer, name, isa, features,
+                                                 variant->kernelForm() != KernelForm::objects));
     }
     auto all = buffer.CreateVector(variants);
     auto activations = buffer.CreateString(toString(inputs.activations).str());

@@ -30,7 +30,6 @@ struct ingot_device_request {
   const uint8_t *weights; /* the program's, or in its file */
   const struct ingot_variant *variant;
   int32_t sequences;
-  int32_t logits_rows;     /* most that a step leaves */
   const uint8_t *caches;   /* addresses that stand for those of sequences (step contexts): */
   uint64_t sequence_bytes; /* from one to the next; nothing is read there */
 };

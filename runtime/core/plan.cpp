@@ -14,11 +14,22 @@ constexpr uint64_t touched_text_bytes = 4 * page;
 const char *const region_names[region_count] = {
     "arena",       "session", "KV caches",       "last logits",       "rows of logits",
     "step tokens", "history", "sampler scratch", "tokenizer scratch", "prompt"};
-constexpr int32_t limit = 1 << 28; // keeps every size below 2^64
+const char *const device_region_names[device_region_count] = {"weights", "arena", "KV caches",
+                                                              "rows of logits", "inputs of steps"};
+constexpr uint64_t device_place = 256; // no device wants a larger alignment
+constexpr int32_t limit = 1 << 28;     // keeps every size below 2^64
 
 uint64_t least(uint64_t a, uint64_t b) { return a < b ? a : b; }
 uint64_t row_bytes(const ProgramSizes &program) {
   return static_cast<uint64_t>(program.logits_stride) * sizeof(float);
+}
+
+uint64_t step_tokens_bytes(const ProgramSizes &program) {
+  return static_cast<uint64_t>(longest_step(program) + tile_padding) * sizeof(int32_t);
+}
+uint64_t hidden_bytes(const ProgramSizes &program) {
+  return static_cast<uint64_t>(program.prefill_tokens + tile_padding) *
+         static_cast<uint64_t>(program.embedding_stride) * sizeof(float);
 }
 
 /// Of whole pages: heads share them with their neighbours at both ends.
@@ -100,18 +111,16 @@ Layout layout_of(const ProgramSizes &program, int32_t sequences, uint64_t max_te
     layout.bytes = layout.begins[index] + bytes;
   };
   const auto count = static_cast<uint64_t>(sequences);
-  const int32_t rows = program.score_tokens > sequences ? program.score_tokens : sequences;
   // First, because mappings of this size begin where a huge page can.
   take(Region::arena, program.arena_bytes);
   take(Region::session, sizeof(ingot_session) + count * sizeof(Sequence));
   take(Region::caches, count * sequence_bytes(program));
   take(Region::last_logits, count * row_bytes(program));
-  const uint64_t logits = static_cast<uint64_t>(rows + tile_padding) * row_bytes(program);
-  const uint64_t embeddings = static_cast<uint64_t>(program.prefill_tokens + tile_padding) *
-                              static_cast<uint64_t>(program.embedding_stride) * sizeof(float);
+  const uint64_t logits =
+      static_cast<uint64_t>(logits_rows(program, sequences)) * row_bytes(program);
+  const uint64_t embeddings = hidden_bytes(program);
   take(Region::rows, logits > embeddings ? logits : embeddings);
-  take(Region::step_tokens,
-       static_cast<uint64_t>(longest_step(program) + tile_padding) * sizeof(int32_t));
+  take(Region::step_tokens, step_tokens_bytes(program));
   take(Region::history, count * static_cast<uint64_t>(program.context_length) * sizeof(int32_t));
   take(Region::sampler, Sampler::scratch_bytes(program.vocab_size));
   take(Region::text, ingot_tokenizer_scratch_bytes(max_text_bytes));
@@ -172,6 +181,45 @@ Plan conversation_plan(const ProgramSizes &program, int32_t tokens, int32_t thre
   return plan_of(program, layout,
                  {options.sequences, tokens, /*other_tokens=*/0, /*rows=*/0, threads,
                   /*samples=*/true, /*reads_text=*/true});
+}
+
+int32_t logits_rows(const ProgramSizes &program, int32_t sequences) {
+  return (program.score_tokens > sequences ? program.score_tokens : sequences) + tile_padding;
+}
+
+uint64_t device_tokens_offset() {
+  return rounded(INGOT_PARAMETER_WORDS * sizeof(uint32_t), device_place);
+}
+
+uint64_t device_groups_offset(const ProgramSizes &program) {
+  return rounded(device_tokens_offset() + step_tokens_bytes(program), device_place);
+}
+
+DevicePlan device_plan(const ProgramSizes &program, uint64_t weights_bytes, int32_t sequences) {
+  const uint64_t logits =
+      static_cast<uint64_t>(logits_rows(program, sequences)) * row_bytes(program);
+  const uint64_t hidden = hidden_bytes(program);
+  // Three counts of workgroups for each launch.
+  uint64_t inputs = device_groups_offset(program);
+  if (program.manifest && program.manifest->steps())
+    for (const manifest::Step *step : *program.manifest->steps())
+      inputs += rounded(step->launches()->size() * 3 * sizeof(uint32_t), device_place);
+  const uint64_t sizes[] = {weights_bytes, program.arena_bytes,
+                            program.cache_bytes * static_cast<uint64_t>(sequences),
+                            logits > hidden ? logits : hidden, inputs};
+  DevicePlan plan{};
+  for (int32_t i = 0; i < device_region_count; ++i) {
+    plan.rows[i] = {device_region_names[i], sizes[i], sizes[i]};
+    plan.bytes += sizes[i];
+  }
+  return plan;
+}
+
+bool needs_device_memory(const manifest::Manifest &manifest) {
+  for (const manifest::Variant *variant : *manifest.build()->variants())
+    if (variant->on_device())
+      return true;
+  return false;
 }
 
 const flatbuffers::String *writer_of(const manifest::Manifest &manifest, const manifest::Step &step,

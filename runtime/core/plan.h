@@ -113,6 +113,28 @@ Plan plan_of(const ProgramSizes &program, const Layout &layout, const Use &use);
 /// Of one conversation of `tokens` tokens in a session with default options.
 Plan conversation_plan(const ProgramSizes &program, int32_t tokens, int32_t threads);
 
+/// Rows of logits that a step may leave.
+int32_t logits_rows(const ProgramSizes &program, int32_t sequences);
+
+/// What a session whose kernels run on a device takes of its memory, all of it when it is created:
+/// the program's packed weights, its arena, the caches of all sequences; and where both see it,
+/// what steps leave and what they depend on (device.h).
+enum class DeviceRegion : uint8_t { weights, arena, caches, logits, inputs, end };
+constexpr int32_t device_region_count = static_cast<int32_t>(DeviceRegion::end);
+
+struct DevicePlan {
+  PlanRow rows[device_region_count]; ///< all that is reserved is taken
+  uint64_t bytes;                    ///< of all rows
+
+  uint64_t size(DeviceRegion region) const { return rows[static_cast<int32_t>(region)].reserved; }
+};
+DevicePlan device_plan(const ProgramSizes &program, uint64_t weights_bytes, int32_t sequences);
+/// Where parts of DeviceRegion::inputs begin, and where the last one ends.
+uint64_t device_tokens_offset();
+uint64_t device_groups_offset(const ProgramSizes &program);
+/// True where a device runs the kernels of a variant.
+bool needs_device_memory(const manifest::Manifest &manifest);
+
 /// The name of the kernel that writes a buffer of the arena, null when the manifest does not say.
 const flatbuffers::String *writer_of(const manifest::Manifest &manifest, const manifest::Step &step,
                                      const manifest::Buffer &buffer);

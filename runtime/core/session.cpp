@@ -29,8 +29,6 @@ ingot_status choose_variant(ingot_session *session, const ingot_session_options 
   const manifest::Build &build = *session->manifest->build();
   const ingot_program &program = *session->program;
   const ProgramSizes sizes = sizes_of(program, session->manifest);
-  const int32_t rows =
-      sizes.score_tokens > session->sequence_count ? sizes.score_tokens : session->sequence_count;
   for (;; ++*variant) {
     const auto index = static_cast<uint32_t>(*variant);
     session->variant = program.variants + *variant;
@@ -42,7 +40,6 @@ ingot_status choose_variant(ingot_session *session, const ingot_session_options 
                                        session->weights,
                                        session->variant,
                                        session->sequence_count,
-                                       rows + tile_padding,
                                        session->sequences->caches,
                                        sequence_bytes(sizes)};
     const ingot_status status = device->open(&request, &session->device, problem);

@@ -9,6 +9,8 @@
 namespace ingot::runtime {
 namespace {
 
+constexpr int32_t one_sequence = 1;
+
 const char *text_of(const flatbuffers::String *text) { return text ? text->c_str() : ""; }
 
 /// Writes `"name": ` with the comma that goes before it.
@@ -224,6 +226,46 @@ void plan_text(Writer &out, const Plan &some, int32_t some_tokens, const Plan &a
   out.text("\n");
 }
 
+/// Null where no kernels are for a device.
+void device_json(Writer &out, const ingot_program &program, const manifest::Manifest &manifest) {
+  if (!needs_device_memory(manifest)) {
+    out.text("null");
+    return;
+  }
+  const DevicePlan plan =
+      device_plan(sizes_of(program, &manifest), program.weights_bytes, one_sequence);
+  Object object(out);
+  object.number("bytes", static_cast<int64_t>(plan.bytes));
+  object.key("regions").text("[");
+  for (const PlanRow &region : plan.rows) {
+    out.text(&region == plan.rows ? "" : ", ");
+    Object row(out);
+    row.key("name").json_string(region.name);
+    row.number("bytes", static_cast<int64_t>(region.reserved));
+    row.end();
+  }
+  out.text("]");
+  object.end();
+}
+
+void device_text(Writer &out, const ingot_program &program, const manifest::Manifest &manifest) {
+  if (!needs_device_memory(manifest))
+    return;
+  const DevicePlan plan =
+      device_plan(sizes_of(program, &manifest), program.weights_bytes, one_sequence);
+  out.text("\ndevice memory: what a session of one sequence takes of it when it starts\n");
+  const auto row = [&](const char *name, uint64_t bytes) {
+    out.text("  ").text(name);
+    for (size_t length = strlen(name); length < 19; ++length)
+      out.text(" ");
+    kibibytes(out, bytes);
+    out.text("\n");
+  };
+  for (const PlanRow &region : plan.rows)
+    row(region.name, region.reserved);
+  row("all", plan.bytes);
+}
+
 void lists_json(Object &object, const manifest::Manifest &manifest) {
   Writer &out = object.key("weights").text("[");
   for (uint32_t i = 0; manifest.weights() && i < manifest.weights()->size(); ++i) {
@@ -371,6 +413,7 @@ int run_info(Command &command) {
     const int32_t some_tokens = (all_tokens + 3) / 4;
     print_text(out, program, *manifest, in_use);
     plan_text(out, plan_for(command, *manifest, some_tokens), some_tokens, all, all_tokens);
+    device_text(out, program, *manifest);
     return exit_ok;
   }
   Object object(out);
@@ -394,6 +437,7 @@ int run_info(Command &command) {
   object.number("arena_bytes", static_cast<int64_t>(program.arena_bytes));
   object.number("cache_bytes", static_cast<int64_t>(program.cache_bytes));
   plan_json(object.key("planned_memory"), all, all_tokens);
+  device_json(object.key("device_memory"), program, *manifest);
   lists_json(object, *manifest);
   object.end();
   out.text("\n");

@@ -40,7 +40,7 @@ struct Program {
   const manifest::Manifest *manifest = nullptr;
   std::vector<Section> sections; ///< allocated, by address
   runtime::ProgramSizes sizes{};
-  uint64_t tokenizer_bytes = 0;
+  uint64_t tokenizer_bytes = 0, weight_bytes = 0;
 
   /// Bytes by what they are for. Runtime, kernels, steps, constants (of all three), data, unwind
   /// tables and the manifest without its tokenizer are the program "without weights and tokenizer".
@@ -134,7 +134,7 @@ llvm::Expected<Program> readProgram(const llvm::object::ObjectFile &object, llvm
                       "does not say what memory the program needs");
   program.tokenizer_bytes = tokenizerBytes(program.manifest->tokenizer());
 
-  uint64_t weight_bytes = 0;
+  uint64_t &weight_bytes = program.weight_bytes;
   if (program.manifest->weights())
     for (const auto *weight : *program.manifest->weights())
       weight_bytes = std::max<uint64_t>(weight_bytes, weight->offset() + weight->bytes());
@@ -193,6 +193,20 @@ json::Object planJson(const Program &program) {
                       {"planned_bytes", int64_t(plan.planned)},
                       {"regions", std::move(regions)},
                       {"steps", std::move(steps)}};
+}
+
+runtime::DevicePlan deviceMemory(const Program &program) {
+  return runtime::device_plan(program.sizes, program.weight_bytes, /*sequences=*/1);
+}
+
+json::Value deviceMemoryJson(const Program &program) {
+  if (!runtime::needs_device_memory(*program.manifest))
+    return nullptr;
+  const runtime::DevicePlan plan = deviceMemory(program);
+  json::Array regions;
+  for (const runtime::PlanRow &row : plan.rows)
+    regions.push_back(json::Object{{"name", row.name}, {"bytes", int64_t(row.reserved)}});
+  return json::Object{{"bytes", int64_t(plan.bytes)}, {"regions", std::move(regions)}};
 }
 
 json::Array variantsToJson(const manifest::Build &build) {
@@ -318,6 +332,7 @@ json::Object toJson(const Program &program, const llvm::object::ObjectFile &obje
                       {"anonymous_bytes", int64_t(program.fileBacked(false))},
                       {"weights", std::move(weights)},
                       {"planned_memory", planJson(program)},
+                      {"device_memory", deviceMemoryJson(program)},
                       {"selftest_tokens", selftestTokens(m)},
                       {"caches", std::move(caches)},
                       {"kernels", kernelsJson(program, object)}};
@@ -404,6 +419,16 @@ void printPlan(const Program &program) {
     llvm::outs() << "\n";
   }
   line("all", 24, {all.reserved, some.planned, all.planned});
+  llvm::outs() << "\n";
+  if (!runtime::needs_device_memory(*program.manifest))
+    return;
+  const runtime::DevicePlan device = deviceMemory(program);
+  llvm::outs() << "\nMemory of the device that a session of one sequence takes when it starts\n";
+  for (const runtime::PlanRow &row : device.rows) {
+    line(row.name, 24, {row.reserved});
+    llvm::outs() << "\n";
+  }
+  line("all", 24, {device.bytes});
   llvm::outs() << "\n";
 }
 

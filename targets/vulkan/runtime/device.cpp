@@ -120,7 +120,6 @@ ingot_status open(const ingot_device_request *request, ingot_device_session **re
   session->manifest = runtime::program_manifest(request->program);
   session->code = code;
   session->sequences = request->sequences;
-  session->logits_rows = request->logits_rows;
   session->caches_base = request->caches;
   session->sequence_bytes = request->sequence_bytes;
   memory += sizeof *session;

@@ -21,6 +21,19 @@ int32_t memory_type(const Machine &machine, uint32_t types, VkMemoryPropertyFlag
   return -1;
 }
 
+/// For memory that the processor reads (`host`), or of the device's own.
+int32_t buffer_type(const Machine &machine, uint32_t types, bool host) {
+  int32_t type = -1;
+  if (host) {
+    type = memory_type(machine, types, visible | VK_MEMORY_PROPERTY_HOST_CACHED_BIT);
+    if (type < 0)
+      type = memory_type(machine, types, visible);
+  } else {
+    type = memory_type(machine, types, VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT);
+  }
+  return type < 0 ? memory_type(machine, types, 0) : type;
+}
+
 void say_too_little(ingot_device_session &session, uint64_t bytes, const char *what,
                     char *problem) {
   runtime::Writer said(problem, 255);
@@ -51,17 +64,7 @@ ingot_status make_buffer(ingot_device_session &session, uint64_t bytes, bool hos
   }
   VkMemoryRequirements needs;
   vk.GetBufferMemoryRequirements(device, buffer->buffer, &needs);
-  int32_t type = -1;
-  if (host) {
-    type = memory_type(session.machine, needs.memoryTypeBits,
-                       visible | VK_MEMORY_PROPERTY_HOST_CACHED_BIT);
-    if (type < 0)
-      type = memory_type(session.machine, needs.memoryTypeBits, visible);
-  } else {
-    type = memory_type(session.machine, needs.memoryTypeBits, VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT);
-  }
-  if (type < 0)
-    type = memory_type(session.machine, needs.memoryTypeBits, 0);
+  const int32_t type = buffer_type(session.machine, needs.memoryTypeBits, host);
   VkMemoryAllocateInfo allocation{};
   allocation.sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO;
   allocation.allocationSize = needs.size;
@@ -95,34 +98,66 @@ ingot_status make_staging(ingot_device_session &session, uint64_t bytes) {
   return make_buffer(session, bytes, true, &session.staging);
 }
 
+/// False, and a clause in `problem`, where what the plan wants is more than the device has.
+static bool has_room(const ingot_device_session &session, const runtime::DevicePlan &plan,
+                     char *problem) {
+  using runtime::DeviceRegion;
+  const VkPhysicalDeviceMemoryProperties &memory = session.machine.memory;
+  const auto heap_of = [&](bool host) {
+    const int32_t type = buffer_type(session.machine, ~uint32_t{0}, host);
+    return memory.memoryTypes[type < 0 ? 0 : type].heapIndex;
+  };
+  const uint32_t own = heap_of(false), seen = heap_of(true);
+  const uint64_t both = plan.size(DeviceRegion::logits) + plan.size(DeviceRegion::inputs);
+  const uint64_t wanted = own == seen ? plan.bytes : plan.bytes - both;
+  runtime::Writer said(problem, 255);
+  const auto mebibytes = [&](uint64_t bytes) -> runtime::Writer & {
+    return said.grouped((bytes + (1 << 20) - 1) >> 20);
+  };
+  if (wanted > memory.memoryHeaps[own].size) {
+    said.text(session.machine.properties.deviceName).text(" has ");
+    mebibytes(memory.memoryHeaps[own].size).text(" MiB of memory, and the model needs ");
+    mebibytes(wanted).text(": weights ");
+    mebibytes(plan.size(DeviceRegion::weights)).text(", KV caches ");
+    mebibytes(plan.size(DeviceRegion::caches)).text(", activations ");
+    mebibytes(plan.size(DeviceRegion::arena));
+  } else if (both > memory.memoryHeaps[seen].size) {
+    said.text(session.machine.properties.deviceName).text(" shares ");
+    mebibytes(memory.memoryHeaps[seen].size).text(" MiB with the processor, and the model needs ");
+    mebibytes(both);
+  } else {
+    return true;
+  }
+  problem[said.used] = 0;
+  return false;
+}
+
 ingot_status make_memory(ingot_device_session &session, char *problem) {
+  using runtime::DeviceRegion;
   const ingot_program &program = *session.program;
-  const auto sequences = static_cast<uint64_t>(session.sequences);
   const runtime::ProgramSizes sizes = runtime::sizes_of(program, session.manifest);
-  session.tokens_offset = rounded(INGOT_PARAMETER_WORDS * 4, place);
-  session.tokens_bytes =
-      static_cast<uint64_t>(runtime::longest_step(sizes) + runtime::tile_padding) * 4;
-  uint64_t end = rounded(session.tokens_offset + session.tokens_bytes, place);
+  const runtime::DevicePlan plan =
+      runtime::device_plan(sizes, program.weights_bytes, session.sequences);
+  if (!has_room(session, plan, problem))
+    return INGOT_NO_MEMORY;
+  session.tokens_offset = runtime::device_tokens_offset();
+  uint64_t end = runtime::device_groups_offset(sizes);
+  session.tokens_bytes = end - session.tokens_offset;
   for (uint32_t i = 0; i < session.code->steps()->size(); ++i) {
     session.steps[i].indirect = end;
-    end = rounded(end + session.code->steps()->Get(i)->launches()->size() * 12, place);
+    end += session.code->steps()->Get(i)->launches()->size() * 3 * sizeof(uint32_t);
   }
-  const auto row_bytes = [](int32_t rows, int32_t stride) {
-    return static_cast<uint64_t>(rows) * static_cast<uint64_t>(stride) * sizeof(float);
-  };
-  const uint64_t logits = row_bytes(session.logits_rows, program.logits_stride),
-                 hidden = row_bytes(program.prefill_tokens + runtime::tile_padding,
-                                    sizes.embedding_stride);
   const struct {
     Buffer *buffer;
     uint64_t bytes;
     bool host;
     const char *what;
   } buffers[] = {
-      {&session.arena, program.arena_bytes, false, "activations"},
-      {&session.caches, program.cache_bytes * sequences, false, "KV caches"},
-      {&session.logits, logits > hidden ? logits : hidden, true, "logits"},
-      {&session.input, end, true, "inputs"},
+      {&session.arena, plan.size(DeviceRegion::arena), false, "activations"},
+      {&session.caches, plan.size(DeviceRegion::caches), false, "KV caches"},
+      {&session.logits, plan.size(DeviceRegion::logits), true, "logits"},
+      {&session.input, end, true,
+       "inputs"}, // no more than the plan has, which counts barriers, too
   };
   for (const auto &one : buffers)
     if (ingot_status status = make_buffer(session, one.bytes, one.host, one.buffer)) {

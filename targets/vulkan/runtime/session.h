@@ -46,7 +46,7 @@ struct ingot_device_session {
   const uint8_t *weights;
   const ingot::manifest::Manifest *manifest;
   const ingot::device::Code *code;
-  int32_t sequences, logits_rows;
+  int32_t sequences;
   const uint8_t *caches_base;
   uint64_t sequence_bytes;
 

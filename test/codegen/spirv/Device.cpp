@@ -121,7 +121,7 @@ void DeviceKernel::run(Memory &memory, int32_t tokens, int32_t position,
     variant.device_code = reinterpret_cast<const uint8_t *>(code.data());
     variant.device_code_bytes = code.size();
     uint8_t caches = 0, *cache = &caches;
-    const ingot_device_request request{&program, program.weights, &variant, 1, 1, cache, 4096};
+    const ingot_device_request request{&program, program.weights, &variant, 1, cache, 4096};
     char problem[256] = "";
     ingot_device_session *session;
     ASSERT_EQ(ingot_vulkan_device.open(&request, &session, problem), INGOT_OK) << problem;
