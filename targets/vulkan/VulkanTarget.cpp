@@ -46,6 +46,9 @@ public:
   /// Kernels have one shape each (codegen/spirv), so that sums have one order.
   std::vector<Tile> tileCandidates(const KernelSpec &) const override { return {Tile{}}; }
   double estimate(const KernelSpec &, int64_t, int64_t) const override { return 0; }
+  /// Decode takes the time that its bytes of weights take, whatever they are multiplied by; and
+  /// rounded activations would decide by the last bit of a float, which no two devices share.
+  Activations activations() const override { return Activations::f32; }
   int32_t prefillTokens() const override { return 192; }
   KernelForm kernelForm() const override { return KernelForm::spirv; }
   std::string device() const override { return "ingot_vulkan_device"; }

@@ -65,10 +65,10 @@ class Pair:
     def reference(self, ids):
         return Command(self.ingot, "reference", self.model).window_logits(ids)
 
-    def greedy(self, prompt):
-        """The prompt's tokens and those that follow on this processor."""
+    def greedy(self, prompt, program):
+        """The prompt's tokens and those that follow."""
         ids = tokens_of(self.here, prompt)
-        evaluated, first = Command(*self.here), len(ids)
+        evaluated, first = Command(*program), len(ids)
         while len(ids) < first + self.count:
             ids.append(int(evaluated.window_logits(ids)[-1].argmax()))
         return ids, first
@@ -87,12 +87,15 @@ class Pair:
 
     def prompt(self, prompt):
         texts = [self.answer(program, prompt) for program in (self.here, self.there)]
-        ids, first = self.greedy(prompt)
+        ids, first = self.greedy(prompt, self.here)
         row = {"prompt": prompt, "texts": texts, "ids": ids, "same": texts[0] == texts[1]}
         expected = self.reference(ids)[first - 1:-1].argmax(axis=1)
-        row["interpreter"] = expected.tolist() == ids[first:]
+        row["interpreter"] = row["interpreter_there"] = expected.tolist() == ids[first:]
         if not row["same"]:
             row["difference"] = self.first_difference(ids, first)
+            ids, first = self.greedy(prompt, self.there)
+            expected = self.reference(ids)[first - 1:-1].argmax(axis=1)
+            row["interpreter_there"] = expected.tolist() == ids[first:]
         return row
 
     def evaluate(self, ids):
@@ -160,7 +163,8 @@ def main():
               f"{found['b']} by {found['margin_b']:.3g} (the interpreter by "
               f"{found['margin_reference']:.3g}){'' if tie else ': no near-tie'}")
     print(f"{same} of {len(rows)} prompts have the same {options.tokens} tokens; "
-          f"{sum(row['interpreter'] for row in rows)} of this processor are the interpreter's")
+          f"{sum(row['interpreter'] for row in rows)} of this processor are the interpreter's, "
+          f"{sum(row['interpreter_there'] for row in rows)} of {options.target}")
     parts = {"prompts": np.concatenate(divergences[:len(rows)], axis=1)}
     if options.text:
         parts["text"] = divergences[-1]

@@ -72,7 +72,7 @@ int main(int argc, char **argv) {
   compile_command
       ->add_option("--kv-cache", cache,
                    "Elements of the KV cache (default: i16, with a scale for each head and "
-                   "position; f32 with --activations f32)")
+                   "position; f16 where the target reads floats; f32 with --activations f32)")
       ->check(CLI::IsMember({"i16", "f16", "f32"}));
   compile_command
       ->add_option("--context", compile.context,
@@ -256,9 +256,12 @@ int main(int argc, char **argv) {
       compile.predict = predict;
     compile.lowering.activations =
         parseActivations(activations).value_or(defaultActivations(compile.lowering.target));
-    // fp32 activations are for exactness, so the cache follows unless it is chosen.
+    // Who asks for fp32 activations wants exactness, so the cache follows unless it is chosen.
+    // Targets whose default they are read floats of half the bytes.
     if (cache.empty())
-      cache = compile.lowering.activations == Activations::f32 ? "f32" : "i16";
+      cache = activations == "f32"                               ? "f32"
+              : compile.lowering.activations == Activations::f32 ? "f16"
+                                                                 : "i16";
     compile.kv_cache = cache == "i16"   ? CodeKind::i
                        : cache == "f16" ? CodeKind::f16
                                         : CodeKind::f32;

@@ -15,8 +15,8 @@ program = pathlib.Path(folder, "program")
 
 
 def run(*command, **more):
-    return subprocess.run([str(word) for word in command], capture_output=True, text=True, errors="replace",
-                          env={**os.environ, **more})
+    return subprocess.run([str(word) for word in command], capture_output=True, text=True,
+                          errors="replace", env={**os.environ, **more})
 
 
 assert run(ingot, "compile", model, "-o", program, "--target", "vulkan").returncode == 0

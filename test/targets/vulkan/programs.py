@@ -36,16 +36,24 @@ def check(*options, **shape):
             json.loads(run(here, "--info", "--json"))[key], key
 
 
-check(quant="q4_1")
-check("--batch", "2,5", quant="q8_0", tied=False)
+def math_of(program):
+    build = json.loads(run(program, "--info", "--json"))["build"]
+    return build["activations"], build["kv_cache"]
+
+
+check("--activations", "int8", quant="q4_1")
+check("--activations", "int8", "--batch", "2,5", quant="q8_0", tied=False)
+check("--activations", "f32", "--kv-cache", "f16", "--batch", "2,5", quant="q4_1")
 check("--activations", "f32", quant="q5_0", embedding=160, heads=2, kv_heads=2)
-check("--kv-cache", "f16", quant="q6_k", embedding=256, feed_forward=512, layers=1)
-check("--kv-cache", "f32", "--quantize", "int8:g64", quant="f32", embedding=128, feed_forward=256)
+check("--activations", "f32", "--kv-cache", "f16", quant="q6_k", embedding=256, feed_forward=512, layers=1)
+check("--activations", "int8", "--kv-cache", "f32", "--quantize", "int8:g64", quant="f32",
+      embedding=128, feed_forward=256)
 check("--activations", "f32", quant="bf16", heads=2, kv_heads=1)
 
 # A token: at most 8 launches a layer, and no more bytes than its weights and a tenth.
 tiny_models.write_tiny_llama(tiny.model, layers=3, embedding=256, feed_forward=768, context=64)
 program = tiny.compiled("counted", "--target", "vulkan")
+assert math_of(program) == ("f32", "f16"), math_of(program)
 decode = json.loads(run(program, "--profile", "--prompt-tokens", "2", "--gen-tokens", "3", "--reps",
                         "1", "--json"))["decode"]
 assert sum(kernel["calls"] for kernel in decode["kernels"]) <= 8 * 3 + 4, decode
@@ -63,6 +71,7 @@ assert needed == ["libc.so.6"], needed
 
 # Kernels for the processor in the same program: where there is no device, it says so and runs them.
 both = tiny.compiled("both", "--target", "vulkan+x86-64-v3", "--verify", "--verify-tokens", "20")
+assert math_of(both) == ("f32", "f16"), math_of(both)
 nothing = {**os.environ, "VK_ICD_FILENAMES": "/nowhere.json", "VK_DRIVER_FILES": "/nowhere.json"}
 answer = [both, "--raw", "-p", "one two", "-n", "4", "--temp", "0"]
 without = subprocess.run(answer, env=nothing, capture_output=True)
