@@ -3,6 +3,7 @@
 #include "codegen/Verify.h"
 #include "codegen/link/Launches.h"
 #include "codegen/llvm/Steps.h"
+#include "codegen/spirv/Program.h"
 #include "dialects/kernel/Spec.h"
 #include "frontend/chat/Chat.h"
 #include "frontend/tokenizer/Tokenizer.h"
@@ -29,7 +30,15 @@ public:
       return tokenizer.takeError();
     auto [chat, note] = buildChat();
     auto weights = buildWeights();
-    auto memory = buildMemory();
+    uint64_t scratch = 0;
+    for (auto [variant, module] : llvm::zip(inputs.target->variants(), inputs.variants))
+      if (variant->kernelForm() != KernelForm::objects) {
+        auto bytes = spirv::scratchBytes(module);
+        if (!bytes)
+          return bytes.takeError();
+        scratch = std::max(scratch, *bytes);
+      }
+    auto memory = buildMemory(scratch);
     auto caches = buildCaches();
     auto launches = buildLaunches(buffer, inputs.planned, inputs.variants);
     if (!launches)
@@ -207,7 +216,7 @@ private:
                                           exact ? kErrorBound : 0, exact ? 0 : kMeanKlBound);
   }
 
-  flatbuffers::Offset<manifest::Memory> buildMemory() {
+  flatbuffers::Offset<manifest::Memory> buildMemory(uint64_t scratch_bytes) {
     auto number = [&](StringRef name) {
       return inputs.planned->getAttrOfType<IntegerAttr>(name).getInt();
     };
@@ -222,7 +231,8 @@ private:
           llvm::alignTo(cast<RankedTensorType>(embed.getResultTypes()[0]).getDimSize(1), 16));
     return manifest::CreateMemory(buffer, number("ingot.arena_bytes"), number("ingot.cache_bytes"),
                                   tokens("prefill"), tokens("score"),
-                                  logitsStride(inputs.model->info.vocab_size), embedding_stride);
+                                  logitsStride(inputs.model->info.vocab_size), embedding_stride,
+                                  scratch_bytes);
   }
 
   const ManifestInputs &inputs;

@@ -83,7 +83,17 @@ private:
                  const std::vector<Num> &blocks, int32_t tokens, const TokenAt &tokenAt,
                  std::vector<Local> &sums);
   // Attention.cpp
+  /// What a part of the keys gives: the largest score, and sums that depend on it.
+  struct Partial {
+    Local largest, total;
+    std::vector<Local> values; ///< of this invocation's elements: thread, thread + threads ...
+  };
   llvm::Error attention(const KernelOp &op);
+  Partial partial(size_t values);
+  void clear(const Partial &part);
+  /// Adds a part behind those that `whole` has.
+  void merge(const Partial &whole, Num largest, Num total,
+             const std::function<Num(size_t)> &valueOf);
   llvm::Error append(const KernelOp &op);
   Num positionOf(Num token);
   /// Word of the cache's `part` where the sequence of `token` begins.
@@ -94,6 +104,7 @@ private:
   const KernelSpec &spec;
   const bool per_sequence;
   const KernelInterface interface;
+  const int64_t scratch_bytes; ///< for each token
   Code code;
   std::vector<Value> values;
   Grid grid;

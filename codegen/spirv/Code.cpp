@@ -96,6 +96,7 @@ Code::Code(MLIRContext &context, int32_t threads, int32_t bindings, const Featur
   Value id = spv::LoadOp::create(b, spv::AddressOfOp::create(b, group));
   group_x = spv::CompositeExtractOp::create(b, id, ArrayRef<int32_t>{0});
   group_y = spv::CompositeExtractOp::create(b, id, ArrayRef<int32_t>{1});
+  group_z = spv::CompositeExtractOp::create(b, id, ArrayRef<int32_t>{2});
   auto number = [&](size_t i) -> Num {
     return spv::LoadOp::create(b, spv::AddressOfOp::create(b, numbers[i]));
   };
@@ -319,6 +320,19 @@ Num Code::shuffle(Num value, int32_t mask) {
 
 void Code::barrier() {
   spv::ControlBarrierOp::create(b, spv::Scope::Workgroup, spv::Scope::Workgroup, workgroup_memory);
+}
+
+void Code::barrierOfAll() {
+  spv::ControlBarrierOp::create(b, spv::Scope::Workgroup, spv::Scope::Device,
+                                workgroup_memory | spv::MemorySemantics::UniformMemory);
+}
+
+void Code::sharedByAll(int32_t binding) { buffers[binding]->setAttr("coherent", b.getUnitAttr()); }
+
+Num Code::fetchAdd(int32_t binding, Num index, Num value) {
+  return spv::AtomicIAddOp::create(
+      b, element(binding, index), spv::Scope::Device,
+      spv::MemorySemantics::AcquireRelease | spv::MemorySemantics::UniformMemory, value);
 }
 
 llvm::Expected<std::vector<uint32_t>> Code::finish() {

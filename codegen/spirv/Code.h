@@ -77,6 +77,7 @@ public:
   Num thread() { return thread_index; }
   Num groupX() { return group_x; }
   Num groupY() { return group_y; }
+  Num groupZ() { return group_z; }
 
   // Integers, without sign where it matters.
   Num add(Num a, Num b);
@@ -138,6 +139,10 @@ public:
   Num loadFloat(int32_t binding, Num index) { return asFloat(load(binding, index)); }
   void store(int32_t binding, Num index, Num word);
   void storeFloat(int32_t binding, Num index, Num value) { store(binding, index, asBits(value)); }
+  /// Workgroups of a launch read what others write to this buffer, behind a barrierOfAll.
+  void sharedByAll(int32_t binding);
+  /// Adds to a word of such a buffer; gives what it was.
+  Num fetchAdd(int32_t binding, Num index, Num value);
   /// A word of the step's parameters (runtime/core/device.h).
   Num parameter(Num index);
   Local local(Num initial);
@@ -155,6 +160,8 @@ public:
   Num shuffle(Num value, int32_t mask);
   /// All invocations of the workgroup meet; what they wrote to shared memory is seen.
   void barrier();
+  /// They meet; what they wrote to buffers that workgroups share is seen by all others, too.
+  void barrierOfAll();
 
   /// Ends the shader and gives its words.
   llvm::Expected<std::vector<uint32_t>> finish();
@@ -175,7 +182,7 @@ private:
   mlir::spirv::GlobalVariableOp displacements;
   std::vector<Num> displacement;
   mlir::Type i32, f32;
-  Num thread_index, group_x, group_y;
+  Num thread_index, group_x, group_y, group_z;
   int64_t shared_bytes = 0;
   int32_t shared_count = 0;
 };

@@ -1,9 +1,10 @@
 // From a KernelSpec to SPIR-V compute shaders.
 //
-// A kernel is one dispatch of workgroups (x, y). Its bindings are the buffers of its arguments
-// (kernelInterface), then the step's parameters (runtime/core/device.h); push constants say how
-// many words each argument begins behind where its binding does. Shapes are compiled in. Buffers
-// have the layouts of KernelSpec.h, read and written as 32-bit words.
+// A kernel is one dispatch of workgroups (x, y, z). Its bindings are the buffers of its arguments
+// (kernelInterface), then scratch where it has some, then the step's parameters
+// (runtime/core/device.h); push constants say how many words each argument begins behind where its
+// binding does. Shapes are compiled in. Buffers have the layouts of KernelSpec.h, read and written
+// as 32-bit words.
 //
 // Every sum has an order that depends on neither the number of tokens nor the device: a token's
 // results are the same alone and among others.
@@ -14,17 +15,24 @@
 
 namespace ingot::spirv {
 
-/// Workgroups of a launch: `x`, and in y one for each `tokens_each` tokens of the step and
-/// `more_tokens` (0 tokens each: a single one).
+/// Workgroups of a launch: `x`; in y one for each `tokens_each` tokens of the step and
+/// `more_tokens` (0 tokens each: a single one); in z one for each `keys_each` positions of the
+/// longest sequence (0: a single one).
 struct Grid {
-  int64_t x = 1, tokens_each = 0, more_tokens = 0;
+  int64_t x = 1, tokens_each = 0, more_tokens = 0, keys_each = 0;
 };
 
 struct DeviceKernel {
   std::vector<uint32_t> words;
   int64_t shared_bytes = 0;
+  /// Of a buffer behind those of the arguments, for each token of the step: this kernel's alone,
+  /// and zeros before it first runs. 0: there is no such buffer.
+  int64_t scratch_bytes = 0;
   Grid grid;
 };
+
+/// What DeviceKernel::scratch_bytes will be.
+int64_t scratchBytes(const KernelSpec &spec);
 
 /// With `per_sequence`, a kernel of one token runs for each token of the step, with its row, its
 /// sequence's cache and its position. Thread-safe.

@@ -17,7 +17,8 @@ static_assert(int(device::Space_arena) == int(kernel::BufferUse::Space::arena) &
               int(device::Space_weights) == int(kernel::BufferUse::Space::weights) &&
               int(device::Space_tokens) == int(kernel::BufferUse::Space::tokens) &&
               int(device::Space_logits) == int(kernel::BufferUse::Space::logits) &&
-              int(device::Space_cache) == int(kernel::BufferUse::Space::cache));
+              int(device::Space_cache) == int(kernel::BufferUse::Space::cache) &&
+              int(device::Space_scratch) > int(device::Space_cache));
 
 bool sumsOverInvocations(const KernelSpec &spec) {
   return llvm::any_of(spec.ops, [&](const KernelOp &op) {
@@ -33,11 +34,57 @@ bool multipliesCodes(const KernelSpec &spec) {
   });
 }
 
+int64_t tokensOf(func::FuncOp step) {
+  auto tokens = step->getAttrOfType<IntegerAttr>("max_tokens");
+  return tokens ? tokens.getInt() : 1;
+}
+
+/// A kernel of a launch: its name, and whether it is for each sequence of a step.
+using KernelName = std::pair<std::string, bool>;
+
+KernelName nameOf(kernel::LaunchOp launch) {
+  return {launch.getCallee().str(), launch.getPerSequence()};
+}
+
+/// Where kernels have their scratch: each has its own, for the most tokens that a step has.
+struct Scratch {
+  struct Place {
+    uint64_t offset = 0, each = 0, bytes = 0;
+  };
+  std::map<KernelName, Place> places;
+  uint64_t bytes = 0;
+};
+
+llvm::Expected<Scratch> planScratch(ModuleOp planned) {
+  Scratch scratch;
+  for (func::FuncOp step : kernel::stepsOf(planned))
+    for (auto launch : step.getOps<kernel::LaunchOp>()) {
+      auto [found, added] = scratch.places.try_emplace(nameOf(launch));
+      if (added) {
+        auto spec = kernel::specOf(kernel::calleeOf(launch));
+        if (!spec)
+          return spec.takeError();
+        found->second.each = uint64_t(scratchBytes(*spec));
+      }
+      found->second.bytes =
+          std::max(found->second.bytes, found->second.each * uint64_t(tokensOf(step)));
+    }
+  for (auto &[name, place] : scratch.places) {
+    place.offset = scratch.bytes;
+    scratch.bytes += llvm::alignTo(place.bytes, 256);
+  }
+  return scratch;
+}
+
 class ProgramBuilder {
 public:
   explicit ProgramBuilder(ModuleOp planned) : planned(planned) {}
 
   llvm::Expected<std::string> build() {
+    auto planned_scratch = planScratch(planned);
+    if (!planned_scratch)
+      return planned_scratch.takeError();
+    scratch = std::move(*planned_scratch);
     std::vector<flatbuffers::Offset<device::Step>> steps;
     for (func::FuncOp step : kernel::stepsOf(planned))
       if (llvm::Error error = addStep(step, steps))
@@ -56,7 +103,7 @@ private:
 
   llvm::Expected<Known> kernelOf(kernel::LaunchOp launch) {
     const bool each = launch.getPerSequence();
-    auto found = known.find({launch.getCallee().str(), each});
+    auto found = known.find(nameOf(launch));
     if (found != known.end())
       return found->second;
     auto spec = kernel::specOf(kernel::calleeOf(launch));
@@ -76,10 +123,11 @@ private:
     }
     const std::string name = spec->name + (each ? ".each" : "");
     Known added{static_cast<uint16_t>(kernels.size()), made.grid};
-    kernels.push_back(device::CreateKernelDirect(
-        buffer, name.c_str(), &forms, static_cast<uint8_t>(kernelInterface(*spec).arguments.size()),
-        static_cast<uint32_t>(made.shared_bytes)));
-    known[{launch.getCallee().str(), each}] = added;
+    const size_t arguments = kernelInterface(*spec).arguments.size() + (made.scratch_bytes ? 1 : 0);
+    kernels.push_back(device::CreateKernelDirect(buffer, name.c_str(), &forms,
+                                                 static_cast<uint8_t>(arguments),
+                                                 static_cast<uint32_t>(made.shared_bytes)));
+    known[nameOf(launch)] = added;
     return added;
   }
 
@@ -100,26 +148,36 @@ private:
       std::vector<device::Argument> arguments;
       for (const kernel::BufferUse &use : *uses)
         arguments.emplace_back(use.offset, use.bytes, static_cast<device::Space>(use.space));
+      const Scratch::Place &place = scratch.places[nameOf(launch)];
+      if (place.bytes)
+        arguments.emplace_back(place.offset, place.bytes, device::Space_scratch);
       launches.push_back(device::CreateLaunchDirect(
           buffer, kernel->number, barrier, static_cast<uint32_t>(kernel->grid.x),
           static_cast<uint32_t>(kernel->grid.tokens_each),
-          static_cast<uint32_t>(kernel->grid.more_tokens), &arguments));
+          static_cast<uint32_t>(kernel->grid.more_tokens),
+          static_cast<uint32_t>(kernel->grid.keys_each), &arguments));
       barrier = false;
     }
-    auto tokens = step->getAttrOfType<IntegerAttr>("max_tokens");
     steps.push_back(device::CreateStepDirect(buffer, step.getSymName().str().c_str(),
-                                             tokens ? static_cast<int32_t>(tokens.getInt()) : 1,
-                                             &launches));
+                                             static_cast<int32_t>(tokensOf(step)), &launches));
     return llvm::Error::success();
   }
 
   ModuleOp planned;
   flatbuffers::FlatBufferBuilder buffer;
   std::vector<flatbuffers::Offset<device::Kernel>> kernels;
-  std::map<std::pair<std::string, bool>, Known> known;
+  std::map<KernelName, Known> known;
+  Scratch scratch;
 };
 
 } // namespace
+
+llvm::Expected<uint64_t> scratchBytes(ModuleOp planned) {
+  auto scratch = planScratch(planned);
+  if (!scratch)
+    return scratch.takeError();
+  return scratch->bytes;
+}
 
 llvm::Expected<std::string> compileProgram(ModuleOp planned) {
   return ProgramBuilder(planned).build();

@@ -8,6 +8,9 @@
 
 namespace ingot::spirv {
 
+/// Bytes of scratch of all kernels (Kernel.h).
+llvm::Expected<uint64_t> scratchBytes(mlir::ModuleOp planned);
+
 /// A flatbuffer, runtime/device.fbs.
 llvm::Expected<std::string> compileProgram(mlir::ModuleOp planned);
 

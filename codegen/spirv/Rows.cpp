@@ -66,7 +66,9 @@ Num Matrix::decode(Num number, Num scale, Num min) const {
 Builder::Builder(mlir::MLIRContext &context, const KernelSpec &spec, bool per_sequence,
                  const Features &features)
     : spec(spec), per_sequence(per_sequence), interface(kernelInterface(spec)),
-      code(context, threads_of_a_group, static_cast<int32_t>(interface.arguments.size()), features),
+      scratch_bytes(scratchBytes(spec)),
+      code(context, threads_of_a_group,
+           static_cast<int32_t>(interface.arguments.size()) + (scratch_bytes ? 1 : 0), features),
       values(spec.values.size()) {}
 
 llvm::Error Builder::fail(const llvm::Twine &message) {
@@ -429,6 +431,7 @@ llvm::Expected<DeviceKernel> Builder::build() {
     }
   DeviceKernel kernel;
   kernel.grid = grid;
+  kernel.scratch_bytes = scratch_bytes;
   kernel.shared_bytes = code.sharedBytes();
   auto words = code.finish();
   if (!words)

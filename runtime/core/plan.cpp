@@ -14,8 +14,8 @@ constexpr uint64_t touched_text_bytes = 4 * page;
 const char *const region_names[region_count] = {
     "arena",       "session", "KV caches",       "last logits",       "rows of logits",
     "step tokens", "history", "sampler scratch", "tokenizer scratch", "prompt"};
-const char *const device_region_names[device_region_count] = {"weights", "arena", "KV caches",
-                                                              "rows of logits", "inputs of steps"};
+const char *const device_region_names[device_region_count] = {
+    "weights", "arena", "KV caches", "scratch", "rows of logits", "inputs of steps"};
 constexpr uint64_t device_place = 256; // no device wants a larger alignment
 constexpr int32_t limit = 1 << 28;     // keeps every size below 2^64
 
@@ -204,9 +204,13 @@ DevicePlan device_plan(const ProgramSizes &program, uint64_t weights_bytes, int3
   if (program.manifest && program.manifest->steps())
     for (const manifest::Step *step : *program.manifest->steps())
       inputs += rounded(step->launches()->size() * 3 * sizeof(uint32_t), device_place);
-  const uint64_t sizes[] = {weights_bytes, program.arena_bytes,
+  const manifest::Memory *memory = program.manifest ? program.manifest->memory() : nullptr;
+  const uint64_t sizes[] = {weights_bytes,
+                            program.arena_bytes,
                             program.cache_bytes * static_cast<uint64_t>(sequences),
-                            logits > hidden ? logits : hidden, inputs};
+                            memory ? memory->scratch_bytes() : 0,
+                            logits > hidden ? logits : hidden,
+                            inputs};
   DevicePlan plan{};
   for (int32_t i = 0; i < device_region_count; ++i) {
     plan.rows[i] = {device_region_names[i], sizes[i], sizes[i]};

@@ -117,9 +117,10 @@ Plan conversation_plan(const ProgramSizes &program, int32_t tokens, int32_t thre
 int32_t logits_rows(const ProgramSizes &program, int32_t sequences);
 
 /// What a session whose kernels run on a device takes of its memory, all of it when it is created:
-/// the program's packed weights, its arena, the caches of all sequences; and where both see it,
+/// the program's packed weights, its arena, the caches of all sequences, scratch that workgroups of
+/// a kernel share; and where both see it,
 /// what steps leave and what they depend on (device.h).
-enum class DeviceRegion : uint8_t { weights, arena, caches, logits, inputs, end };
+enum class DeviceRegion : uint8_t { weights, arena, caches, scratch, logits, inputs, end };
 constexpr int32_t device_region_count = static_cast<int32_t>(DeviceRegion::end);
 
 struct DevicePlan {

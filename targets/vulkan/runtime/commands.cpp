@@ -39,6 +39,9 @@ Place place_of(ingot_device_session &session, const device::Argument &argument) 
   case device::Space_logits:
     buffer = &session.logits;
     break;
+  case device::Space_scratch:
+    buffer = &session.scratch;
+    break;
   case device::Space_cache:
     // Part by part, each with all sequences one behind the other.
     buffer = &session.caches;
@@ -194,7 +197,7 @@ void record_launch(ingot_device_session &session, uint32_t index, uint32_t launc
                            &step.sets[launch_index], 0, nullptr);
   vk.CmdPushConstants(commands, kernel.layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, arguments * 4,
                       displacements);
-  if (launch.tokens_each() && described.tokens() > 1)
+  if ((launch.tokens_each() && described.tokens() > 1) || launch.keys_each())
     vk.CmdDispatchIndirect(commands, session.input.buffer, step.indirect + launch_index * 12u);
   else
     vk.CmdDispatch(commands, launch.groups(), 1, 1);
@@ -232,13 +235,18 @@ void write_input(ingot_device_session &session, uint32_t index, const ingot_step
     parameters[INGOT_PARAMETER_POSITIONS + i] = static_cast<uint32_t>(context.positions[i]);
   }
   memcpy(session.input.mapped + session.tokens_offset, context.tokens, tokens * 4u);
+  uint32_t keys = 0; // that the last token of the longest sequence has
+  for (uint32_t i = 0; i < (batch ? tokens : 1); ++i) {
+    const uint32_t own = static_cast<uint32_t>(context.positions[i]) + (batch ? 1 : tokens);
+    keys = own > keys ? own : keys;
+  }
   const auto &launches = *session.code->steps()->Get(index)->launches();
   auto *groups = reinterpret_cast<uint32_t *>(session.input.mapped + session.steps[index].indirect);
   for (const device::Launch *launch : launches) {
     const uint32_t each = launch->tokens_each();
     *groups++ = launch->groups();
     *groups++ = each ? (tokens + launch->more_tokens() + each - 1) / each : 1;
-    *groups++ = 1;
+    *groups++ = launch->keys_each() ? (keys + launch->keys_each() - 1) / launch->keys_each() : 1;
   }
 }
 

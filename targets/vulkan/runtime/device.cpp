@@ -82,8 +82,8 @@ void close(ingot_device_session *session) {
     }
     for (uint32_t i = 0; i < session->code->steps()->size(); ++i)
       vk.DestroyDescriptorPool(device, session->steps[i].pool, nullptr);
-    for (Buffer *buffer :
-         {&session->arena, &session->caches, &session->logits, &session->staging, &session->input})
+    for (Buffer *buffer : {&session->arena, &session->caches, &session->scratch, &session->logits,
+                           &session->staging, &session->input})
       destroy_buffer(*session, buffer);
     for (int32_t i = 0; i < session->chunk_count; ++i)
       destroy_buffer(*session, &session->chunks[i].buffer);

@@ -147,6 +147,13 @@ ingot_status make_memory(ingot_device_session &session, char *problem) {
     session.steps[i].indirect = end;
     end += session.code->steps()->Get(i)->launches()->size() * 3 * sizeof(uint32_t);
   }
+  uint64_t scratch = 0; // the plan's
+  for (const device::Step *step : *session.code->steps())
+    for (const device::Launch *launch : *step->launches())
+      for (const device::Argument *argument : *launch->arguments())
+        if (argument->space() == device::Space_scratch &&
+            argument->offset() + argument->bytes() > scratch)
+          scratch = argument->offset() + argument->bytes();
   const struct {
     Buffer *buffer;
     uint64_t bytes;
@@ -155,6 +162,7 @@ ingot_status make_memory(ingot_device_session &session, char *problem) {
   } buffers[] = {
       {&session.arena, plan.size(DeviceRegion::arena), false, "activations"},
       {&session.caches, plan.size(DeviceRegion::caches), false, "KV caches"},
+      {&session.scratch, scratch, false, "scratch"},
       {&session.logits, plan.size(DeviceRegion::logits), true, "logits"},
       {&session.input, end, true,
        "inputs"}, // no more than the plan has, which counts barriers, too
@@ -167,7 +175,7 @@ ingot_status make_memory(ingot_device_session &session, char *problem) {
   memset(session.input.mapped, 0, session.input.bytes);
   if (VkResult result = begin_once(session))
     return status_of(result);
-  for (const Buffer *buffer : {&session.arena, &session.caches})
+  for (const Buffer *buffer : {&session.arena, &session.caches, &session.scratch})
     session.machine.vk.CmdFillBuffer(session.once, buffer->buffer, 0, VK_WHOLE_SIZE, 0);
   return submit_once(session);
 }

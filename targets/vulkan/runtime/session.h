@@ -50,7 +50,7 @@ struct ingot_device_session {
   const uint8_t *caches_base;
   uint64_t sequence_bytes;
 
-  ingot::platform::vulkan::Buffer arena, caches, logits, staging;
+  ingot::platform::vulkan::Buffer arena, caches, scratch, logits, staging;
   /// Written by the processor for each step: parameters, tokens, counts of workgroups.
   ingot::platform::vulkan::Buffer input;
   uint64_t tokens_offset, tokens_bytes;

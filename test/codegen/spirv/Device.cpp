@@ -59,7 +59,6 @@ const char *test::missingDevice() { return platform::vulkan::missing(); }
 
 DeviceKernel::DeviceKernel(KernelSpec kernel, bool per_sequence)
     : spec(std::move(kernel)), per_sequence(per_sequence) {
-  const size_t arguments = kernelInterface(spec).arguments.size();
   for (const spirv::Features &features : spirv::allFeatures()) {
     auto made = spirv::compileKernel(spec, per_sequence, features);
     if (!made) {
@@ -76,12 +75,16 @@ DeviceKernel::DeviceKernel(KernelSpec kernel, bool per_sequence)
                           device::Space_weights);
       end = roundUp(end + displaced + places.back().bytes() + guard_bytes, alignment);
     }
+    if (made->scratch_bytes) {
+      const int32_t tokens = per_sequence ? INGOT_PARAMETER_TOKENS_MAX : 1;
+      places.emplace_back(0, uint64_t(made->scratch_bytes * tokens), device::Space_scratch);
+    }
     std::vector forms{device::CreateFormDirect(buffer, features.bits(), &made->words)};
-    std::vector kernels{device::CreateKernelDirect(buffer, "kernel", &forms, uint8_t(arguments),
+    std::vector kernels{device::CreateKernelDirect(buffer, "kernel", &forms, uint8_t(places.size()),
                                                    uint32_t(made->shared_bytes))};
-    std::vector launches{device::CreateLaunchDirect(buffer, 0, false, uint32_t(made->grid.x),
-                                                    uint32_t(made->grid.tokens_each),
-                                                    uint32_t(made->grid.more_tokens), &places)};
+    std::vector launches{device::CreateLaunchDirect(
+        buffer, 0, false, uint32_t(made->grid.x), uint32_t(made->grid.tokens_each),
+        uint32_t(made->grid.more_tokens), uint32_t(made->grid.keys_each), &places)};
     // Steps for several sequences come behind decode, prefill and score.
     std::vector<flatbuffers::Offset<device::Step>> steps;
     for (int i = 0; i < 4; ++i)
@@ -101,7 +104,7 @@ void DeviceKernel::run(Memory &memory, int32_t tokens, int32_t position,
         *device::GetCode(code.data())->steps()->Get(0)->launches()->Get(0)->arguments();
     const KernelInterface interface = kernelInterface(spec);
     std::vector<uint8_t> image;
-    for (uint32_t i = 0; i < places.size(); ++i) {
+    for (uint32_t i = 0; i < interface.arguments.size(); ++i) {
       const device::Argument &place = *places.Get(i);
       image.resize(place.offset() + place.bytes() + guard_bytes, guard_byte);
       std::memcpy(image.data() + place.offset(),
@@ -137,6 +140,8 @@ void DeviceKernel::run(Memory &memory, int32_t tokens, int32_t position,
     float logits[16 * 64];
     const ingot_step_context context{nullptr, nullptr,  ids.data(),       logits,     nullptr,
                                      tokens,  position, caches_of.data(), all.data(), nullptr};
+    const uint8_t *mapped = session->chunks[0].buffer.mapped;
+    ASSERT_NE(mapped, nullptr) << "memory that the processor does not see";
     // Each time one submission, recorded the first time only; nothing here adds to what it reads.
     counted =
         Counted{session->machine.vk.QueueSubmit, session->machine.vk.BeginCommandBuffer, 0, 0};
@@ -147,12 +152,11 @@ void DeviceKernel::run(Memory &memory, int32_t tokens, int32_t position,
       return ++counted.recordings, counted.begin(arguments...);
     };
     for (int times = 1; times <= 2; ++times) {
+      std::memcpy(session->chunks[0].buffer.mapped, image.data(), image.size());
       EXPECT_EQ(ingot_vulkan_device.run(session, per_sequence ? 3 : 0, &context), INGOT_OK);
       EXPECT_EQ(counted.submissions, times);
       EXPECT_EQ(counted.recordings, 1);
     }
-    const uint8_t *mapped = session->chunks[0].buffer.mapped;
-    ASSERT_NE(mapped, nullptr) << "memory that the processor does not see";
     std::vector<uint8_t> after(mapped, mapped + image.size());
     // A device that is lost stays lost.
     session->machine.vk.QueueSubmit = [](auto...) { return VK_ERROR_DEVICE_LOST; };
@@ -164,6 +168,8 @@ void DeviceKernel::run(Memory &memory, int32_t tokens, int32_t position,
     ingot_vulkan_device.close(session);
     uint64_t end = 0;
     for (const device::Argument *place : places) {
+      if (place->space() == device::Space_scratch)
+        continue;
       for (uint64_t i = end; i < place->offset(); ++i)
         ASSERT_EQ(after[i], guard_byte) << "written outside of its arguments";
       end = place->offset() + place->bytes();
@@ -176,7 +182,7 @@ void DeviceKernel::run(Memory &memory, int32_t tokens, int32_t position,
   const auto &places =
       *device::GetCode(programs[0].data())->steps()->Get(0)->launches()->Get(0)->arguments();
   const KernelInterface interface = kernelInterface(spec);
-  for (uint32_t i = 0; i < places.size(); ++i)
+  for (uint32_t i = 0; i < interface.arguments.size(); ++i)
     if (llvm::is_contained(spec.outputs, interface.arguments[i].value))
       std::memcpy(memory.host(interface.arguments[i].value, interface.arguments[i].part),
                   results.front().data() + places.Get(i)->offset(), places.Get(i)->bytes());
