@@ -134,13 +134,17 @@ private:
   bool quantize(const KernelOp &op) {
     const bool to_memory = isOutput(op.result);
     const int32_t group = op.act_group;
-    if ((group != 16 && group != 32) || (!to_memory && !oneToken()) ||
-        spec.values[op.result].codeBits() != 8)
+    if ((group != 16 && group != 32) || (!to_memory && !oneToken()))
       return false;
+    const int32_t planes = spec.values[op.result].codeBits() / 8;
     int32_t source = op.operands[0];
     const KernelValue &rows = spec.values[source];
     std::string gain = "null", first = oneToken() ? "0" : "%begin", count = "%extent";
-    QuantizeShape shape{int32_t(rows.width), group, int32_t(roundUp(rows.width, 16)), 0,
+    QuantizeShape shape{int32_t(rows.width),
+                        group,
+                        planes,
+                        int32_t(roundUp(rows.width, 16)),
+                        0,
                         float(1.0 / double(rows.width))};
     for (const KernelOp *before = producer(source); before; before = producer(source)) {
       if (before->kind == Kind::rms_norm && gain == "null" && first != "%last") {
@@ -159,7 +163,7 @@ private:
     if (rows.width % group || !hosts.count({source, 0}))
       return false;
     if (!to_memory)
-      for (auto [part, bytes] : {std::pair<int32_t, int64_t>{0, rows.width},
+      for (auto [part, bytes] : {std::pair<int32_t, int64_t>{0, rows.width * planes},
                                  {1, rows.width / group * 4},
                                  {2, rows.width / group * 4}}) {
         const std::string memory = fresh();
@@ -182,11 +186,12 @@ private:
     const KernelValue &matrix = spec.values[op.operands[1]];
     const Encoding &encoding = matrix.encoding;
     const PackedLayout &layout = matrix.layout;
-    if (encoding.isFloat() || spec.values[x].codeBits() != 8 || !hosts.count({x, 2}) ||
-        !hosts.count({op.operands[1], 0}) || layout.rows != 16 || layout.k_inner != 4)
+    if (encoding.isFloat() || !hosts.count({x, 2}) || !hosts.count({op.operands[1], 0}) ||
+        layout.rows != 16 || layout.k_inner != 4)
       return false;
     LinearShape shape{};
     shape.group = op.act_group;
+    shape.planes = spec.values[x].codeBits() / 8;
     if (shape.group != 32 && shape.group != 16)
       return false;
     shape.columns = int32_t(matrix.width);

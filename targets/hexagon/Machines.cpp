@@ -42,6 +42,8 @@ public:
     return hexagon::kernelCode(spec);
   }
   void schedule(ScheduleRequest &request) const override { hexagon::schedule(request); }
+  /// Sums are those of other machines in all but the last bits, which decide codes of 8 bits often.
+  Activations activations() const override { return Activations::int16; }
   int32_t prefillTokens() const override { return 3 * kTokenPadding; }
   /// What the functions of the runtime have: 4 tokens, or as many as there are.
   std::vector<Tile> tileCandidates(const KernelSpec &spec) const override {

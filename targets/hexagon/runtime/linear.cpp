@@ -2,12 +2,17 @@
 //
 // What a float would be elsewhere is an integer here. With a weight's scale s, an activation's a
 // and the sum d of a group's products of codes, a row is sum(d * (s * a)): s in 16 bits of what is
-// above all scales of the row (a power of two, E), a in 16 bits of what is above the sum of all a
-// of the token (F), their product in 16 bits, d in the 16 bits that the token's codes leave it
-// (mostly as it is), and the row's sum in 32 bits, which cannot overflow. Two groups lie beside
-// each other in the halves of a word, so that one instruction multiplies the scales of two and
-// another adds both to the row. d is not multiplied by a scale alone: it is small where one
-// activation of a group is large, and a product in 16 bits would keep little of it.
+// above all scales of the row (a power of two, E), a in 16 bits of what is above it and that of the
+// group beside it, their product in 16 bits, d in the 16 bits that the token's codes leave it. Two
+// groups lie beside each other in the halves of a word, so that one instruction multiplies the
+// scales of two and another adds both products; their sum is shifted to what is above all that the
+// row can be (F, of a token), 32 bits, which cannot overflow. d is not multiplied by a scale alone:
+// it is small where one activation of a group is large, and a product in 16 bits would keep little
+// of it.
+//
+// Codes of activations of 16 bits are two of 8, 256 * high + low. Of those with weights of 4 bits,
+// sums of both stay apart, in 16 bits each. Of 8 bits they are put together, and the 16 upper bits
+// of the sum then taken apart from what is left.
 #include "targets/hexagon/runtime/linear.h"
 
 #include "targets/hexagon/runtime/vectors.h"
@@ -17,48 +22,71 @@ namespace ingot::hexagon {
 namespace {
 
 constexpr int32_t rows = 16, code_step = 4, step_bytes = rows * code_step;
+/// Of a sum of 32 products of the lower parts of codes, with weights of 4 bits, 255 added.
+constexpr int32_t low_bits = 17;
+static_assert(32 * 15 * 255 + 255 < 1 << low_bits);
 
 inline int32_t rounded_up(int32_t value, int32_t to) { return (value + to - 1) / to * to; }
+
+/// Two groups' factors in the halves of a word, and by how much their products are shifted.
+struct Factors {
+  int32_t pair, shift;
+};
 
 /// A token's activations beside their codes.
 struct Token {
   const int8_t *codes;
   const int32_t *starts;           ///< min_code * sum of codes, for each group
-  const int32_t *scales;           ///< two groups in the halves of each word: a * 2^(16 - F)
-  const int32_t *sums;             ///< the same of a * sum of codes
+  const Factors *scales;           ///< a
+  const Factors *sums;             ///< the same of a * sum of codes
   int32_t exponent, sums_exponent; ///< F
   int32_t shift;                   ///< of sums of products, to 16 bits
+  int32_t low_shift;               ///< of products of their lower parts, to those of the upper
 };
 
 int32_t bits_of(int32_t value) { return 32 - __builtin_clz(static_cast<uint32_t>(value) | 1); }
 
-/// Numbers of 30 bits, 32 in a vector, as 16 bits: pairs in words. Their sum stays below 2^room,
-/// each below 2^15. Returns by how much they were shifted.
-int32_t fix(int32_t vectors, const Words *numbers, int32_t room, int32_t *pairs) {
+/// Numbers of 30 bits, 32 in a vector, as factors of what has `bits` bits. Returns the exponent of
+/// the products' sum, which stays below 2^31.
+int32_t fix(int32_t vectors, const Words *numbers, int32_t bits, Factors *factors) {
   Words total = splat(0), peak = splat(0);
   for (int32_t i = 0; i < vectors; ++i) {
     const Words magnitude = words(Q6_Vw_vabs_Vw(raw(numbers[i])));
-    total += magnitude >> 12; // 18 bits: as many as 8192 of them
+    total += magnitude >> 12; // 18 bits: as many as 8192 of them, a unit less and 4 rounded up
     peak = larger(peak, magnitude);
   }
-  int32_t shift = bits_of(first_lane(largest_lane(peak))) - 15;
-  const int32_t of_sum = bits_of(first_lane(sum_of_lanes(total)) + 64) + 12 - room;
-  shift = of_sum > shift ? of_sum : shift < 1 ? 1 : shift;
-  for (int32_t i = 0; i < vectors; ++i)
-    store(pairs + i * 16,
-          words(Q6_Vh_vpacke_VwVw(Q6_V_vzero(),
-                                  raw((numbers[i] + (1 << (shift - 1))) >> splat(shift)))));
-  return shift;
+  const int32_t of_sum = bits_of(first_lane(sum_of_lanes(total)) + vectors * 160) + 12 + bits - 31,
+                of_peak = bits_of(first_lane(largest_lane(peak))) - 15;
+  const int32_t exponent = of_sum > of_peak ? of_sum : of_peak < 0 ? 0 : of_peak;
+  for (int32_t i = 0; i < vectors; ++i) {
+    const HVX_Vector magnitude = Q6_Vw_vabs_Vw(raw(numbers[i]));
+    const HVX_VectorPair apart = Q6_W_vshuff_VVR(magnitude, magnitude, 4);
+    const Words most = larger(words(Q6_V_lo_W(apart)), words(Q6_V_hi_W(apart)));
+    const Words shift = larger(16 - words(Q6_Vw_vnormamt_Vw(raw(most))), splat(0));
+    const HVX_Vector rounded = raw(smaller(
+        shifted_right(numbers[i] + (shifted_left(splat(1), shift) >> 1), shift), splat(INT16_MAX)));
+    const HVX_VectorPair halves = Q6_W_vshuff_VVR(rounded, rounded, 4);
+    const HVX_Vector pairs = Q6_Vh_vshuffe_VhVh(Q6_V_hi_W(halves), Q6_V_lo_W(halves));
+    const Words left = smaller(exponent - shift, splat(31));
+    store(factors + i * 16, words(Q6_V_lo_W(Q6_W_vshuff_VVR(raw(left), pairs, 4))));
+  }
+  return exponent;
 }
 
 /// What no sum of products of a group of a token's codes exceeds.
 int32_t largest_dot(const LinearShape &shape, const int8_t *codes) {
+  const bool wide = shape.planes == 2;
   Words most = splat(0);
   for (int32_t i = 0; i < shape.columns; i += 128) {
-    const HVX_Vector x = raw(load_lanes(codes + i, (shape.columns - i) / 4)),
-                     ones = Q6_Vb_vsplat_R(1);
+    const int8_t *from = codes + i * shape.planes;
+    const int32_t lanes = (shape.columns - i) * shape.planes / 4;
+    HVX_Vector x = raw(load_lanes(from, lanes));
+    if (wide) // high bytes alone
+      x = Q6_V_lo_W(Q6_W_vdeal_VVR(
+          lanes > 32 ? raw(load_lanes(from + 128, lanes - 32)) : Q6_V_vzero(), x, -shape.group));
+    const HVX_Vector ones = Q6_Vb_vsplat_R(1);
     Words sum = words(Q6_Vw_vrmpy_VbVb(x, ones)),
-          magnitudes = words(Q6_Vw_vrmpy_VbVb(Q6_Vb_vabs_Vb(x), ones));
+          magnitudes = words(Q6_Vw_vrmpy_VubVb(Q6_Vb_vabs_Vb(x), ones));
     const auto fold = [](Words a, int32_t bytes) {
       const HVX_VectorPair both = Q6_W_vshuff_VVR(raw(a), raw(a), bytes);
       return words(Q6_V_lo_W(both)) + words(Q6_V_hi_W(both));
@@ -71,7 +99,8 @@ int32_t largest_dot(const LinearShape &shape, const int8_t *codes) {
     const Words one_sign = (magnitudes + words(Q6_Vw_vabs_Vw(raw(sum)))) >> 1;
     most = larger(most, shape.min_code ? magnitudes : one_sign);
   }
-  return first_lane(largest_lane(most)) * shape.most;
+  const int32_t codes_most = first_lane(largest_lane(most));
+  return (wide ? 256 * codes_most + 255 * shape.group : codes_most) * shape.most;
 }
 
 /// Scales of two blocks, as above, and what is above those of each row.
@@ -191,22 +220,65 @@ template <int32_t bits, int32_t steps> struct Group {
 };
 
 /// Sums of products of codes, for each row and each of a tile of tokens.
-template <int32_t bits, int32_t steps, int32_t tile, bool offset>
+template <int32_t tile, int32_t planes> struct Dots {
+  HVX_Vector low[tile], high[planes > 1 ? tile : 1];
+};
+
+template <int32_t bits, int32_t steps, int32_t tile, int32_t planes, bool offset>
 [[gnu::always_inline]] inline void dots(const Group<bits, steps> &group, const Token *tokens,
-                                        int32_t index, HVX_Vector *sums) {
-  const int32_t at = index * steps * code_step;
+                                        int32_t index, Dots<tile, planes> &sums) {
+  constexpr int32_t size = steps * code_step;
+  const int32_t at = index * planes * size;
 #pragma unroll
-  for (int32_t t = 0; t < tile; ++t)
-    sums[t] = offset ? Q6_V_vsplat_R(tokens[t].starts[index]) : Q6_V_vzero();
+  for (int32_t t = 0; t < tile; ++t) {
+    const int32_t start = offset ? tokens[t].starts[index] : 0;
+    if constexpr (planes == 1) {
+      sums.low[t] = Q6_V_vsplat_R(start);
+    } else {
+      sums.low[t] = Q6_V_vsplat_R(start & 255);
+      sums.high[t] = Q6_V_vsplat_R(start >> 8);
+    }
+  }
 #pragma unroll
   for (int32_t i = 0; i < steps; i += 2) {
 #pragma unroll
     for (int32_t t = 0; t < tile; ++t) {
-      const int64_t x = *reinterpret_cast<const int64_t *>(tokens[t].codes + at + i * code_step);
-      sums[t] = Q6_Vw_vrmpyacc_VwVubRb(sums[t], group.codes[i], static_cast<int32_t>(x));
-      sums[t] = Q6_Vw_vrmpyacc_VwVubRb(sums[t], group.codes[i + 1], static_cast<int32_t>(x >> 32));
+      const int8_t *codes = tokens[t].codes + at + i * code_step;
+      const int64_t x = *reinterpret_cast<const int64_t *>(codes);
+      const auto first = static_cast<int32_t>(x), second = static_cast<int32_t>(x >> 32);
+      HVX_Vector &own = planes == 1 ? sums.low[t] : sums.high[t];
+      own = Q6_Vw_vrmpyacc_VwVubRb(own, group.codes[i], first);
+      own = Q6_Vw_vrmpyacc_VwVubRb(own, group.codes[i + 1], second);
+      if constexpr (planes > 1) {
+        const int64_t y = *reinterpret_cast<const int64_t *>(codes + size);
+        HVX_Vector &low = sums.low[t];
+        low = Q6_Vuw_vrmpyacc_VuwVubRub(low, group.codes[i], static_cast<int32_t>(y));
+        low = Q6_Vuw_vrmpyacc_VuwVubRub(low, group.codes[i + 1], static_cast<int32_t>(y >> 32));
+      }
     }
   }
+}
+
+/// Sums of two groups of a token, in the halves of words, times `factors`.
+template <int32_t bits, int32_t tile, int32_t planes>
+[[gnu::always_inline]] inline HVX_Vector products(const Dots<tile, planes> &even,
+                                                  const Dots<tile, planes> &odd, int32_t t,
+                                                  const Token &token, HVX_Vector factors) {
+  if constexpr (planes == 1)
+    return Q6_Vw_vdmpy_VhVh_sat(Q6_Vh_vasr_VwVwR_rnd_sat(odd.low[t], even.low[t], token.shift),
+                                factors);
+  HVX_Vector high, low;
+  if constexpr (bits == 4) {
+    high = Q6_Vh_vasr_VwVwR_rnd_sat(odd.high[t], even.high[t], token.shift);
+    low = Q6_Vh_vasr_VwVwR_rnd_sat(odd.low[t], even.low[t], low_bits - 15);
+  } else {
+    const HVX_Vector second = Q6_Vw_vaslacc_VwVwR(odd.low[t], odd.high[t], 8),
+                     first = Q6_Vw_vaslacc_VwVwR(even.low[t], even.high[t], 8);
+    high = Q6_Vh_vasr_VwVwR_sat(second, first, token.shift);
+    low = Q6_V_vand_VV(Q6_Vh_vshuffe_VhVh(second, first), Q6_Vh_vsplat_R((1 << token.shift) - 1));
+  }
+  return Q6_Vw_vdmpyacc_VwVhVh_sat(
+      Q6_Vw_vasr_VwR(Q6_Vw_vdmpy_VhVh_sat(low, factors), token.low_shift), high, factors);
 }
 
 /// Where a tile's results go: kept as they are, or to rows of floats, some of which are added.
@@ -252,7 +324,7 @@ struct Pair {
   Scales scales, mins;
 };
 
-template <int32_t bits, int32_t steps, int32_t tile, bool by_group, bool offset>
+template <int32_t bits, int32_t steps, int32_t tile, int32_t planes, bool by_group, bool offset>
 [[gnu::noinline]] void run_tile(const LinearShape &shape, const Pair &pair, const Token *tokens,
                                 const Results &results) {
   const int32_t groups = shape.groups, ratio = by_group ? 1 : shape.ratio;
@@ -260,30 +332,36 @@ template <int32_t bits, int32_t steps, int32_t tile, bool by_group, bool offset>
 #pragma unroll
   for (int32_t t = 0; t < tile; ++t)
     totals[t] = Q6_V_vzero();
-  int32_t i = 0;
-  for (; i < groups / 2; ++i) {
-    HVX_Vector even[tile], odd[tile];
-    dots<bits, steps, tile, offset>({pair.a, pair.b, 2 * i, ratio}, tokens, 2 * i, even);
-    dots<bits, steps, tile, offset>({pair.a, pair.b, 2 * i + 1, ratio}, tokens, 2 * i + 1, odd);
+  Dots<tile, planes> even, odd;
+  auto add = [&](int32_t i) {
     const HVX_Vector scales = pair.scales.pairs[i];
 #pragma unroll
     for (int32_t t = 0; t < tile; ++t) {
-      const HVX_Vector both = Q6_Vh_vasr_VwVwR_rnd_sat(odd[t], even[t], tokens[t].shift);
-      totals[t] = Q6_Vw_vdmpyacc_VwVhVh_sat(
-          totals[t], both, Q6_Vh_vmpy_VhRh_s1_rnd_sat(scales, tokens[t].scales[i]));
+      const Factors factors = tokens[t].scales[i];
+      totals[t] = Q6_Vw_vasracc_VwVwR(
+          totals[t],
+          products<bits>(even, odd, t, tokens[t], Q6_Vh_vmpy_VhRh_s1_rnd_sat(scales, factors.pair)),
+          factors.shift);
     }
+  };
+  int32_t i = 0;
+  for (; i < groups / 2; ++i) {
+    dots<bits, steps, tile, planes, offset>({pair.a, pair.b, 2 * i, ratio}, tokens, 2 * i, even);
+    dots<bits, steps, tile, planes, offset>({pair.a, pair.b, 2 * i + 1, ratio}, tokens, 2 * i + 1,
+                                            odd);
+    add(i);
   }
   if (groups % 2) {
-    HVX_Vector even[tile];
-    dots<bits, steps, tile, offset>({pair.a, pair.b, 2 * i, ratio}, tokens, 2 * i, even);
+    dots<bits, steps, tile, planes, offset>({pair.a, pair.b, 2 * i, ratio}, tokens, 2 * i, even);
 #pragma unroll
     for (int32_t t = 0; t < tile; ++t) {
-      const HVX_Vector both = Q6_Vh_vasr_VwVwR_rnd_sat(Q6_V_vzero(), even[t], tokens[t].shift);
-      totals[t] = Q6_Vw_vdmpyacc_VwVhVh_sat(
-          totals[t], both, Q6_Vh_vmpy_VhRh_s1_rnd_sat(pair.scales.pairs[i], tokens[t].scales[i]));
+      odd.low[t] = Q6_V_vzero();
+      if constexpr (planes > 1)
+        odd.high[t] = Q6_V_vzero();
     }
+    add(i);
   }
-  const Words exponent = pair.scales.exponent - 16;
+  const Words exponent = pair.scales.exponent;
   Numbers sums_of[tile];
   if (!shape.has_mins) {
 #pragma unroll
@@ -298,9 +376,12 @@ template <int32_t bits, int32_t steps, int32_t tile, bool by_group, bool offset>
 #pragma unroll 2
   for (i = 0; i < (groups + 1) / 2; ++i)
 #pragma unroll
-    for (int32_t t = 0; t < tile; ++t)
-      sums[t] = Q6_Vw_vdmpyacc_VwVhRh_sat(sums[t], pair.mins.pairs[i], tokens[t].sums[i]);
-  const Words between = pair.mins.exponent - 31 - exponent;
+    for (int32_t t = 0; t < tile; ++t) {
+      const Factors factors = tokens[t].sums[i];
+      sums[t] = Q6_Vw_vasracc_VwVwR(sums[t], Q6_Vw_vdmpy_VhRh_sat(pair.mins.pairs[i], factors.pair),
+                                    factors.shift);
+    }
+  const Words between = pair.mins.exponent - exponent;
 #pragma unroll
   for (int32_t t = 0; t < tile; ++t) {
     // Both of them halved: as integers of the larger of their exponents, which is all that they are
@@ -316,24 +397,31 @@ template <int32_t bits, int32_t steps, int32_t tile, bool by_group, bool offset>
 
 constexpr int32_t most_tile = 4;
 
-template <int32_t bits, int32_t steps, int32_t tile, bool by_group>
+template <int32_t bits, int32_t steps, int32_t tile, int32_t planes, bool by_group>
 void run_offset(const LinearShape &shape, const Pair &pair, const Token *tokens,
                 const Results &results) {
-  shape.min_code ? run_tile<bits, steps, tile, by_group, true>(shape, pair, tokens, results)
-                 : run_tile<bits, steps, tile, by_group, false>(shape, pair, tokens, results);
+  shape.min_code
+      ? run_tile<bits, steps, tile, planes, by_group, true>(shape, pair, tokens, results)
+      : run_tile<bits, steps, tile, planes, by_group, false>(shape, pair, tokens, results);
 }
 
-template <int32_t bits, int32_t steps>
+template <int32_t bits, int32_t steps, int32_t planes>
 void run_tokens(const LinearShape &shape, const Pair &pair, const Token *tokens,
                 const Results &results) {
   constexpr bool packed = bits == 4; // else all groups lie alike
-  if (shape.one_token)
-    packed &&shape.ratio > 1 ? run_offset<bits, steps, 1, !packed>(shape, pair, tokens, results)
-                             : run_offset<bits, steps, 1, true>(shape, pair, tokens, results);
-  else
+  auto run = [&]<int32_t tile>() {
     packed &&shape.ratio > 1
-        ? run_offset<bits, steps, most_tile, !packed>(shape, pair, tokens, results)
-        : run_offset<bits, steps, most_tile, true>(shape, pair, tokens, results);
+        ? run_offset<bits, steps, tile, planes, !packed>(shape, pair, tokens, results)
+        : run_offset<bits, steps, tile, planes, true>(shape, pair, tokens, results);
+  };
+  shape.one_token ? run.template operator()<1>() : run.template operator()<most_tile>();
+}
+
+template <int32_t bits, int32_t steps>
+void run_planes(const LinearShape &shape, const Pair &pair, const Token *tokens,
+                const Results &results) {
+  shape.planes == 2 ? run_tokens<bits, steps, 2>(shape, pair, tokens, results)
+                    : run_tokens<bits, steps, 1>(shape, pair, tokens, results);
 }
 
 /// gate * up / (1 + exp(-gate)).
@@ -410,11 +498,11 @@ struct Layer {
 
   void run(const Pair &pair, const Token *tile, const Results &results) const {
     if (shape.code_bits == 4)
-      shape.group == 32 ? run_tokens<4, 8>(shape, pair, tile, results)
-                        : run_tokens<4, 4>(shape, pair, tile, results);
+      shape.group == 32 ? run_planes<4, 8>(shape, pair, tile, results)
+                        : run_planes<4, 4>(shape, pair, tile, results);
     else
-      shape.group == 32 ? run_tokens<8, 8>(shape, pair, tile, results)
-                        : run_tokens<8, 4>(shape, pair, tile, results);
+      shape.group == 32 ? run_planes<8, 8>(shape, pair, tile, results)
+                        : run_planes<8, 4>(shape, pair, tile, results);
   }
 
   float *out(int32_t slice, int32_t token) const {
@@ -465,7 +553,7 @@ extern "C" void ingot_hexagon_linear(const LinearShape *shape, const LinearBuffe
   const int32_t count = shape->one_token ? 1 : rounded_up(tokens, most_tile);
   // On the stack of a step, which has room for it. Vectors are written whole.
   auto *of_tokens = static_cast<Token *>(__builtin_alloca(count * sizeof(Token)));
-  auto *numbers = static_cast<int32_t *>(__builtin_alloca((count * 2 * pairs + 32) * 4));
+  auto *factors = static_cast<Factors *>(__builtin_alloca((count * 2 * pairs + 16) * 8));
   auto *starts = static_cast<int32_t *>(__builtin_alloca((count * groups + 32) * 4));
   auto *scratch = static_cast<HVX_Vector *>(
       __builtin_alloca_with_align(4 * pairs * sizeof(HVX_Vector), 8 * sizeof(HVX_Vector)));
@@ -476,7 +564,8 @@ extern "C" void ingot_hexagon_linear(const LinearShape *shape, const LinearBuffe
   for (int32_t t = 0; t < count; ++t) {
     const float *scales = buffers->x_scales + t * groups;
     const int32_t *sums = buffers->x_sums + t * groups;
-    int32_t *own = starts + t * groups, *pairs_of = numbers + t * 2 * pairs;
+    int32_t *own = starts + t * groups;
+    Factors *own_factors = factors + t * 2 * pairs;
     Words most = splat(0);
     for (int32_t i = 0; i < vectors; ++i)
       most = larger(most, load_lanes(scales + i * 32, groups - i * 32));
@@ -489,19 +578,39 @@ extern "C" void ingot_hexagon_linear(const LinearShape *shape, const LinearBuffe
     }
     const int32_t exponent = top - (127 + 23 + 6);
     Token &token = of_tokens[t];
-    token = {buffers->x + t * shape->columns, own, pairs_of, pairs_of + pairs, 0, 0, 0};
-    const int32_t dot_bits = bits_of(largest_dot(*shape, token.codes));
-    token.shift = dot_bits > 15 ? dot_bits - 15 : 0;
+    token = {buffers->x + t * shape->columns * shape->planes,
+             own,
+             own_factors,
+             own_factors + pairs,
+             0,
+             0,
+             0,
+             0};
+    const int32_t most_dot = largest_dot(*shape, token.codes), dot_bits = bits_of(most_dot);
+    int32_t unit = dot_bits > 15 ? dot_bits - 15 : 0; // of what is multiplied, in bits
+    if (shape->planes == 1) {
+      token.shift = unit;
+    } else if (shape->code_bits == 4) {
+      // The upper part alone is larger where the lower one takes from it.
+      const int32_t high_bits = bits_of((most_dot >> 8) + (1 << (low_bits - 8)));
+      token.shift = high_bits > 15 ? high_bits - 15 : 0;
+      unit = 8 + token.shift;
+      token.low_shift = unit - (low_bits - 15);
+    } else {
+      token.shift = token.low_shift = unit;
+    }
     token.exponent =
-        exponent + 16 + token.shift + fix(vectors, fixed, 31 - (dot_bits - token.shift), pairs_of);
+        exponent + unit + fix(vectors, fixed, dot_bits > unit ? dot_bits - unit : 0, own_factors);
     if (shape->min_code)
       for (int32_t i = 0; i < vectors; ++i)
         store(own + i * 32, load_lanes(sums + i * 32, groups - i * 32) * shape->min_code);
     if (!shape->has_mins)
       continue;
-    for (int32_t i = 0; i < vectors; ++i) // sums of 12 bits and a sign, times scales
-      fixed[i] = product(fixed[i], load_lanes(sums + i * 32, groups - i * 32) << 18);
-    token.sums_exponent = exponent + 31 - 18 + 16 + fix(vectors, fixed, 16, pairs_of + pairs);
+    // Sums of 12 or, of wide codes, 20 bits and a sign, times scales; minima have 15 bits.
+    const int32_t left = shape->planes == 2 ? 10 : 18;
+    for (int32_t i = 0; i < vectors; ++i)
+      fixed[i] = product(fixed[i], load_lanes(sums + i * 32, groups - i * 32) << left);
+    token.sums_exponent = exponent + 31 - left - 15 + fix(vectors, fixed, 15, own_factors + pairs);
   }
   for (int32_t slice = 0; slice < extent; slice += 2) {
     const bool both = slice + 1 < extent;

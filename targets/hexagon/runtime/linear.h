@@ -5,13 +5,15 @@
 
 namespace ingot::hexagon {
 
-/// Blocks of 16 rows in codes as PackedLayout has them; activations in codes of 8 bits by groups.
+/// Blocks of 16 rows in codes as PackedLayout has them; activations in codes by groups
+/// (QuantizeShape).
 struct LinearShape {
   int32_t columns;
   int32_t blocks;    ///< of the matrix
   int32_t group;     ///< of activations: 16 or 32
   int32_t groups;    ///< of those in a row
   int32_t ratio;     ///< groups of activations in a group of weights
+  int32_t planes;    ///< bytes of an activation's code
   int32_t code_bits; ///< 4 or 8 in memory
   int32_t min_code;
   int32_t most; ///< magnitude of a code, min_code added

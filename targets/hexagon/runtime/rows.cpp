@@ -82,8 +82,10 @@ Words spread(Words from, int32_t i) {
 }
 
 /// The first `count` of four groups, which are in the first lanes of a vector each.
-void quantize_four(const Numbers *values, int32_t group, int32_t count, int8_t *codes,
+void quantize_four(const QuantizeShape &shape, const Numbers *values, int32_t count, int8_t *codes,
                    float *scales, int32_t *sums) {
+  const int32_t group = shape.group;
+  const bool wide = shape.planes == 2;
   Words exponents[together], fixed[together], magnitudes[together];
   for (int32_t i = 0; i < together; ++i)
     exponents[i] = exponents_of(values[i]);
@@ -96,29 +98,48 @@ void quantize_four(const Numbers *values, int32_t group, int32_t count, int8_t *
   const Words peak = largest_of_four(magnitudes);
   const Words by = words(Q6_Vw_vnormamt_Vw(raw(peak)));
   const Words normal = shifted_left(peak, by) >> 2; // 2^28 <= normal < 2^29, or 0
-  constexpr int32_t inverse_127 = 1082196484;       // 2^37 / 127
-  const Words scale = to_floats({product(normal, splat(inverse_127)), top - by - 4});
+  // 2^37 / 127, 2^45 / 32767
+  const int32_t inverse_limit = wide ? 1073774593 : 1082196484, limit_bits = wide ? 15 : 7;
+  const Words scale =
+      to_floats({product(normal, splat(inverse_limit)), top - by + (3 - limit_bits)});
   const Words least = splat(0x0da24260); // 1e-30
   const Words kept = where_greater(scale, least, scale, splat(0)),
               inverse = where_greater(scale, least, reciprocal(normal), splat(0));
   HVX_Vector rounded[together];
+  // value / normal with 29 bits behind the point, times the limit with what is left of 23
+  const int32_t behind = 23 - limit_bits, limit = ((1 << limit_bits) - 1) << (25 - limit_bits);
   for (int32_t i = 0; i < together; ++i) {
-    // value / normal with 29 bits behind the point, times 127 with 16 of them
     const Words ratio = product(shifted_left(fixed[i], spread(by, i)), spread(inverse, i));
-    rounded[i] = raw((product(ratio, splat(127 << 18)) + (1 << 15)) >> 16);
+    rounded[i] = raw((product(ratio, splat(limit)) + (1 << (behind - 1))) >> splat(behind));
   }
-  const HVX_Vector bytes = Q6_Vb_vpacke_VhVh(Q6_Vh_vpacke_VwVw(rounded[3], rounded[2]),
-                                             Q6_Vh_vpacke_VwVw(rounded[1], rounded[0]));
-  Words sum = words(Q6_Vw_vrmpy_VbVb(bytes, Q6_Vb_vsplat_R(1)));
+  const HVX_Vector first = Q6_Vh_vpacke_VwVw(rounded[1], rounded[0]),
+                   second = Q6_Vh_vpacke_VwVw(rounded[3], rounded[2]);
+  const HVX_Vector low = Q6_Vb_vpacke_VhVh(second, first), ones = Q6_Vb_vsplat_R(1);
+  HVX_Vector high = low;
+  Words sum = words(Q6_Vw_vrmpy_VbVb(low, ones));
+  if (wide) {
+    high = Q6_Vb_vpacko_VhVh(second, first);
+    sum = (words(Q6_Vw_vrmpy_VbVb(high, ones)) << 8) + words(Q6_Vw_vrmpy_VubVb(low, ones));
+  }
   for (int32_t step = 16; step >= 4; step /= 2) {
     const HVX_VectorPair both = Q6_W_vshuff_VVR(raw(sum), raw(sum), step);
     sum = words(Q6_V_lo_W(both)) + words(Q6_V_hi_W(both));
   }
-  if (count == together && group == 32)
-    store(codes, words(bytes));
+  const bool whole = count == together && group == 32;
+  if (whole && wide) {
+    const HVX_VectorPair beside = Q6_W_vshuff_VVR(low, high, -32);
+    store(codes, words(Q6_V_lo_W(beside)));
+    store(codes + 128, words(Q6_V_hi_W(beside)));
+  } else if (whole) {
+    store(codes, words(low));
+  }
   for (int32_t i = 0; i < count; ++i) {
-    if (count < together || group < 32)
-      store_lanes(codes + i * group, words(Q6_V_vror_VR(bytes, i * 32)), group / 4);
+    if (!whole) {
+      int8_t *own = codes + i * group * shape.planes;
+      store_lanes(own, words(Q6_V_vror_VR(high, i * 32)), group / 4);
+      if (wide)
+        store_lanes(own + group, words(Q6_V_vror_VR(low, i * 32)), group / 4);
+    }
     const int32_t bits = Q6_R_vextract_VR(raw(kept), i * 32);
     __builtin_memcpy(scales + i, &bits, sizeof bits);
     sums[i] = Q6_R_vextract_VR(raw(sum), i * 32);
@@ -142,7 +163,7 @@ void quantize_row(const QuantizeShape &shape, const float *x, const float *gain,
       if (gain)
         values[i] = product(product(values[i], inverse), from_floats(load_lanes(gain + at, group)));
     }
-    quantize_four(values, group, count, codes + column, scales + column / group,
+    quantize_four(shape, values, count, codes + column * shape.planes, scales + column / group,
                   sums + column / group);
   }
 }
@@ -154,8 +175,8 @@ extern "C" void ingot_hexagon_quantize(const QuantizeShape *shape, const float *
                                        int32_t *sums, int32_t first, int32_t count) {
   const int32_t groups = shape->width / shape->group;
   for (int32_t i = 0; i < count; ++i)
-    quantize_row(*shape, x + (first + i) * shape->stride, gain, codes + i * shape->width,
-                 scales + i * groups, sums + i * groups);
+    quantize_row(*shape, x + (first + i) * shape->stride, gain,
+                 codes + i * shape->width * shape->planes, scales + i * groups, sums + i * groups);
 }
 
 } // namespace ingot::hexagon

@@ -5,10 +5,12 @@
 
 namespace ingot::hexagon {
 
-/// Codes of 8 bits for each group of columns, times 1 / rms and a gain where there is one.
+/// Codes for each group of columns, times 1 / rms and a gain where there is one. Of codes of 16
+/// bits, a group's high bytes come first (signed), then its low ones (unsigned).
 struct QuantizeShape {
   int32_t width;  ///< a multiple of the group
   int32_t group;  ///< 16 or 32 columns
+  int32_t planes; ///< bytes of a code: 1 or 2
   int32_t stride; ///< floats from a row to the next
   float eps, inverse_width;
 };

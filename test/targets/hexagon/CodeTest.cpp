@@ -29,8 +29,9 @@ TEST(HexagonCode, LinearLayersOfIntegersAreOneCall) {
                                    integers(CodeKind::u, 4, 32, CodeKind::f32, true),
                                    integers(CodeKind::i, 6, 32, CodeKind::f32, false),
                                    integers(CodeKind::i, 8, 0, CodeKind::f32, false)})
-    for (int32_t tokens : {1, 2, 72}) {
-      const KernelSpec spec = linearSpec(*target, encoding, tokens);
+    for (auto [tokens, bits] : {std::pair(1, 8), {2, 16}, {72, 8}, {1, 16}, {72, 16}}) {
+      KernelSpec spec = linearSpec(*target, encoding, tokens);
+      spec.values[0].encoding.bits = uint8_t(bits);
       EXPECT_EQ(spec.tile.token_tile, tokens < 4 ? tokens : 4);
       const std::string text = assembly(spec, *target);
       EXPECT_EQ(calls(text, "ingot_hexagon_linear"), 1) << tokens;

@@ -34,12 +34,12 @@ def loops_with(instruction, body):
 
 seen = set()
 for name, body in functions("run_tile"):
-    # Bits of codes, steps of 4 codes in a group, tokens of a tile, whether a group of weights is one
-    # of activations: else a round begins with a choice of halves of bytes, and is no hardware loop.
-    bits, steps, tile, plain = map(int, re.search(
-        r"run_tileILi(\d)ELi(\d)ELi(\d)ELb(\d)E", name).groups())
+    # Bits of codes, steps of 4 codes in a group, tokens of a tile, bytes of an activation's code,
+    # whether a group of weights is one of activations: else a round begins with a choice of halves of bytes, and is no hardware loop.
+    bits, steps, tile, planes, plain = map(int, re.search(
+        r"run_tileILi(\d)ELi(\d)ELi(\d)ELi(\d)ELb(\d)E", name).groups())
     if not plain:
-        assert body.count("vrmpy(") >= 2 * steps * tile, name
+        assert body.count("vrmpy(") >= 2 * steps * tile * planes, name
         continue
     products = loops_with("vrmpy", body)
     assert len(products) == 1, (name, len(products))
@@ -47,13 +47,14 @@ for name, body in functions("run_tile"):
     count, size = loop.count("vrmpy("), loop.count("{")
     # Two groups a round, or four. A packet has two of them at most; of a tile of tokens, more
     # than one is had (of groups of 16, whose scales are twice as many, half of that).
-    assert count and count % (2 * steps * tile) == 0, (name, count)
+    assert count and count % (2 * steps * tile * planes) == 0, (name, count)
     assert re.search(r"vrmpy\(v\d+\.ub, ?r\d+\.b\)", loop), name
     assert tile == 1 or count * 8 > size * steps, (name, count, size)
     for scalar in SCALAR:
         assert scalar not in loop, (name, scalar)
-    seen.add((bits, steps, tile))
-assert seen == {(bits, steps, tile) for bits in (4, 8) for steps in (4, 8) for tile in (1, 4)}, seen
+    seen.add((bits, steps, tile, planes))
+assert seen == {(bits, steps, tile, planes) for bits in (4, 8) for steps in (4, 8) for tile in (1, 4)
+                for planes in (1, 2)}, seen
 
 # Attention: of 1 to 4 queries, keys and values. A packet has one of them at most.
 (name, body), = functions("Attention3run")
