@@ -6,10 +6,10 @@
 #include <string.h>
 #include <unistd.h>
 
-/* halide_buffer_t: 56 bytes, `host` at byte 16. */
+/* halide_buffer_t: `host` behind a word and a pointer. */
 typedef struct {
-  uint64_t before[2];
-  void *host;
+  uint64_t device;
+  void *interface, *host;
   uint64_t after[4];
 } buffer;
 
