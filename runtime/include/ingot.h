@@ -343,7 +343,8 @@ ingot_status ingot_save(const ingot_session *session, void *out, size_t capacity
  * process: what is evaluated and sampled next has the same bits as if nothing had happened. A
  * program for a device and the processor restores on one what it saved on the other, too; bits are
  * then those of who goes on. INGOT_DAMAGED_SAVE, INGOT_FOREIGN_SAVE and INGOT_NO_MEMORY leave the
- * sequence as it was. `saved` needs no alignment. A checksum finds accidents, not forgeries: do not restore what strangers sent. */
+ * sequence as it was. `saved` needs no alignment. A checksum finds accidents, not forgeries: do not
+ * restore what strangers sent. */
 ingot_status ingot_restore(ingot_session *session, const void *saved, size_t bytes);
 
 /* --- Sampling -------------------------------------------------------------------------------- */
