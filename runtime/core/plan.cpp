@@ -203,7 +203,8 @@ DevicePlan device_plan(const ProgramSizes &program, uint64_t weights_bytes, int3
   uint64_t inputs = device_groups_offset(program);
   if (program.manifest && program.manifest->steps())
     for (const manifest::Step *step : *program.manifest->steps())
-      inputs += rounded(step->launches()->size() * 3 * sizeof(uint32_t), device_place);
+      inputs += rounded((step->launches() ? step->launches()->size() : 0) * 3 * sizeof(uint32_t),
+                        device_place);
   const manifest::Memory *memory = program.manifest ? program.manifest->memory() : nullptr;
   const uint64_t sizes[] = {weights_bytes,
                             program.arena_bytes,

@@ -78,12 +78,25 @@ class Pair:
         with tempfile.NamedTemporaryFile(suffix=".json") as record:
             run(self.ingot, "compare", self.programs["there"], self.programs["here"], "--step",
                 "decode", "--tokens", ",".join(map(str, ids)), "--json", record.name, code=(0, 1))
-            found = json.loads(pathlib.Path(record.name).read_text())["tokens"]
+            recorded = pathlib.Path(record.name).read_text()
+        if recorded:
+            found = json.loads(recorded)["tokens"]
+        else:  # what is rounded otherwise has other launches, which are not compared
+            found = self.preferred(ids)
         found = next((token for token in found if token["token"] >= first - 1), None)
         if found:
             logits = self.reference(ids[:found["token"] + 1])[-1]
             found["margin_reference"] = float(logits[found["b"]] - logits[found["a"]])
         return found
+
+    def preferred(self, ids):
+        """The same from logits."""
+        there, here = (Command(*program).window_logits(ids) for program in (self.there, self.here))
+        for token, (a, b) in enumerate(zip(there.argmax(axis=1), here.argmax(axis=1))):
+            if a != b:
+                yield {"token": token, "a": int(a), "b": int(b),
+                       "margin_a": float(there[token, a] - there[token, b]),
+                       "margin_b": float(here[token, b] - here[token, a])}
 
     def prompt(self, prompt):
         texts = [self.answer(program, prompt) for program in (self.here, self.there)]

@@ -48,6 +48,28 @@ TEST(Plan, countsEachSequenceByItsTokens) {
   EXPECT_EQ(planned(Region::caches, too_many), 2 * sequence_bytes(sizes));
 }
 
+/// On a device all of it is taken at once: caches of every sequence, rows of whichever is larger.
+TEST(Plan, countsADevicesMemory) {
+  ProgramSizes on_device = sizes;
+  const DevicePlan one = device_plan(on_device, 1000, 1), many = device_plan(on_device, 1000, 9);
+  EXPECT_EQ(one.size(DeviceRegion::weights), 1000u);
+  EXPECT_EQ(one.size(DeviceRegion::arena), fake::arena_bytes);
+  EXPECT_EQ(one.size(DeviceRegion::caches), fake::cache_bytes(context));
+  EXPECT_EQ(many.size(DeviceRegion::caches), 9 * fake::cache_bytes(context));
+  constexpr uint64_t row = fake::logits_stride * 4;
+  EXPECT_EQ(one.size(DeviceRegion::logits), (fake::score_tokens + tile_padding) * row);
+  EXPECT_EQ(many.size(DeviceRegion::logits), (9 + tile_padding) * row);
+  on_device.embedding_stride = 100 * fake::logits_stride;
+  EXPECT_EQ(device_plan(on_device, 1000, 1).size(DeviceRegion::logits),
+            (fake::prefill_tokens + tile_padding) * 100 * row);
+  EXPECT_GT(one.size(DeviceRegion::inputs), device_groups_offset(sizes));
+  uint64_t sum = 0;
+  for (const PlanRow &region : one.rows)
+    sum += region.reserved;
+  EXPECT_EQ(one.bytes, sum);
+  EXPECT_FALSE(needs_device_memory(*sizes.manifest)); // its kernels are the processor's
+}
+
 TEST(Plan, countsOnlyWhatIsUsed) {
   const Use nothing{1, 0, 0, 0, 1, false, false};
   for (Region region :
