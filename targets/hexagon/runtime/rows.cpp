@@ -1,4 +1,6 @@
-// Norms and quantization in HVX: a group of 32 columns is a vector, four groups go together.
+// Norms and quantization in HVX: a group of columns is a vector. What there is one of for each
+// group (its largest number, scale, sum of codes) is computed for 32 groups at once, a lane for
+// each.
 #include "targets/hexagon/runtime/rows.h"
 
 #include "targets/hexagon/runtime/vectors.h"
@@ -7,7 +9,7 @@ namespace ingot::hexagon {
 
 namespace {
 
-constexpr int32_t together = 4;
+constexpr int32_t lanes = 32, together = 4;
 
 /// 1 / sqrt(value) within an ulp or two, by Newton's method; value > 0.
 float inverse_root(float value) {
@@ -29,33 +31,31 @@ float power_of_two(int32_t exponent) {
   return power;
 }
 
-Words exponents_of(Numbers a) {
-  const Words magnitude = words(Q6_Vw_vabs_Vw(raw(a.mantissa)));
-  return where_greater(magnitude, splat(0), a.exponent, splat(-1000));
+/// Magnitudes of floats as integers: 30 bits behind the point of what has the biased exponent
+/// `top`, which none is above. Numbers below 2^-126 count as that.
+Words fixed_magnitudes(Words bits, Words top) {
+  const Words exponent = words(Q6_Vuw_vlsr_VuwR(raw(bits << 1), 24));
+  return words(
+      Q6_Vw_vlsr_VwVw(raw((bits << 8) | INT32_MIN), raw(smaller(top + 1 - exponent, splat(31)))));
 }
 
 /// 1 / sqrt(mean of squares + eps).
 Numbers inverse_rms(const QuantizeShape &shape, const float *x) {
-  Words most = splat(-1000);
-  int32_t vectors = 0, shift = 0;
-  for (int32_t i = 0; i < shape.width; i += 32, ++vectors)
-    most = larger(most, exponents_of(from_floats(load_lanes(x + i, shape.width - i))));
-  const Words top = largest_lane(most);
+  Words most = splat(0);
+  int32_t vectors = 0, shift = 1;
+  for (int32_t i = 0; i < shape.width; i += lanes, ++vectors)
+    most = larger(most, load_lanes(x + i, shape.width - i) & INT32_MAX);
+  const int32_t top = first_lane(largest_lane(most)) >> 23;
   while (vectors >> shift)
     ++shift;
   Words squares = splat(0);
-  for (int32_t i = 0; i < shape.width; i += 32) {
-    const Numbers some = from_floats(load_lanes(x + i, shape.width - i));
-    const Words fixed = shifted_right(some.mantissa, smaller(top - some.exponent, splat(31)));
+  for (int32_t i = 0; i < shape.width; i += lanes) {
+    const Words fixed = fixed_magnitudes(load_lanes(x + i, shape.width - i), splat(top));
     squares += (product(fixed, fixed) + (1 << (shift - 1))) >> splat(shift);
   }
-  int32_t lanes[32] __attribute__((aligned(128)));
-  *reinterpret_cast<Words *>(lanes) = squares;
-  int64_t total = 0;
-  for (const int32_t lane : lanes)
-    total += lane;
-  // squares: of 2^(2 top + 31 + shift)
-  const int32_t exponent = 2 * first_lane(top) + 31 + shift;
+  const int64_t total = (int64_t{first_lane(sum_of_lanes(squares >> 16))} << 16) +
+                        first_lane(sum_of_lanes(squares & 0xffff));
+  const int32_t exponent = 2 * (top - 127 - 30) + 31 + shift; // of a square
   const float mean = static_cast<float>(total) * power_of_two(exponent) * shape.inverse_width;
   const float inverse = inverse_root(mean + shape.eps);
   uint32_t bits;
@@ -63,109 +63,117 @@ Numbers inverse_rms(const QuantizeShape &shape, const float *x) {
   return from_floats(splat(static_cast<int32_t>(bits)));
 }
 
-/// The largest lane of each of four vectors: in lanes 8 i to 8 i + 7 that of vector i.
-Words largest_of_four(const Words *from) {
-  auto fold = [](Words a, Words b, int32_t bytes) {
-    const HVX_VectorPair both = Q6_W_vshuff_VVR(raw(b), raw(a), bytes);
-    return larger(words(Q6_V_lo_W(both)), words(Q6_V_hi_W(both)));
-  };
-  const Words even = fold(from[0], from[2], 64), odd = fold(from[1], from[3], 64);
-  Words all = fold(even, odd, 32);
-  for (int32_t bytes = 16; bytes >= 4; bytes /= 2)
-    all = fold(all, all, bytes);
-  return all;
+/// Two vectors' lanes folded by `combine`, halves, quarters ... of both in turn.
+template <typename Combine> Words fold(Words a, Words b, int32_t bytes, Combine combine) {
+  const HVX_VectorPair both = Q6_W_vshuff_VVR(raw(b), raw(a), bytes);
+  return combine(words(Q6_V_lo_W(both)), words(Q6_V_hi_W(both)));
 }
 
-/// Lane 8 i in all lanes.
-Words spread(Words from, int32_t i) {
-  return words(Q6_V_vsplat_R(Q6_R_vextract_VR(raw(from), i * 32)));
-}
+/// Up to 32 groups of a row: codes, scales times `times`, sums.
+struct Batch {
+  const QuantizeShape &shape;
+  const float *x;
+  int32_t count;
 
-/// The first `count` of four groups, which are in the first lanes of a vector each.
-void quantize_four(const QuantizeShape &shape, const Numbers *values, int32_t count, int8_t *codes,
-                   float *scales, int32_t *sums) {
-  const int32_t group = shape.group;
-  const bool wide = shape.planes == 2;
-  Words exponents[together], fixed[together], magnitudes[together];
-  for (int32_t i = 0; i < together; ++i)
-    exponents[i] = exponents_of(values[i]);
-  const Words top = largest_of_four(exponents);
-  for (int32_t i = 0; i < together; ++i) {
-    fixed[i] =
-        shifted_right(values[i].mantissa, smaller(spread(top, i) - values[i].exponent, splat(31)));
-    magnitudes[i] = words(Q6_Vw_vabs_Vw(raw(fixed[i])));
+  Words group(int32_t i) const {
+    return i < count ? load_lanes(x + i * shape.group, shape.group) : splat(0);
   }
-  const Words peak = largest_of_four(magnitudes);
-  const Words by = words(Q6_Vw_vnormamt_Vw(raw(peak)));
-  const Words normal = shifted_left(peak, by) >> 2; // 2^28 <= normal < 2^29, or 0
-  // 2^37 / 127, 2^45 / 32767
-  const int32_t inverse_limit = wide ? 1073774593 : 1082196484, limit_bits = wide ? 15 : 7;
-  const Words scale =
-      to_floats({product(normal, splat(inverse_limit)), top - by + (3 - limit_bits)});
-  const Words least = splat(0x0da24260); // 1e-30
-  const Words kept = where_greater(scale, least, scale, splat(0)),
-              inverse = where_greater(scale, least, reciprocal(normal), splat(0));
-  HVX_Vector rounded[together];
-  // value / normal with 29 bits behind the point, times the limit with what is left of 23
-  const int32_t behind = 23 - limit_bits, limit = ((1 << limit_bits) - 1) << (25 - limit_bits);
-  for (int32_t i = 0; i < together; ++i) {
-    const Words ratio = product(shifted_left(fixed[i], spread(by, i)), spread(inverse, i));
-    rounded[i] = raw((product(ratio, splat(limit)) + (1 << (behind - 1))) >> splat(behind));
-  }
-  const HVX_Vector first = Q6_Vh_vpacke_VwVw(rounded[1], rounded[0]),
-                   second = Q6_Vh_vpacke_VwVw(rounded[3], rounded[2]);
-  const HVX_Vector low = Q6_Vb_vpacke_VhVh(second, first), ones = Q6_Vb_vsplat_R(1);
-  HVX_Vector high = low;
-  Words sum = words(Q6_Vw_vrmpy_VbVb(low, ones));
-  if (wide) {
-    high = Q6_Vb_vpacko_VhVh(second, first);
-    sum = (words(Q6_Vw_vrmpy_VbVb(high, ones)) << 8) + words(Q6_Vw_vrmpy_VubVb(low, ones));
-  }
-  for (int32_t step = 16; step >= 4; step /= 2) {
-    const HVX_VectorPair both = Q6_W_vshuff_VVR(raw(sum), raw(sum), step);
-    sum = words(Q6_V_lo_W(both)) + words(Q6_V_hi_W(both));
-  }
-  const bool whole = count == together && group == 32;
-  if (whole && wide) {
-    const HVX_VectorPair beside = Q6_W_vshuff_VVR(low, high, -32);
-    store(codes, words(Q6_V_lo_W(beside)));
-    store(codes + 128, words(Q6_V_hi_W(beside)));
-  } else if (whole) {
-    store(codes, words(low));
-  }
-  for (int32_t i = 0; i < count; ++i) {
-    if (!whole) {
-      int8_t *own = codes + i * group * shape.planes;
-      store_lanes(own, words(Q6_V_vror_VR(high, i * 32)), group / 4);
-      if (wide)
-        store_lanes(own + group, words(Q6_V_vror_VR(low, i * 32)), group / 4);
+
+  void run(const Numbers *times, int8_t *codes, float *scales, int32_t *sums) const {
+    Words peaks[lanes];
+    for (int32_t i = 0; i < lanes; ++i)
+      peaks[i] = group(i) & INT32_MAX; // floats are in order as integers are
+    for (int32_t step = lanes / 2; step; step /= 2)
+      for (int32_t i = 0; i < step; ++i)
+        peaks[i] = fold(peaks[i], peaks[i + step], step * 4, larger);
+    const bool wide = shape.planes == 2;
+    const Numbers peak = from_floats(peaks[0]);
+    const Words normal = peak.mantissa >> 1;                      // 2^28 <= normal < 2^29, or 0
+    const int32_t inverse_limit = wide ? 1073774594 : 1082196484; // 2^45 / 32767, 2^37 / 127
+    Numbers exact{product(normal, splat(inverse_limit)), peak.exponent + (wide ? -13 : -5)};
+    if (times)
+      exact = product(normalized(exact), *times);
+    const Words scale = to_floats(exact), least = splat(0x0da24260); // 1e-30
+    const Words kept = where_greater(scale, least, scale, splat(0));
+    // 2^58 / normal times the limit, a number below 1; 14 bits of a code are then behind the point.
+    const Words ratio = product(reciprocal(normal), splat(INT32_MAX - (wide ? 0xffff : 0xffffff)));
+    const Words factor = where_greater(scale, least, wide ? ratio : ratio >> 8, splat(0));
+    int32_t factors[lanes] __attribute__((aligned(128))), tops[lanes] __attribute__((aligned(128)));
+    store(factors, factor);
+    store(tops, peaks[0] >> 23);
+    store_lanes(scales, kept, count);
+
+    for (int32_t first = 0; first < count; first += together) {
+      Words products[together];
+#pragma unroll
+      for (int32_t i = 0; i < together; ++i) {
+        const Words bits = group(first + i), sign = bits >> 31,
+                    fixed = fixed_magnitudes(bits, splat(tops[first + i]));
+        products[i] = product((fixed ^ sign) - sign, splat(factors[first + i]));
+      }
+      const HVX_Vector low_groups = Q6_Vh_vdeal_Vh(
+                           Q6_Vh_vasr_VwVwR_rnd_sat(raw(products[1]), raw(products[0]), 14)),
+                       high_groups = Q6_Vh_vdeal_Vh(
+                           Q6_Vh_vasr_VwVwR_rnd_sat(raw(products[3]), raw(products[2]), 14));
+      write(first, high_groups, low_groups, codes + first * shape.group * shape.planes,
+            sums + first);
     }
-    const int32_t bits = Q6_R_vextract_VR(raw(kept), i * 32);
-    __builtin_memcpy(scales + i, &bits, sizeof bits);
-    sums[i] = Q6_R_vextract_VR(raw(sum), i * 32);
   }
-}
 
-void quantize_row(const QuantizeShape &shape, const float *x, const float *gain, int8_t *codes,
-                  float *scales, int32_t *sums) {
-  const int32_t width = shape.width, group = shape.group;
-  const Numbers inverse = gain ? inverse_rms(shape, x) : Numbers{splat(0), splat(0)};
-  for (int32_t column = 0; column < width; column += together * group) {
-    Numbers values[together];
-    int32_t count = 0;
-    for (int32_t i = 0; i < together; ++i) {
-      const int32_t at = column + i * group;
-      values[i] = {splat(0), splat(0)};
-      if (at >= width)
-        continue;
-      ++count;
-      values[i] = from_floats(load_lanes(x + at, group));
-      if (gain)
-        values[i] = product(product(values[i], inverse), from_floats(load_lanes(gain + at, group)));
+private:
+  /// Codes of four groups, two in each vector of halves.
+  void write(int32_t first, HVX_Vector second, HVX_Vector halves, int8_t *codes,
+             int32_t *sums) const {
+    const bool wide = shape.planes == 2;
+    const HVX_Vector low = Q6_Vb_vpacke_VhVh(second, halves), ones = Q6_Vb_vsplat_R(1);
+    HVX_Vector high = low;
+    Words sum = words(Q6_Vw_vrmpy_VbVb(low, ones));
+    if (wide) {
+      high = Q6_Vb_vpacko_VhVh(second, halves);
+      sum = (words(Q6_Vw_vrmpy_VbVb(high, ones)) << 8) + words(Q6_Vw_vrmpy_VubVb(low, ones));
     }
-    quantize_four(shape, values, count, codes + column * shape.planes, scales + column / group,
-                  sums + column / group);
+    for (int32_t step = 16; step >= 4; step /= 2)
+      sum = fold(sum, sum, step, [](Words a, Words b) { return a + b; });
+    if (count - first >= together && shape.group == lanes) {
+      const HVX_VectorPair beside = Q6_W_vshuff_VVR(low, high, -lanes);
+      if (wide) {
+        store(codes, words(Q6_V_lo_W(beside)));
+        store(codes + 128, words(Q6_V_hi_W(beside)));
+      } else {
+        store(codes, words(low));
+      }
+    } else {
+      for (int32_t i = 0; i < together && first + i < count; ++i) {
+        int8_t *own = codes + i * shape.group * shape.planes;
+        store_lanes(own, words(Q6_V_vror_VR(high, i * lanes)), shape.group / 4);
+        if (wide)
+          store_lanes(own + shape.group, words(Q6_V_vror_VR(low, i * lanes)), shape.group / 4);
+      }
+    }
+    int32_t of_lanes[lanes] __attribute__((aligned(128)));
+    store(of_lanes, sum);
+    for (int32_t i = 0; i < together && first + i < count; ++i)
+      sums[i] = of_lanes[i * (lanes / together)];
   }
+};
+
+/// `scratch`: a row.
+void quantize_row(const QuantizeShape &shape, const float *x, const float *gain, float *scratch,
+                  int8_t *codes, float *scales, int32_t *sums) {
+  const int32_t groups = shape.width / shape.group;
+  Numbers inverse;
+  if (gain) {
+    inverse = inverse_rms(shape, x);
+    for (int32_t i = 0; i < shape.width; i += lanes) {
+      const int32_t some = shape.width - i;
+      store(scratch + i, to_floats(product(from_floats(load_lanes(x + i, some)),
+                                           from_floats(load_lanes(gain + i, some)))));
+    }
+    x = scratch;
+  }
+  for (int32_t at = 0; at < groups; at += lanes)
+    Batch{shape, x + at * shape.group, groups - at < lanes ? groups - at : lanes}.run(
+        gain ? &inverse : nullptr, codes + at * shape.group * shape.planes, scales + at, sums + at);
 }
 
 } // namespace
@@ -174,8 +182,10 @@ extern "C" void ingot_hexagon_quantize(const QuantizeShape *shape, const float *
                                        const float *gain, int8_t *codes, float *scales,
                                        int32_t *sums, int32_t first, int32_t count) {
   const int32_t groups = shape->width / shape->group;
+  auto *scratch = static_cast<float *>(
+      __builtin_alloca_with_align(gain ? (shape->width + lanes) * 4 : 4, 8 * sizeof(HVX_Vector)));
   for (int32_t i = 0; i < count; ++i)
-    quantize_row(*shape, x + (first + i) * shape->stride, gain,
+    quantize_row(*shape, x + (first + i) * shape->stride, gain, scratch,
                  codes + i * shape->width * shape->planes, scales + i * groups, sums + i * groups);
 }
 

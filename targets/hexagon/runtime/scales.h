@@ -1,0 +1,86 @@
+// Scales and minima of weights as integers: 16 bits of what is above all of a row (a power of two).
+#pragma once
+
+#include "targets/hexagon/runtime/vectors.h"
+
+namespace ingot::hexagon {
+
+constexpr int32_t rows = 16; ///< of a block
+
+/// Scales of two blocks in 16 bits of what is above those of each row.
+struct Scales {
+  HVX_Vector *pairs; ///< two groups in the halves of the words of rows
+  Words exponent;    ///< E
+};
+
+/// Two groups of scales of 16 bits; `bits`: halves of the words.
+inline HVX_Vector fix_halves(Halves bits, HVX_Vector top) {
+  const HVX_Vector exponent =
+      Q6_Vh_vmax_VhVh(Q6_Vuh_vlsr_VuhR((HVX_Vector)(bits << 1), 11), Q6_Vh_vsplat_R(1));
+  const Halves fraction = bits & 0x3ff;
+  const HVX_VectorPred normal =
+      Q6_Q_vcmp_gt_VuhVuh((HVX_Vector)(bits & 0x7fff), Q6_Vh_vsplat_R(0x3ff));
+  const Halves mantissa =
+      (Halves)Q6_V_vmux_QVV(normal, (HVX_Vector)(fraction | 0x400), (HVX_Vector)fraction) << 5;
+  const HVX_Vector by = Q6_Vh_vmin_VhVh(Q6_Vh_vsub_VhVh(top, exponent), Q6_Vh_vsplat_R(15));
+  const HVX_Vector magnitude =
+      Q6_Vuh_vavg_VuhVuh_rnd(Q6_Vh_vlsr_VhVh((HVX_Vector)mantissa, by), Q6_V_vzero());
+  return Q6_V_vmux_QVV(Q6_Q_vcmp_gt_VhVh(Q6_V_vzero(), (HVX_Vector)bits),
+                       Q6_Vh_vsub_VhVh(Q6_V_vzero(), magnitude), magnitude);
+}
+
+/// `a`, `b`: scales of two blocks, [row][group].
+inline Scales fix_scales(const void *a, const void *b, int32_t groups, bool wide,
+                         HVX_Vector *pairs) {
+  const int32_t count = (groups + 1) / 2;
+  if (!wide) {
+    // Groups 0 to 3 of a block are a vector.
+    const auto *of_a = static_cast<const uint8_t *>(a), *of_b = static_cast<const uint8_t *>(b);
+    HVX_Vector most = Q6_V_vzero();
+    for (int32_t i = 0; i < count; i += 2) {
+      const int32_t lanes = (groups - 2 * i) * 8;
+      const HVX_VectorPair beside = Q6_W_vshuff_VVR(raw(load_lanes(of_b + i * 64, lanes)),
+                                                    raw(load_lanes(of_a + i * 64, lanes)), 32);
+      const HVX_VectorPair paired = Q6_W_vshuff_VVR(Q6_V_hi_W(beside), Q6_V_lo_W(beside), -2);
+      pairs[i] = Q6_V_lo_W(paired);
+      most = Q6_Vuh_vmax_VuhVuh(most, Q6_V_vand_VV(pairs[i], Q6_Vh_vsplat_R(0x7fff)));
+      if (i + 1 < count) {
+        pairs[i + 1] = Q6_V_hi_W(paired);
+        most = Q6_Vuh_vmax_VuhVuh(most, Q6_V_vand_VV(pairs[i + 1], Q6_Vh_vsplat_R(0x7fff)));
+      }
+    }
+    // Both halves of a word are one row's.
+    most = Q6_Vuh_vmax_VuhVuh(most, Q6_Vh_vshuffo_VhVh(most, most));
+    most = Q6_Vh_vshuffe_VhVh(most, most);
+    const HVX_Vector top = Q6_Vh_vmax_VhVh(Q6_Vuh_vlsr_VuhR(most, 10), Q6_Vh_vsplat_R(1));
+    for (int32_t i = 0; i < count; ++i)
+      pairs[i] = fix_halves((Halves)pairs[i], top);
+    return {pairs, words(Q6_Vuw_vlsr_VuwR(top, 16)) - 14};
+  }
+  const auto *of_a = static_cast<const uint8_t *>(a), *of_b = static_cast<const uint8_t *>(b);
+  auto get = [&](int32_t i) { // groups 2 i and 2 i + 1
+    const int32_t lanes = (groups - 2 * i) * rows;
+    return Q6_W_vshuff_VVR(raw(load_lanes(of_b + i * 128, lanes)),
+                           raw(load_lanes(of_a + i * 128, lanes)), 64);
+  };
+  Words most = splat(0);
+  for (int32_t i = 0; i < count; ++i) {
+    const HVX_VectorPair both = get(i);
+    most = larger(most, words(Q6_V_lo_W(both)) & INT32_MAX);
+    most = larger(most, words(Q6_V_hi_W(both)) & INT32_MAX);
+  }
+  const Words top = larger(most >> 23, splat(1));
+  auto fixed = [&](Words bits) {
+    const Numbers number = from_floats(bits); // 30 bits
+    const Words value = shifted_right(number.mantissa,
+                                      smaller(top - (number.exponent + (127 + 23 + 6)), splat(31)));
+    return raw(smaller((value + (1 << 14)) >> 15, splat(INT16_MAX)));
+  };
+  for (int32_t i = 0; i < count; ++i) {
+    const HVX_VectorPair both = get(i);
+    pairs[i] = Q6_Vh_vshuffe_VhVh(fixed(words(Q6_V_hi_W(both))), fixed(words(Q6_V_lo_W(both))));
+  }
+  return {pairs, top - 126};
+}
+
+} // namespace ingot::hexagon
