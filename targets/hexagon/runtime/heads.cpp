@@ -11,62 +11,55 @@ namespace {
 constexpr int32_t lanes = 32;
 
 /// Lanes `at` to `at` + 31 of `count`.
-Numbers floats_at(const float *from, int32_t at, int32_t count) {
-  return at < count ? from_floats(load_lanes(from + at, count - at)) : Numbers{splat(0), splat(0)};
+Words bits_at(const float *from, int32_t at, int32_t count) {
+  return at < count ? load_lanes(from + at, count - at) : splat(0);
 }
 
-/// A head's columns in order. What lies behind them is anything.
-struct Columns {
-  int32_t mantissas[most_head_dim + lanes], exponents[most_head_dim + lanes];
-
-  void set(int32_t column, Numbers value) {
-    store(mantissas + column, value.mantissa);
-    store(exponents + column, value.exponent);
-  }
-  Numbers get(int32_t column) const { return {load(mantissas + column), load(exponents + column)}; }
-};
-
-/// a * c - b * s and a * s + b * c.
-void rotate(Numbers &a, Numbers &b, Numbers c, Numbers s) {
-  const Numbers ac = normalized(product(a, c)), bs = normalized(product(b, s)),
-                as = normalized(product(a, s)), bc = normalized(product(b, c));
-  a = sum(ac, {-bs.mantissa, bs.exponent});
-  b = sum(as, bc);
+/// a * c - b * s and a * s + b * c of fixed numbers: half of that.
+void rotate(Words &a, Words &b, Words c, Words s) {
+  const Words first = product(a, c) - product(b, s);
+  b = product(a, s) + product(b, c);
+  a = first;
 }
 
-void read_head(const HeadShape &shape, const float *from, const float *angles, Columns &out) {
+/// A head's columns in order, in 31 bits of what has the biased exponent that is returned; what
+/// lies behind them is anything. Whole vectors are stored.
+int32_t read_head(const HeadShape &shape, const float *from, const float *angles, int32_t *out) {
   const int32_t head_dim = shape.head_dim, half = head_dim / 2;
-  Columns second;
+  Words most = splat(0);
+  for (int32_t i = 0; i < head_dim; i += lanes)
+    most = larger(most, bits_at(from, i, head_dim) & INT32_MAX);
+  const int32_t exponent = first_lane(largest_lane(most)) >> 23;
+  const Words top = splat(exponent), one = splat(127);
   if (!shape.rotates) {
     for (int32_t i = 0; i < head_dim; i += lanes)
-      out.set(i, floats_at(from, i, head_dim));
-    return;
+      store(out + i, fixed(bits_at(from, i, head_dim), top));
+    return exponent;
   }
+  int32_t second[most_head_dim / 2 + lanes];
   for (int32_t i = 0; i < half; i += lanes) {
-    const Numbers c = floats_at(angles, i, half), s = floats_at(angles + half, i, half);
+    const Words c = fixed(bits_at(angles, i, half), one),
+                s = fixed(bits_at(angles + half, i, half), one);
     if (shape.interleaved) {
-      const Numbers low = floats_at(from, 2 * i, head_dim),
-                    high = floats_at(from, 2 * i + lanes, head_dim);
-      const HVX_VectorPair m = Q6_W_vdeal_VVR(raw(high.mantissa), raw(low.mantissa), -4),
-                           e = Q6_W_vdeal_VVR(raw(high.exponent), raw(low.exponent), -4);
-      Numbers a{words(Q6_V_lo_W(m)), words(Q6_V_lo_W(e))},
-          b{words(Q6_V_hi_W(m)), words(Q6_V_hi_W(e))};
+      const HVX_VectorPair x =
+          Q6_W_vdeal_VVR(raw(fixed(bits_at(from, 2 * i + lanes, head_dim), top)),
+                         raw(fixed(bits_at(from, 2 * i, head_dim), top)), -4);
+      Words a = words(Q6_V_lo_W(x)), b = words(Q6_V_hi_W(x));
       rotate(a, b, c, s);
-      const HVX_VectorPair om = Q6_W_vshuff_VVR(raw(b.mantissa), raw(a.mantissa), -4),
-                           oe = Q6_W_vshuff_VVR(raw(b.exponent), raw(a.exponent), -4);
-      out.set(2 * i, {words(Q6_V_lo_W(om)), words(Q6_V_lo_W(oe))});
+      const HVX_VectorPair y = Q6_W_vshuff_VVR(raw(b), raw(a), -4);
+      store(out + 2 * i, words(Q6_V_lo_W(y)));
       if (2 * i + lanes < head_dim)
-        out.set(2 * i + lanes, {words(Q6_V_hi_W(om)), words(Q6_V_hi_W(oe))});
+        store(out + 2 * i + lanes, words(Q6_V_hi_W(y)));
     } else {
-      Numbers a = floats_at(from, i, half), b = floats_at(from + half, i, half);
+      Words a = fixed(bits_at(from, i, half), top), b = fixed(bits_at(from + half, i, half), top);
       rotate(a, b, c, s);
-      out.set(i, a);
-      second.set(i, b);
+      store(out + i, a);
+      store(second + i, b);
     }
   }
-  // Whole vectors are stored, so in order.
   for (int32_t i = 0; i < half && !shape.interleaved; i += lanes)
-    out.set(half + i, second.get(i));
+    store(out + half + i, load(second + i));
+  return exponent + 1;
 }
 
 } // namespace
@@ -74,26 +67,17 @@ void read_head(const HeadShape &shape, const float *from, const float *angles, C
 /// code = x * limit / max|x| rounded to nearest; scale = max|x| / limit, or 0 for less than 1e-30.
 int32_t head_codes(const HeadShape &shape, const float *row, const float *angles, int32_t head,
                    int16_t *codes) {
-  Columns columns;
+  int32_t columns[most_head_dim + lanes] __attribute__((aligned(128)));
   const int32_t head_dim = shape.head_dim;
-  read_head(shape, row + shape.offset + head * head_dim, angles, columns);
-  Words top = splat(-1000), peak = splat(0);
-  for (int32_t i = 0; i < head_dim; i += lanes) {
-    const Numbers value = columns.get(i);
-    const Words magnitude = first_lanes(words(Q6_Vw_vabs_Vw(raw(value.mantissa))), head_dim - i);
-    top = larger(top, where_greater(magnitude, splat(0), value.exponent, splat(-1000)));
-  }
-  top = largest_lane(top);
-  auto fixed = [&](int32_t i) {
-    const Numbers value = columns.get(i);
-    return shifted_right(value.mantissa, smaller(top - value.exponent, splat(31)));
-  };
+  const int32_t exponent =
+      read_head(shape, row + shape.offset + head * head_dim, angles, columns) - (127 + 30);
+  Words peak = splat(0);
   for (int32_t i = 0; i < head_dim; i += lanes)
-    peak = larger(peak, first_lanes(words(Q6_Vw_vabs_Vw(raw(fixed(i)))), head_dim - i));
+    peak = larger(peak, first_lanes(words(Q6_Vw_vabs_Vw(raw(load(columns + i)))), head_dim - i));
   peak = largest_lane(peak);
   const Words by = words(Q6_Vw_vnormamt_Vw(raw(peak)));
   const Words normal = shifted_left(peak, by) >> 2;
-  const Numbers scale{normal, top - by + 2};
+  const Numbers scale{normal, exponent - by + 2};
   // Times 1 / limit, of which 30 bits are known.
   const float inverse_limit = 1.0f / static_cast<float>(shape.limit);
   const Words bits = to_floats(
@@ -103,7 +87,7 @@ int32_t head_codes(const HeadShape &shape, const float *row, const float *angles
   const Words limit = splat(shape.limit << 10);
   for (int32_t i = 0; i < head_dim; i += 2 * lanes) {
     auto code = [&](int32_t at) {
-      const Words ratio = product(shifted_left(fixed(at), by), inverse); // 29 bits
+      const Words ratio = product(shifted_left(load(columns + at), by), inverse); // 29 bits
       return raw((product(ratio, limit) + (1 << 7)) >> 8);
     };
     const HVX_Vector low = code(i), high = i + lanes < head_dim ? code(i + lanes) : Q6_V_vzero();

@@ -31,14 +31,6 @@ float power_of_two(int32_t exponent) {
   return power;
 }
 
-/// Magnitudes of floats as integers: 30 bits behind the point of what has the biased exponent
-/// `top`, which none is above. Numbers below 2^-126 count as that.
-Words fixed_magnitudes(Words bits, Words top) {
-  const Words exponent = words(Q6_Vuw_vlsr_VuwR(raw(bits << 1), 24));
-  return words(
-      Q6_Vw_vlsr_VwVw(raw((bits << 8) | INT32_MIN), raw(smaller(top + 1 - exponent, splat(31)))));
-}
-
 /// 1 / sqrt(mean of squares + eps).
 Numbers inverse_rms(const QuantizeShape &shape, const float *x) {
   Words most = splat(0);
@@ -50,8 +42,8 @@ Numbers inverse_rms(const QuantizeShape &shape, const float *x) {
     ++shift;
   Words squares = splat(0);
   for (int32_t i = 0; i < shape.width; i += lanes) {
-    const Words fixed = fixed_magnitudes(load_lanes(x + i, shape.width - i), splat(top));
-    squares += (product(fixed, fixed) + (1 << (shift - 1))) >> splat(shift);
+    const Words some = fixed_magnitudes(load_lanes(x + i, shape.width - i), splat(top));
+    squares += (product(some, some) + (1 << (shift - 1))) >> splat(shift);
   }
   const int64_t total = (int64_t{first_lane(sum_of_lanes(squares >> 16))} << 16) +
                         first_lane(sum_of_lanes(squares & 0xffff));
@@ -107,9 +99,8 @@ struct Batch {
       Words products[together];
 #pragma unroll
       for (int32_t i = 0; i < together; ++i) {
-        const Words bits = group(first + i), sign = bits >> 31,
-                    fixed = fixed_magnitudes(bits, splat(tops[first + i]));
-        products[i] = product((fixed ^ sign) - sign, splat(factors[first + i]));
+        products[i] =
+            product(fixed(group(first + i), splat(tops[first + i])), splat(factors[first + i]));
       }
       const HVX_Vector low_groups = Q6_Vh_vdeal_Vh(
                            Q6_Vh_vasr_VwVwR_rnd_sat(raw(products[1]), raw(products[0]), 14)),

@@ -92,6 +92,19 @@ inline void store_lanes(void *to, Words value, int32_t count) {
 }
 inline int32_t first_lane(Words a) { return Q6_R_vextract_VR(raw(a), 0); }
 
+/// Magnitudes of floats as integers: 30 bits behind the point of what has the biased exponent
+/// `top`, which none is above. Numbers below 2^-126 count as that.
+inline Words fixed_magnitudes(Words bits, Words top) {
+  const Words exponent = words(Q6_Vuw_vlsr_VuwR(raw(bits << 1), 24));
+  return words(
+      Q6_Vw_vlsr_VwVw(raw((bits << 8) | INT32_MIN), raw(smaller(top + 1 - exponent, splat(31)))));
+}
+/// With their signs.
+inline Words fixed(Words bits, Words top) {
+  const Words sign = bits >> 31;
+  return (fixed_magnitudes(bits, top) ^ sign) - sign;
+}
+
 /// Lanes of mantissa * 2^exponent. Copied vector by vector: as one piece it would be bytes to a
 /// loop.
 struct Numbers {

@@ -395,7 +395,11 @@ void checkAppend(const Target &target, Heads shape, bool interleaved, int32_t ma
   ASSERT_TRUE(kernel);
   Memory memory(spec);
   memory.randomRows(x, 3);
-  memory.randomRows(angles, 4);
+  for (int32_t t = 0; t < tokens; ++t)
+    for (int32_t i = 0; i < hd / 2; ++i) {
+      float *own = memory.get<float>(angles) + t * hd + i;
+      own[0] = std::cos(float(t + i)), own[hd / 2] = std::sin(float(t + i));
+    }
   kernel.runAll(memory, tokens, position);
   EXPECT_TRUE(memory.intact());
   const TestCache made(memory, cache, CodeKind::i, hd, spec.context);
