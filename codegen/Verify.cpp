@@ -136,15 +136,15 @@ llvm::Expected<VerifyReport> compareWithReference(mlir::ModuleOp reference,
       compareLogits(ours->data.data(), expected->data.data(), ours->rows, ours->columns);
   VerifyReport report;
   const bool rounded = activations != Activations::f32;
-  report.passed =
-      c.finite && (rounded ? c.mean_kl <= kMeanKlBound : c.max_error <= kErrorBound * c.max_logit);
+  report.passed = c.finite && (rounded ? c.mean_kl <= meanKlBound(activations)
+                                       : c.max_error <= kErrorBound * c.max_logit);
   llvm::raw_string_ostream(report.text)
       << llvm::format("verified on %d tokens: max error %.3g (of max |logit| %.3g), mean KL %.3g, "
                       "99th percentile %.3g, top-1 agreement %.1f %%; bound: ",
                       int(c.tokens), c.max_error, c.max_logit, c.mean_kl, c.p99_kl,
                       100 * c.top1_agreement)
-      << (rounded ? llvm::formatv("mean KL <= {0}", kMeanKlBound).str()
-                  : llvm::formatv("max error <= {0} of max |logit|", kErrorBound).str())
+      << llvm::format(rounded ? "mean KL <= %g" : "max error <= %g of max |logit|",
+                      rounded ? meanKlBound(activations) : kErrorBound)
       << (report.passed ? "" : " -- FAILED");
   return report;
 }

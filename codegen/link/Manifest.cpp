@@ -211,9 +211,9 @@ private:
       return {};
     const SelftestRecord &record = *inputs.selftest;
     const bool exact = inputs.activations == Activations::f32;
-    return manifest::CreateSelftestDirect(buffer, record.text.c_str(), &record.tokens,
-                                          &record.likely, &record.log_sum_exp, record.largest_logit,
-                                          exact ? kErrorBound : 0, exact ? 0 : kMeanKlBound);
+    return manifest::CreateSelftestDirect(
+        buffer, record.text.c_str(), &record.tokens, &record.likely, &record.log_sum_exp,
+        record.largest_logit, exact ? kErrorBound : 0, exact ? 0 : meanKlBound(inputs.activations));
   }
 
   flatbuffers::Offset<manifest::Memory> buildMemory(uint64_t scratch_bytes) {
