@@ -65,10 +65,15 @@ class Pair:
     def reference(self, ids):
         return Command(self.ingot, "reference", self.model).window_logits(ids)
 
-    def greedy(self, prompt, program):
-        """The prompt's tokens and those that follow."""
+    def greedy(self, prompt, program, text):
+        """The prompt's tokens and those that follow, of which `text` is made."""
         ids = tokens_of(self.here, prompt)
         evaluated, first = Command(*program), len(ids)
+        # What the text gives is mostly what was said, and one evaluation tells.
+        said = tokens_of(self.here, prompt + text.removesuffix("\n"))
+        if said[:first] == ids and len(said) == first + self.count and \
+                evaluated.window_logits(said)[first - 1:-1].argmax(axis=1).tolist() == said[first:]:
+            return said, first
         while len(ids) < first + self.count:
             ids.append(int(evaluated.window_logits(ids)[-1].argmax()))
         return ids, first
@@ -100,13 +105,13 @@ class Pair:
 
     def prompt(self, prompt):
         texts = [self.answer(program, prompt) for program in (self.here, self.there)]
-        ids, first = self.greedy(prompt, self.here)
+        ids, first = self.greedy(prompt, self.here, texts[0])
         row = {"prompt": prompt, "texts": texts, "ids": ids, "same": texts[0] == texts[1]}
         expected = self.reference(ids)[first - 1:-1].argmax(axis=1)
         row["interpreter"] = row["interpreter_there"] = expected.tolist() == ids[first:]
         if not row["same"]:
             row["difference"] = self.first_difference(ids, first)
-            ids, first = self.greedy(prompt, self.there)
+            ids, first = self.greedy(prompt, self.there, texts[1])
             expected = self.reference(ids)[first - 1:-1].argmax(axis=1)
             row["interpreter_there"] = expected.tolist() == ids[first:]
         return row
