@@ -58,8 +58,9 @@ public:
     op(kind, std::move(operands), result);
     return result;
   }
-  int32_t quantize(int32_t rows, int32_t group) {
+  int32_t quantize(int32_t rows, int32_t group, int32_t bits = 8) {
     const int32_t result = value(KernelValue::Kind::quant, spec.values[rows].width);
+    spec.values[result].encoding.bits = uint8_t(bits);
     op(KernelOp::Kind::quantize, {rows}, result).act_group = group;
     return result;
   }

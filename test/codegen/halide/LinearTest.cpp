@@ -18,19 +18,25 @@ struct Shape {
 
 enum class Epilogue { none, residual, silu };
 
-/// Runs one linear and compares every output bit for bit.
-void checkLinear(const Target &target, const Encoding &encoding, Shape shape, bool quantized,
-                 Epilogue epilogue = Epilogue::none, Codes codes = Codes::random,
-                 std::optional<Tile> tile = {}) {
+/// Runs one linear over codes of activations (float: over floats) and compares every output bit for
+/// bit.
+template <typename Code>
+void checkLinearOver(const Target &target, const Encoding &encoding, Shape shape,
+                     Epilogue epilogue = Epilogue::none, Codes codes = Codes::random,
+                     std::optional<Tile> tile = {}) {
+  constexpr bool quantized = !std::is_same_v<Code, float>;
   SCOPED_TRACE(target.machine().name + " " + std::to_string(shape.rows) + "x" +
                std::to_string(shape.columns) + " u/i " + std::to_string(int(encoding.code)) +
                " bits " + std::to_string(encoding.bits) + " group " +
                std::to_string(encoding.group_size) + " tokens " + std::to_string(shape.tokens) +
-               "/" + std::to_string(shape.max_tokens));
+               "/" + std::to_string(shape.max_tokens) + " activations of " +
+               std::to_string(8 * sizeof(Code)));
   const int32_t group = encoding.groupElements(shape.columns) % 32 ? 16 : 32;
   SpecMaker make(shape.max_tokens);
   const int32_t x =
       make.input(quantized ? KernelValue::Kind::quant : KernelValue::Kind::rows, shape.columns);
+  if (quantized)
+    make.spec.values[x].encoding.bits = 8 * sizeof(Code);
   const int32_t w = make.matrix(target, encoding, shape.rows, shape.columns);
   const int32_t residual = epilogue == Epilogue::residual ? make.rows(shape.rows) : -1;
   int32_t y = make.rowsOp(Kind::linear, {x, w}, shape.rows);
@@ -54,9 +60,10 @@ void checkLinear(const Target &target, const Encoding &encoding, Shape shape, bo
   const int64_t groups = shape.columns / group;
   for (int32_t t = 0; t < shape.tokens; ++t) {
     for (float &v : source)
-      v = codes == Codes::random ? normal(random) : 1.0f; // extremes: every activation is 127
-    if (quantized)
-      twinQuantize(source.data(), shape.columns, group, memory.get<int8_t>(x) + t * shape.columns,
+      v = codes == Codes::random ? normal(random)
+                                 : 1.0f; // extremes: every activation is the largest
+    if constexpr (quantized)
+      twinQuantize(source.data(), shape.columns, group, memory.get<Code>(x) + t * shape.columns,
                    memory.get<float>(x, 1) + t * groups, memory.get<int32_t>(x, 2) + t * groups);
     else
       std::memcpy(memory.get<float>(x) + t * roundUp(shape.columns, 16), source.data(),
@@ -81,11 +88,12 @@ void checkLinear(const Target &target, const Encoding &encoding, Shape shape, bo
   int wrong = 0;
   for (int32_t t = 0; t < shape.tokens; ++t) {
     auto dot = [&](int64_t row) {
-      return quantized
-                 ? twinLinear(matrix, row, memory.get<int8_t>(x) + t * shape.columns,
-                              memory.get<float>(x, 1) + t * groups,
-                              memory.get<int32_t>(x, 2) + t * groups, group)
-                 : twinLinear(matrix, row, memory.get<float>(x) + t * roundUp(shape.columns, 16));
+      if constexpr (quantized)
+        return twinLinear(matrix, row, memory.get<Code>(x) + t * shape.columns,
+                          memory.get<float>(x, 1) + t * groups,
+                          memory.get<int32_t>(x, 2) + t * groups, group);
+      else
+        return twinLinear(matrix, row, memory.get<float>(x) + t * roundUp(shape.columns, 16));
     };
     for (int64_t n = 0; n < out_rows; ++n) {
       float want;
@@ -103,6 +111,13 @@ void checkLinear(const Target &target, const Encoding &encoding, Shape shape, bo
     }
   }
   EXPECT_EQ(wrong, 0);
+}
+
+template <typename... Options>
+void checkLinear(const Target &target, const Encoding &encoding, Shape shape, bool quantized,
+                 Options... options) {
+  quantized ? checkLinearOver<int8_t>(target, encoding, shape, options...)
+            : checkLinearOver<float>(target, encoding, shape, options...);
 }
 
 const Shape shapes[] = {{40, 64, 1, 1}, {48, 192, 19, 19}, {33, 96, 13, 5}, {40, 96, 7, 6}};
@@ -125,6 +140,15 @@ TEST(Linear, EveryEncodingQuantized) {
     for (const Encoding &encoding : encodings)
       for (const Shape &shape : shapes)
         checkLinear(*target, encoding, shape, true);
+}
+
+TEST(Linear, WideActivations) {
+  for (const auto &target : testTargets())
+    for (const Encoding &encoding : {encodings[0], encodings[2], encodings[5]}) {
+      for (const Shape &shape : {shapes[0], shapes[2]})
+        checkLinearOver<int16_t>(*target, encoding, shape);
+      checkLinearOver<int16_t>(*target, encoding, {96, 64, 11, 11}, Epilogue::silu, Codes::largest);
+    }
 }
 
 TEST(Linear, WideGroups) {

@@ -72,6 +72,7 @@ TEST(Rows, NormAlone) {
 }
 
 /// norm (or nothing), last token (or all), quantize.
+template <typename Code>
 void checkQuantize(const Target &target, int64_t width, int32_t group, int32_t max_tokens,
                    int32_t tokens, bool norm, bool last) {
   SCOPED_TRACE(target.machine().name + " width " + std::to_string(width) + " group " +
@@ -87,7 +88,7 @@ void checkQuantize(const Target &target, int64_t width, int32_t group, int32_t m
     rows = make.rowsOp(Kind::rms_norm, {rows, gain}, width);
     make.spec.ops.back().eps = 1e-6;
   }
-  const int32_t q = make.quantize(rows, group);
+  const int32_t q = make.quantize(rows, group, 8 * sizeof(Code));
   const KernelSpec spec = make.finish(target, {q});
   LoadedKernel kernel(spec, target);
   ASSERT_TRUE(kernel);
@@ -105,7 +106,7 @@ void checkQuantize(const Target &target, int64_t width, int32_t group, int32_t m
       kernel.run(memory, begin, std::min(2, tokens - begin), tokens);
   EXPECT_TRUE(memory.intact());
   std::vector<float> row(width), scales(width / group);
-  std::vector<int8_t> codes(width);
+  std::vector<Code> codes(width);
   std::vector<int32_t> sums(width / group);
   const int64_t stride = roundUp(width, 16), groups = width / group;
   for (int32_t t = 0; t < outputs; ++t) {
@@ -115,7 +116,7 @@ void checkQuantize(const Target &target, int64_t width, int32_t group, int32_t m
       twinNorm(source, memory.get<float>(gain), 1e-6f, width, row.data());
     twinQuantize(row.data(), width, group, codes.data(), scales.data(), sums.data());
     for (int64_t c = 0; c < width; ++c)
-      ASSERT_EQ(memory.get<int8_t>(q)[t * width + c], codes[c]) << t << " " << c;
+      ASSERT_EQ(memory.get<Code>(q)[t * width + c], codes[c]) << t << " " << c;
     for (int64_t g = 0; g < groups; ++g) {
       ASSERT_EQ(memory.get<float>(q, 1)[t * groups + g], scales[g]);
       ASSERT_EQ(memory.get<int32_t>(q, 2)[t * groups + g], sums[g]);
@@ -126,12 +127,14 @@ void checkQuantize(const Target &target, int64_t width, int32_t group, int32_t m
 TEST(Rows, Quantize) {
   for (const auto &target : testTargets())
     for (bool norm : {false, true}) {
-      checkQuantize(*target, 64, 32, 1, 1, norm, false);
-      checkQuantize(*target, 96, 32, 9, 9, norm, false);
-      checkQuantize(*target, 576, 16, 5, 3, norm, false);
-      checkQuantize(*target, 1536, 32, 5, 3, norm, false);
-      checkQuantize(*target, 64, 32, 9, 9, norm, true);
-      checkQuantize(*target, 64, 32, 9, 4, norm, true);
+      checkQuantize<int8_t>(*target, 64, 32, 1, 1, norm, false);
+      checkQuantize<int16_t>(*target, 96, 32, 9, 9, norm, false);
+      checkQuantize<int16_t>(*target, 576, 16, 1, 1, norm, false);
+      checkQuantize<int8_t>(*target, 96, 32, 9, 9, norm, false);
+      checkQuantize<int8_t>(*target, 576, 16, 5, 3, norm, false);
+      checkQuantize<int8_t>(*target, 1536, 32, 5, 3, norm, false);
+      checkQuantize<int8_t>(*target, 64, 32, 9, 9, norm, true);
+      checkQuantize<int8_t>(*target, 64, 32, 9, 4, norm, true);
     }
 }
 

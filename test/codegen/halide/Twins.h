@@ -55,27 +55,30 @@ inline void twinNorm(const float *x, const float *gain, float eps, int64_t width
 }
 
 /// x: [width]; codes: [width]; scales, sums: [width / group]
-inline void twinQuantize(const float *x, int64_t width, int32_t group, int8_t *codes, float *scales,
-                         int32_t *sums) {
+template <typename Code>
+void twinQuantize(const float *x, int64_t width, int32_t group, Code *codes, float *scales,
+                  int32_t *sums) {
+  const auto limit = float(activationCodeLimit(8 * sizeof(Code)));
   for (int64_t g = 0; g < width / group; ++g) {
     float largest = 0;
     for (int32_t k = 0; k < group; ++k)
       largest = std::fmax(largest, std::fabs(x[g * group + k]));
-    const float scale = largest * float(1.0 / 127.0);
+    const float scale = largest * float(1.0 / limit);
     scales[g] = scale > 1e-30f ? scale : 0;
     const float inverse = scales[g] > 0 ? 1.0f / scales[g] : 0;
     sums[g] = 0;
     for (int32_t k = 0; k < group; ++k) {
       const float code = std::nearbyint(x[g * group + k] * inverse);
-      codes[g * group + k] = int8_t(std::fmin(std::fmax(code, -127.0f), 127.0f));
+      codes[g * group + k] = Code(std::fmin(std::fmax(code, -limit), limit));
       sums[g] += codes[g * group + k];
     }
   }
 }
 
 /// One output of a linear over quantized activations of one token.
-inline float twinLinear(const TestMatrix &m, int64_t row, const int8_t *codes, const float *scales,
-                        const int32_t *sums, int32_t group) {
+template <typename Code>
+float twinLinear(const TestMatrix &m, int64_t row, const Code *codes, const float *scales,
+                 const int32_t *sums, int32_t group) {
   const int64_t weight_group = m.encoding.groupElements(m.columns);
   float y = 0;
   for (int64_t g = 0; g < m.columns / group; ++g) {
