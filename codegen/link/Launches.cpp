@@ -149,9 +149,8 @@ llvm::Expected<LaunchTables> buildLaunches(flatbuffers::FlatBufferBuilder &buffe
     auto buffers = buffersOf(step);
     if (!buffers)
       return buffers.takeError();
-    auto tokens = step->getAttrOfType<IntegerAttr>("max_tokens");
     steps.push_back(manifest::CreateStepDirect(buffer, step.getSymName().str().c_str(),
-                                               tokens ? static_cast<int32_t>(tokens.getInt()) : 1,
+                                               static_cast<int32_t>(kernel::tokensOf(step)),
                                                &launches, &*buffers));
   }
   return LaunchTables{buffer.CreateVector(kernels), buffer.CreateVector(steps)};

@@ -34,11 +34,6 @@ bool multipliesCodes(const KernelSpec &spec) {
   });
 }
 
-int64_t tokensOf(func::FuncOp step) {
-  auto tokens = step->getAttrOfType<IntegerAttr>("max_tokens");
-  return tokens ? tokens.getInt() : 1;
-}
-
 /// A kernel of a launch: its name, and whether it is for each sequence of a step.
 using KernelName = std::pair<std::string, bool>;
 
@@ -67,7 +62,7 @@ llvm::Expected<Scratch> planScratch(ModuleOp planned) {
         found->second.each = uint64_t(scratchBytes(*spec));
       }
       found->second.bytes =
-          std::max(found->second.bytes, found->second.each * uint64_t(tokensOf(step)));
+          std::max(found->second.bytes, found->second.each * uint64_t(kernel::tokensOf(step)));
     }
   for (auto &[name, place] : scratch.places) {
     place.offset = scratch.bytes;
@@ -159,7 +154,8 @@ private:
       barrier = false;
     }
     steps.push_back(device::CreateStepDirect(buffer, step.getSymName().str().c_str(),
-                                             static_cast<int32_t>(tokensOf(step)), &launches));
+                                             static_cast<int32_t>(kernel::tokensOf(step)),
+                                             &launches));
     return llvm::Error::success();
   }
 

@@ -30,6 +30,11 @@ FuncOp calleeOf(LaunchOp launch) {
   return SymbolTable::lookupNearestSymbolFrom<FuncOp>(launch, launch.getCalleeAttr());
 }
 
+int64_t tokensOf(func::FuncOp step) {
+  auto tokens = step->getAttrOfType<IntegerAttr>("max_tokens");
+  return tokens ? tokens.getInt() : 1;
+}
+
 SmallVector<func::FuncOp> stepsOf(ModuleOp planned) {
   SmallVector<func::FuncOp> steps;
   for (StringRef name : {"decode", "prefill", "score"})

@@ -36,6 +36,8 @@ FuncOp calleeOf(LaunchOp launch);
 /// The steps of a module, in the order that manifests and devices number them: @decode, @prefill,
 /// @score, then those for several sequences, then @embed where there is one.
 llvm::SmallVector<mlir::func::FuncOp> stepsOf(mlir::ModuleOp planned);
+/// Most tokens that a step takes.
+int64_t tokensOf(mlir::func::FuncOp step);
 
 Tile tileFrom(TileAttr attribute);
 PackedLayout layoutFrom(LayoutAttr attribute);

@@ -170,21 +170,36 @@ Plan plan_for(const Command &command, const manifest::Manifest &manifest, int32_
   return conversation_plan(sizes_of(*command.program, &manifest), tokens, threads);
 }
 
+template <int32_t count, typename Sizes>
+void regions_json(Object &object, const PlanRow (&regions)[count], Sizes sizes) {
+  Writer &out = object.key("regions").text("[");
+  for (const PlanRow &region : regions) {
+    out.text(&region == regions ? "" : ", ");
+    Object row(out);
+    row.key("name").json_string(region.name);
+    sizes(row, region);
+    row.end();
+  }
+  out.text("]");
+}
+
+/// The first column of a table.
+Writer &region_name(Writer &out, const char *name) {
+  out.text("  ").text(name);
+  for (size_t length = strlen(name); length < 19; ++length)
+    out.text(" ");
+  return out;
+}
+
 void plan_json(Writer &out, const Plan &plan, int32_t tokens) {
   Object object(out);
   object.number("tokens", tokens);
   object.number("reserved_bytes", static_cast<int64_t>(plan.reserved));
   object.number("planned_bytes", static_cast<int64_t>(plan.planned));
-  object.key("regions").text("[");
-  for (const PlanRow &region : plan.rows) {
-    out.text(&region == plan.rows ? "" : ", ");
-    Object row(out);
-    row.key("name").json_string(region.name);
+  regions_json(object, plan.rows, [](Object &row, const PlanRow &region) {
     row.number("reserved_bytes", static_cast<int64_t>(region.reserved));
     row.number("planned_bytes", static_cast<int64_t>(region.planned));
-    row.end();
-  }
-  out.text("]");
+  });
   object.end();
 }
 
@@ -211,16 +226,12 @@ void plan_text(Writer &out, const Plan &some, int32_t some_tokens, const Plan &a
   }
   out.text("\n");
   for (int32_t i = 0; i <= region_count; ++i) {
-    out.text("  ").text(all.rows[i].name);
-    for (size_t length = strlen(all.rows[i].name); length < 19; ++length)
-      out.text(" ");
-    kibibytes(out, all.rows[i].reserved);
+    kibibytes(region_name(out, all.rows[i].name), all.rows[i].reserved);
     kibibytes(out, some.rows[i].planned);
     kibibytes(out, all.rows[i].planned);
     out.text("\n");
   }
-  out.text("  all                ");
-  kibibytes(out, all.reserved);
+  kibibytes(region_name(out, "all"), all.reserved);
   kibibytes(out, some.planned);
   kibibytes(out, all.planned);
   out.text("\n");
@@ -236,15 +247,9 @@ void device_json(Writer &out, const ingot_program &program, const manifest::Mani
       device_plan(sizes_of(program, &manifest), program.weights_bytes, one_sequence);
   Object object(out);
   object.number("bytes", static_cast<int64_t>(plan.bytes));
-  object.key("regions").text("[");
-  for (const PlanRow &region : plan.rows) {
-    out.text(&region == plan.rows ? "" : ", ");
-    Object row(out);
-    row.key("name").json_string(region.name);
+  regions_json(object, plan.rows, [](Object &row, const PlanRow &region) {
     row.number("bytes", static_cast<int64_t>(region.reserved));
-    row.end();
-  }
-  out.text("]");
+  });
   object.end();
 }
 
@@ -255,10 +260,7 @@ void device_text(Writer &out, const ingot_program &program, const manifest::Mani
       device_plan(sizes_of(program, &manifest), program.weights_bytes, one_sequence);
   out.text("\ndevice memory: what a session of one sequence takes of it when it starts\n");
   const auto row = [&](const char *name, uint64_t bytes) {
-    out.text("  ").text(name);
-    for (size_t length = strlen(name); length < 19; ++length)
-      out.text(" ");
-    kibibytes(out, bytes);
+    kibibytes(region_name(out, name), bytes);
     out.text("\n");
   };
   for (const PlanRow &region : plan.rows)
