@@ -122,19 +122,6 @@ void checkLinear(const Target &target, const Encoding &encoding, Shape shape, bo
 
 const Shape shapes[] = {{40, 64, 1, 1}, {48, 192, 19, 19}, {33, 96, 13, 5}, {40, 96, 7, 6}};
 
-const Encoding encodings[] = {
-    integers(CodeKind::u, 4, 32, CodeKind::f16, true),  // Q4_1
-    integers(CodeKind::i, 4, 32, CodeKind::f16, false), // Q4_0
-    integers(CodeKind::i, 8, 32, CodeKind::f16, false), // Q8_0
-    integers(CodeKind::u, 5, 32, CodeKind::f16, true),  // Q5_1
-    integers(CodeKind::u, 4, 32, CodeKind::f32, true),  // Q4_K, Q2_K widened
-    integers(CodeKind::i, 6, 16, CodeKind::f32, false), // Q6_K widened
-    integers(CodeKind::u, 2, 16, CodeKind::f32, true),
-    integers(CodeKind::i, 3, 16, CodeKind::f32, false),
-    integers(CodeKind::i, 8, 0, CodeKind::f32, false), // a scale a row
-    integers(CodeKind::i, 4, 0, CodeKind::f16, false),
-};
-
 TEST(Linear, EveryEncodingQuantized) {
   for (const auto &target : testTargets())
     for (const Encoding &encoding : encodings)

@@ -78,32 +78,14 @@ void checkQuantize(const Target &target, int64_t width, int32_t group, int32_t m
   SCOPED_TRACE(target.machine().name + " width " + std::to_string(width) + " group " +
                std::to_string(group) + " norm " + std::to_string(norm) + " last " +
                std::to_string(last));
-  SpecMaker make(max_tokens);
-  const int32_t x = make.rows(width);
-  const int32_t gain = norm ? make.input(KernelValue::Kind::vector, width) : -1;
-  int32_t rows = x;
-  if (last)
-    rows = make.rowsOp(Kind::last_token, {rows}, width);
-  if (norm) {
-    rows = make.rowsOp(Kind::rms_norm, {rows, gain}, width);
-    make.spec.ops.back().eps = 1e-6;
-  }
-  const int32_t q = make.quantize(rows, group, 8 * sizeof(Code));
-  const KernelSpec spec = make.finish(target, {q});
-  LoadedKernel kernel(spec, target);
+  const QuantizeKernel made(target, width, group, 8 * sizeof(Code), max_tokens, norm, last);
+  const int32_t x = made.x, gain = made.gain, q = made.q;
+  LoadedKernel kernel(made.spec, target);
   ASSERT_TRUE(kernel);
-  Memory memory(spec);
-  memory.randomRows(x, 9);
-  for (int32_t k = 0; k < group; ++k)
-    memory.get<float>(x)[k] = 0; // a group of zeros
-  if (norm)
-    memory.randomRows(gain, 10);
+  Memory memory(made.spec);
+  made.fill(memory, group);
   const int32_t outputs = last ? 1 : tokens;
-  if (last)
-    kernel.run(memory, 0, 1, tokens);
-  else
-    for (int32_t begin = 0; begin < tokens; begin += 2)
-      kernel.run(memory, begin, std::min(2, tokens - begin), tokens);
+  made.run(kernel, memory, tokens);
   EXPECT_TRUE(memory.intact());
   std::vector<float> row(width), scales(width / group);
   std::vector<Code> codes(width);

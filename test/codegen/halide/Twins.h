@@ -172,4 +172,58 @@ private:
   int32_t head_dim, positions;
 };
 
+/// Of matrices that linear layers are tested with.
+inline const Encoding encodings[] = {
+    integers(CodeKind::u, 4, 32, CodeKind::f16, true),  // Q4_1
+    integers(CodeKind::i, 4, 32, CodeKind::f16, false), // Q4_0
+    integers(CodeKind::i, 8, 32, CodeKind::f16, false), // Q8_0
+    integers(CodeKind::u, 5, 32, CodeKind::f16, true),  // Q5_1
+    integers(CodeKind::u, 4, 32, CodeKind::f32, true),  // Q4_K, Q2_K widened
+    integers(CodeKind::i, 6, 16, CodeKind::f32, false), // Q6_K widened
+    integers(CodeKind::u, 2, 16, CodeKind::f32, true),
+    integers(CodeKind::i, 3, 16, CodeKind::f32, false),
+    integers(CodeKind::i, 8, 0, CodeKind::f32, false), // a scale a row
+    integers(CodeKind::i, 4, 0, CodeKind::f16, false),
+};
+
+/// norm (or nothing), last token (or all), quantize: a kernel, and how it is run.
+struct QuantizeKernel {
+  KernelSpec spec;
+  int32_t x = -1, gain = -1, q = -1;
+  bool last = false;
+
+  QuantizeKernel(const Target &target, int64_t width, int32_t group, int32_t bits,
+                 int32_t max_tokens, bool norm, bool last)
+      : last(last) {
+    SpecMaker make(max_tokens);
+    x = make.rows(width);
+    gain = norm ? make.input(KernelValue::Kind::vector, width) : -1;
+    int32_t rows = x;
+    if (last)
+      rows = make.rowsOp(KernelOp::Kind::last_token, {rows}, width);
+    if (norm) {
+      rows = make.rowsOp(KernelOp::Kind::rms_norm, {rows, gain}, width);
+      make.spec.ops.back().eps = 1e-6;
+    }
+    q = make.quantize(rows, group, bits);
+    spec = make.finish(target, {q});
+  }
+  /// Random numbers, and a group of zeros.
+  void fill(Memory &memory, int32_t group) const {
+    memory.randomRows(x, 9);
+    for (int32_t k = 0; k < group; ++k)
+      memory.get<float>(x)[k] = 0;
+    if (gain >= 0)
+      memory.randomRows(gain, 10);
+  }
+  /// Slice by slice.
+  void run(LoadedKernel &kernel, Memory &memory, int32_t tokens) const {
+    if (last)
+      kernel.run(memory, 0, 1, tokens);
+    else
+      for (int32_t begin = 0; begin < tokens; begin += 2)
+        kernel.run(memory, begin, std::min(2, tokens - begin), tokens);
+  }
+};
+
 } // namespace ingot::test

@@ -205,24 +205,12 @@ void checkLinear(const Target &target, const Encoding &encoding, LinearCase shap
   }
 }
 
-const Encoding encodings[] = {
-    integers(CodeKind::u, 4, 32, CodeKind::f16, true),  // Q4_1
-    integers(CodeKind::i, 4, 32, CodeKind::f16, false), // Q4_0
-    integers(CodeKind::i, 8, 32, CodeKind::f16, false), // Q8_0
-    integers(CodeKind::u, 5, 32, CodeKind::f16, true),  // Q5_1
-    integers(CodeKind::u, 4, 32, CodeKind::f32, true),  // Q4_K, Q2_K widened
-    integers(CodeKind::i, 6, 16, CodeKind::f32, false), // Q6_K widened
-    integers(CodeKind::u, 2, 16, CodeKind::f32, true),
-    integers(CodeKind::i, 3, 16, CodeKind::f32, false),
-    integers(CodeKind::i, 8, 0, CodeKind::f32, false), // a scale a row
-    integers(CodeKind::i, 4, 0, CodeKind::f16, false),
-    integers(CodeKind::i, 4, 128, CodeKind::f16, false),
-};
-
 TEST_F(HexagonKernel, LinearLayers) {
+  std::vector<Encoding> all(std::begin(encodings), std::end(encodings));
+  all.push_back(integers(CodeKind::i, 4, 128, CodeKind::f16, false));
   for (int32_t bits : {8, 16}) {
     Bound bound;
-    for (const Encoding &encoding : encodings) {
+    for (const Encoding &encoding : all) {
       const int64_t columns = encoding.group_size == 128 ? 384 : 96; // an odd number of groups
       for (Activity activity : {Activity::even, Activity::peaks, Activity::zeros})
         checkLinear(*target, encoding, {40, columns, 7, 6}, bits, Epilogue::none, activity, bound);
@@ -248,37 +236,18 @@ void checkQuantize(const Target &target, int64_t width, int32_t group, int32_t b
   SCOPED_TRACE("width " + std::to_string(width) + " group " + std::to_string(group) + " bits " +
                std::to_string(bits) + " norm " + std::to_string(norm) + " last " +
                std::to_string(last));
-  SpecMaker make(max_tokens);
-  const int32_t x = make.rows(width);
-  const int32_t gain = norm ? make.input(KernelValue::Kind::vector, width) : -1;
-  int32_t rows = x;
-  if (last)
-    rows = make.rowsOp(Kind::last_token, {rows}, width);
+  const QuantizeKernel made(target, width, group, bits, max_tokens, norm, last);
+  const int32_t x = made.x, gain = made.gain, q = made.q;
   const double eps = 1e-6;
-  if (norm) {
-    rows = make.rowsOp(Kind::rms_norm, {rows, gain}, width);
-    make.spec.ops.back().eps = eps;
-  }
-  const int32_t q = make.quantize(rows, group);
-  make.spec.values[q].encoding = integers(CodeKind::i, bits, uint32_t(group), CodeKind::f32, false);
-  const KernelSpec spec = make.finish(target, {q});
-  LoadedKernel kernel(spec, target);
+  LoadedKernel kernel(made.spec, target);
   ASSERT_TRUE(kernel);
-  Memory memory(spec);
-  memory.randomRows(x, 9);
+  Memory memory(made.spec);
+  made.fill(memory, group);
   const int64_t stride = roundUp(width, 16), groups = width / group;
-  for (int32_t k = 0; k < group; ++k)
-    memory.get<float>(x)[k] = 0;      // a group of zeros
-  for (int32_t k = 0; k < group; ++k) // and one of large numbers, and few small ones
+  for (int32_t k = 0; k < group; ++k) // behind the zeros, large numbers and few small ones
     memory.get<float>(x)[group + k] *= k % 5 ? 1e6f : 1e-3f;
-  if (norm)
-    memory.randomRows(gain, 10);
   const int32_t outputs = last ? 1 : tokens;
-  if (last)
-    kernel.run(memory, 0, 1, tokens);
-  else
-    for (int32_t begin = 0; begin < tokens; begin += 2)
-      kernel.run(memory, begin, std::min(2, tokens - begin), tokens);
+  made.run(kernel, memory, tokens);
   EXPECT_TRUE(memory.intact());
   for (int32_t t = 0; t < outputs; ++t) {
     const float *source = memory.get<float>(x) + (last ? tokens - 1 : t) * stride;
