@@ -2,6 +2,8 @@
 #
 # Substitutions: %ingot, %ingot-opt, %FileCheck, %not, %python (the one of .venv), %runtime (what
 # programs are linked with; %NAME-runtime for those of targets/NAME), %source (the repository's root), %build and, for tests that REQUIRE them:
+#   newer-debian %newer: packages of Debian testing, unpacked; %newer/run PROGRAM runs one with its libraries
+#                and its Vulkan device (tools/dev/newer_debian.sh; ./dev test gets them)
 #   smollm2      %model: SmolLM2-135M-Instruct, Q4_1 (./dev test gets it; INGOT_MODEL)
 #   wikitext     %wikitext: the validation text (INGOT_WIKITEXT)
 #   browser      %browser: a Chromium without a window
@@ -72,6 +74,13 @@ substitute_file("model", "smollm2", pathlib.Path(
 substitute_file("wikitext", "wikitext", pathlib.Path(
     os.environ.get("INGOT_WIKITEXT")
     or os.path.join(config.source_root, "..", "shared", "data", "wikitext2.valid.txt")).resolve())
+
+newer = cache / "ingot" / "debian-testing"
+substitute("newer", newer)
+if (newer / "packages.txt").is_file():
+    config.available_features.add("newer-debian")
+else:
+    lit_config.note(f"{newer} is missing: tests that need 'newer-debian' are unsupported")
 
 substitute_file("browser", "browser",
                 pathlib.Path(shutil.which("chromium-headless-shell") or "chromium-headless-shell"))
