@@ -1,6 +1,7 @@
 // --trace: the kept steps of a profile in the Trace Event Format (JSON), which Perfetto and
-// chrome://tracing open. Times there are in microseconds; three decimals keep every nanosecond, so
-// that slices nest exactly.
+// speedscope open. Times there are in microseconds; three decimals keep every nanosecond. Kernels
+// and barriers follow each other without a gap, but end a nanosecond early: to a reader who adds
+// durations to times in doubles, one would else end behind the next one's begin.
 #include "runtime/main/profile.h"
 
 namespace ingot::runtime {
@@ -48,6 +49,8 @@ struct Trace {
   }
 };
 
+uint64_t before(uint64_t begin, uint64_t next) { return next > begin ? next - 1 : begin; }
+
 void write_thread(Trace &trace, const ingot_profile &profile, const TracedStep &run,
                   int32_t thread) {
   const manifest::Manifest &manifest = *profile.manifest;
@@ -63,13 +66,13 @@ void write_thread(Trace &trace, const ingot_profile &profile, const TracedStep &
   for (const manifest::Launch *launch : *step.launches()) {
     const uint64_t begin = *stamp++;
     if (launch->kernel() < 0) {
-      trace.slice("barrier", "barrier", thread, begin, *stamp).text("}");
+      trace.slice("barrier", "barrier", thread, begin, before(begin, *stamp)).text("}");
       continue;
     }
     const manifest::Kernel &kernel =
         *manifest.kernels()->Get(static_cast<uint32_t>(launch->kernel()));
     const CostFactors &factors = run.cost.of(kernel, *launch);
-    trace.slice(kernel.name()->c_str(), "kernel", thread, begin, *stamp)
+    trace.slice(kernel.name()->c_str(), "kernel", thread, begin, before(begin, *stamp))
         .text(",\"args\":{\"layer\":");
     if (launch->layer() >= 0)
       trace.out.number(launch->layer());
@@ -84,7 +87,7 @@ void write_thread(Trace &trace, const ingot_profile &profile, const TracedStep &
         .number(static_cast<int64_t>(evaluate(kernel.macs(), factors)))
         .text("}}");
   }
-  trace.slice("barrier", "barrier", thread, *stamp, run.end).text("}");
+  trace.slice("barrier", "barrier", thread, *stamp, before(*stamp, run.end)).text("}");
 }
 
 } // namespace

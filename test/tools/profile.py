@@ -52,18 +52,24 @@ def nanoseconds(event):
     return begin, begin + round(event["dur"] * 1000)
 
 
+def end_in_doubles(event):
+    return event["ts"] + event["dur"]
+
+
 for thread in range(threads):
-    step, at, counts = None, 0, []
+    step, last, at, counts = None, None, 0, []
     for event in (event for event in slices if event["tid"] == thread):
         begin, end = nanoseconds(event)
         if event["cat"] == "step":
-            assert step is None or at == nanoseconds(step)[1], step  # its slices fill it
+            assert step is None or nanoseconds(step)[1] - at in (0, 1), step  # its slices fill it
             assert begin >= at
-            step, at = event, begin
+            step, last, at = event, None, begin
             counts.append((event["name"], event["args"], collections.Counter()))
             continue
-        assert begin == at and end <= nanoseconds(step)[1], event
-        at = end
+        assert begin - at in (0, 1) and end <= nanoseconds(step)[1], event
+        # For readers who add in doubles, too.
+        assert (last is None or end_in_doubles(last) <= event["ts"]) and end_in_doubles(event) <= end_in_doubles(step)
+        last, at = event, end
         if event["cat"] == "kernel":
             assert {"layer", "bytes", "macs"} == set(event["args"]), event
             counts[-1][2][event["name"], event["args"]["layer"]] += 1
