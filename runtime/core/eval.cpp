@@ -174,9 +174,10 @@ ingot_status ingot_eval_batch(ingot_session *session, const int32_t *sequences,
                                caches,
                                positions,
                                nullptr};
+    Runner runner = runner_of(session, batch < 0 ? variant.decode : variant.batch[batch]);
+    runner.batch = batch >= 0;
     if (ingot_status status = run_profiled(
-            session->profile, runner_of(session, batch < 0 ? variant.decode : variant.batch[batch]),
-            batch < 0 ? decode_step : first_batch_step + batch, context))
+            session->profile, runner, batch < 0 ? decode_step : first_batch_step + batch, context))
       return status;
     for (int32_t i = 0; i < step_count; ++i) {
       Sequence &sequence = session->sequences[sequences[first + i]];

@@ -39,11 +39,11 @@ ingot_status run_unmarked(const Runner &runner, int32_t index, const ingot_step_
   return INGOT_OK;
 }
 
-StepCost cost_of(int32_t index, const ingot_step_context &context) {
+StepCost cost_of(bool batch, const ingot_step_context &context) {
   StepCost cost;
   cost.step.add(context.token_count, context.position);
   cost.one_token.add(1, context.position);
-  if (index >= first_batch_step)
+  if (batch)
     for (int32_t i = 0; i < context.token_count; ++i)
       cost.sequences.add(1, context.positions[i]);
   return cost;
@@ -187,7 +187,7 @@ ingot_status run_profiled(ingot_profile *profile, const Runner &runner, int32_t 
   run.step = index;
   run.tokens = context.token_count;
   run.position = context.position;
-  run.cost = cost_of(index, context);
+  run.cost = cost_of(runner.batch, context);
   run.begin = platform::clock_ns();
   if (runner.device) {
     if (ingot_status status = runner.device->run(runner.session, index, &context))

@@ -104,6 +104,7 @@ struct Runner {
   ingot_step_fn step;
   const ingot_device *device;
   ingot_device_session *session;
+  bool batch = false; ///< each token is of a sequence of its own
 };
 /// Runs a step (index into Manifest.steps). With a profile that is on, sets the context's and adds
 /// the step to it.

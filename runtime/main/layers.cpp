@@ -140,12 +140,17 @@ ingot_status evaluate(Dump *dump, const int32_t *ids, int32_t count) {
   return status;
 }
 
-/// The step that --step names, score without it; as many as there are where none has that name.
+/// Steps with logits: behind them comes at most that of embeddings.
+uint32_t step_count(const Command &command) {
+  return static_cast<uint32_t>(first_batch_step + command.program->batch_steps);
+}
+
+/// The step that --step names, score without it; step_count where none has that name.
 uint32_t find_step(const Command &command) {
   const auto *steps = command.session->manifest->steps();
   const char *name = command.options->step ? command.options->step : "score";
   uint32_t index = 0;
-  while (index < steps->size() &&
+  while (index < step_count(command) &&
          (!steps->Get(index)->name() || strcmp(steps->Get(index)->name()->c_str(), name) != 0))
     ++index;
   return index;
@@ -163,14 +168,14 @@ int32_t most_tokens(const Command &command, uint32_t step) {
 int write_layers(Command &command, const int32_t *ids, int32_t count) {
   const Options &options = *command.options;
   const auto *steps = command.session->manifest->steps();
-  if (!steps || steps->size() < first_batch_step)
+  if (!steps || steps->size() < step_count(command))
     return fail(command, "--layers", INGOT_BAD_PROGRAM);
   const uint32_t index = find_step(command);
   char text[128];
   Writer detail(text, sizeof text - 1);
-  if (index >= steps->size()) {
-    detail.text("this program has no step of that name, but");
-    for (uint32_t i = 0; i < steps->size(); ++i)
+  if (index >= step_count(command)) {
+    detail.text("this program has no step of that name with logits, but");
+    for (uint32_t i = 0; i < step_count(command); ++i)
       detail.text(i ? ", " : " ").text(steps->Get(i)->name()->c_str());
     text[detail.used] = 0;
     return fail(command, "--step", text);
