@@ -14,6 +14,8 @@ Encoding ingot::oneScaleEncoding(const Encoding &stored) {
   };
   const CodeKind type = wide(stored.scale) || wide(stored.min) ? CodeKind::f32 : CodeKind::f16;
   legal.scale = {type, 0, false};
+  if (stored.table != CodeTable::none)
+    legal.table = CodeTable::none, legal.bits = 8;
   if (!stored.symmetric())
     legal.min = {type, 0, false};
   return legal;

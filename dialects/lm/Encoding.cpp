@@ -2,6 +2,7 @@
 
 #include "support/Error.h"
 
+#include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/MathExtras.h"
 
@@ -13,7 +14,7 @@
 namespace ingot {
 namespace {
 
-constexpr ScaleFormat none{}, f16{CodeKind::f16};
+constexpr ScaleFormat none{}, f16{CodeKind::f16}, e8m0{CodeKind::e8m0};
 constexpr ScaleFormat f16_by(uint8_t bits, bool is_signed) {
   return {CodeKind::f16, bits, is_signed};
 }
@@ -22,12 +23,35 @@ constexpr Encoding quant(CodeKind code, uint8_t bits, uint32_t group, ScaleForma
                          ScaleFormat min = none) {
   return {code, bits, group, scale, min};
 }
+constexpr Encoding tabled(CodeTable table, uint32_t group, ScaleFormat scale) {
+  return {CodeKind::i, 4, group, scale, none, table};
+}
 
 constexpr int64_t superblock = 256;
 
+struct NamedTable {
+  const char *name;
+  CodeTable table;
+  int8_t values[16];
+};
+// ggml's kvalues_iq4nl, and the numbers of E2M1 (OCP Microscaling Formats 1.0, 5.3.3) times 2,
+// whose -0 is 0.
+constexpr NamedTable tables[] = {
+    {"iq4_nl",
+     CodeTable::iq4_nl,
+     {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113}},
+    {"e2m1", CodeTable::e2m1, {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12}},
+};
+
+const NamedTable *findTable(CodeTable table) {
+  const auto *found =
+      llvm::find_if(tables, [&](const NamedTable &row) { return row.table == table; });
+  return found == std::end(tables) ? nullptr : found;
+}
+
 // ggml's type numbers and block sizes: ggml's GGUF specification, and `gguf.constants` of PyPI's
 // gguf.
-constexpr NamedEncoding table[] = {
+constexpr NamedEncoding formats[] = {
     {"F32", 0, 1, 4, plain(CodeKind::f32, 32)},
     {"F16", 1, 1, 2, plain(CodeKind::f16, 16)},
     {"Q4_0", 2, 32, 18, quant(CodeKind::i, 4, 32, f16)},
@@ -40,11 +64,13 @@ constexpr NamedEncoding table[] = {
     {"Q4_K", 12, 256, 144, quant(CodeKind::u, 4, 32, f16_by(6, false), f16_by(6, false))},
     {"Q5_K", 13, 256, 176, quant(CodeKind::u, 5, 32, f16_by(6, false), f16_by(6, false))},
     {"Q6_K", 14, 256, 210, quant(CodeKind::i, 6, 16, f16_by(8, true))},
+    {"IQ4_NL", 20, 32, 18, tabled(CodeTable::iq4_nl, 32, f16)},
     {"BF16", 30, 1, 2, plain(CodeKind::bf16, 16)},
+    {"MXFP4", 39, 32, 17, tabled(CodeTable::e2m1, 32, e8m0)},
 };
 
 const NamedEncoding *findEncoding(const Encoding &encoding) {
-  for (const NamedEncoding &named : table)
+  for (const NamedEncoding &named : formats)
     if (named.encoding == encoding)
       return &named;
   return nullptr;
@@ -165,9 +191,24 @@ void unpackSixBit(const Encoding &, const uint8_t *block, int16_t *codes, float 
   }
 }
 
+/// IQ4_NL, MXFP4: [scale][16 bytes: low nibbles: elements 0-15, high: 16-31].
+void unpackTable(const Encoding &e, const uint8_t *block, int16_t *codes, float *scales,
+                 float *mins) {
+  const llvm::ArrayRef<int8_t> values = e.values();
+  scales[0] = e.scale.type == CodeKind::e8m0 ? e8m0ToFloat(*block) : loadHalf(block);
+  mins[0] = 0;
+  block += scaleBytes(e.scale.type);
+  for (int i = 0; i < 16; ++i) {
+    codes[i] = values[block[i] & 15];
+    codes[16 + i] = values[block[i] >> 4];
+  }
+}
+
 using Unpack = void (*)(const Encoding &, const uint8_t *, int16_t *, float *, float *);
 
 Unpack unpackFor(const Encoding &e) {
+  if (e.table != CodeTable::none)
+    return unpackTable;
   if (!e.scale.sub_bits)
     return e.bits == 8 ? unpackBytes : unpackNibbles;
   switch (e.bits) {
@@ -184,9 +225,7 @@ Unpack unpackFor(const Encoding &e) {
 
 //===--- The generic layout: [scale][min][codes] per group ------------------------===//
 
-int64_t floatBytes(const ScaleFormat &format) {
-  return format.type == CodeKind::none ? 0 : format.type == CodeKind::f32 ? 4 : 2;
-}
+int64_t floatBytes(const ScaleFormat &format) { return scaleBytes(format.type); }
 
 float loadFloat(const ScaleFormat &format, const uint8_t *p) {
   if (format.type == CodeKind::f32) {
@@ -194,6 +233,8 @@ float loadFloat(const ScaleFormat &format, const uint8_t *p) {
     memcpy(&value, p, 4);
     return value;
   }
+  if (format.type == CodeKind::e8m0)
+    return e8m0ToFloat(*p);
   uint16_t bits;
   memcpy(&bits, p, 2);
   return format.type == CodeKind::f16 ? halfToFloat(bits) : bfloatToFloat(bits);
@@ -204,6 +245,10 @@ float storeFloat(const ScaleFormat &format, uint8_t *p, float value) {
   if (format.type == CodeKind::f32) {
     memcpy(p, &value, 4);
     return value;
+  }
+  if (format.type == CodeKind::e8m0) {
+    *p = floatToE8m0(value);
+    return e8m0ToFloat(*p);
   }
   const uint16_t bits = format.type == CodeKind::f16 ? floatToHalf(value) : floatToBfloat(value);
   memcpy(p, &bits, 2);
@@ -257,12 +302,74 @@ int roundCode(const Encoding &e, float x, float scale, float min) {
   return static_cast<int>(std::clamp(code, float(e.minCode()), float(e.maxCode())));
 }
 
+/// Rounds a group to the numbers of a table times one scale, which is stored at `out`: of a scale
+/// of either sign for each way in which the largest element may be one of the table's outer
+/// numbers, and what then has the least squared error for these codes, the one of the least error.
+/// Writes what is stored for each element.
+void roundToTable(const Encoding &e, const float *x, int64_t n, uint8_t *out, uint8_t *stored) {
+  const llvm::ArrayRef<int8_t> values = e.values();
+  const bool power = e.scale.type == CodeKind::e8m0;
+  // The largest code times a scale must not become infinite.
+  const float limit = power ? 0x1p125f : 65504.0f * float(e.maxCode());
+  std::vector<float> finite(n);
+  float peak = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    finite[i] = std::isfinite(x[i]) ? std::clamp(x[i], -limit, limit) : 0;
+    if (std::fabs(finite[i]) > std::fabs(peak))
+      peak = finite[i];
+  }
+  struct Choice {
+    double error;
+    std::vector<uint8_t> codes;
+    float scale;
+  };
+  auto round = [&](float wanted) {
+    uint8_t bytes[4];
+    Choice choice{0, std::vector<uint8_t>(n), storeFloat(e.scale, bytes, wanted)};
+    for (int64_t i = 0; i < n; ++i) {
+      double least = INFINITY;
+      for (size_t code = 0; code < values.size(); ++code) {
+        const double off = double(finite[i]) - double(values[code]) * choice.scale;
+        if (off * off < least)
+          least = off * off, choice.codes[i] = static_cast<uint8_t>(code);
+      }
+      choice.error += least;
+    }
+    return choice;
+  };
+  std::optional<Choice> best;
+  auto take = [&](Choice choice) {
+    if (!best || choice.error < best->error)
+      best = std::move(choice);
+  };
+  take(round(0));
+  constexpr int steps = 16;
+  for (int outer : {e.minCode(), e.maxCode()})
+    for (int step = -steps / 2; peak != 0 && step <= steps / 2; ++step) {
+      const float wanted = peak / float(outer) * (1 + float(step) / (power ? steps / 1.5f : 64.0f));
+      if (power && wanted < 0)
+        continue; // its table is symmetric
+      Choice choice = round(wanted);
+      double products = 0, squares = 0;
+      for (int64_t i = 0; i < n; ++i) {
+        const double value = values[choice.codes[i]];
+        products += value * finite[i];
+        squares += value * value;
+      }
+      take(std::move(choice));
+      if (squares > 0 && !power)
+        take(round(static_cast<float>(products / squares)));
+    }
+  storeFloat(e.scale, out, best->scale);
+  std::copy(best->codes.begin(), best->codes.end(), stored);
+}
+
 } // namespace
 
-llvm::ArrayRef<NamedEncoding> namedEncodings() { return table; }
+llvm::ArrayRef<NamedEncoding> namedEncodings() { return formats; }
 
 const NamedEncoding *findGgmlType(uint32_t ggml_type) {
-  for (const NamedEncoding &named : table)
+  for (const NamedEncoding &named : formats)
     if (named.ggml_type == ggml_type)
       return &named;
   return nullptr;
@@ -271,6 +378,21 @@ const NamedEncoding *findGgmlType(uint32_t ggml_type) {
 std::string displayName(const Encoding &encoding) {
   const NamedEncoding *named = findEncoding(encoding);
   return named ? named->name : encoding.str();
+}
+
+//===--- Codes ---------------------------------------------------------------------===//
+
+llvm::ArrayRef<int8_t> Encoding::values() const {
+  const NamedTable *found = findTable(table);
+  return found ? llvm::ArrayRef<int8_t>(found->values) : llvm::ArrayRef<int8_t>();
+}
+
+int Encoding::leastValue() const { return *llvm::min_element(values()); }
+
+int Encoding::largestValue() const { return *llvm::max_element(values()); }
+
+uint8_t Encoding::placeOfValue(int value) const {
+  return static_cast<uint8_t>(llvm::find(values(), value) - values().begin());
 }
 
 //===--- Sizes ---------------------------------------------------------------------===//
@@ -365,6 +487,16 @@ void Encoding::encodeRow(const float *row, int64_t columns, uint8_t *out) const 
   assert(!scale.sub_bits && "two-level scales are read, not written");
   const NamedEncoding *named = findEncoding(*this);
   const int64_t block = blockElements(columns);
+  if (table != CodeTable::none) {
+    assert(named && block == 32 && "tables are of formats with a name");
+    for (int64_t at = 0; at < columns; at += block, out += named->block_bytes) {
+      uint8_t stored[32];
+      roundToTable(*this, row + at, block, out, stored);
+      for (int i = 0; i < 16; ++i)
+        out[floatBytes(scale) + i] = static_cast<uint8_t>(stored[i] | stored[16 + i] << 4);
+    }
+    return;
+  }
   for (int64_t at = 0; at < columns; at += block) {
     auto [s, m] = span(*this, row + at, block);
     s = storeFloat(scale, out, s);
@@ -403,7 +535,10 @@ void Encoding::encodeRow(const float *row, int64_t columns, uint8_t *out) const 
 //===--- Text ---------------------------------------------------------------------------===//
 
 static const char *floatName(CodeKind kind) {
-  return kind == CodeKind::f16 ? "f16" : kind == CodeKind::bf16 ? "bf16" : "f32";
+  return kind == CodeKind::f16    ? "f16"
+         : kind == CodeKind::bf16 ? "bf16"
+         : kind == CodeKind::e8m0 ? "e8m0"
+                                  : "f32";
 }
 
 static std::string scaleText(const ScaleFormat &format) {
@@ -418,7 +553,9 @@ std::string Encoding::str() const {
     return "none";
   if (isFloat())
     return floatName(code);
-  std::string text = (code == CodeKind::u ? "u" : "i") + std::to_string(bits);
+  const NamedTable *of_table = findTable(table);
+  std::string text =
+      of_table ? of_table->name : (code == CodeKind::u ? "u" : "i") + std::to_string(bits);
   text += group_size ? ", g" + std::to_string(group_size) : ", row";
   text += ", " + scaleText(scale);
   if (!symmetric())
@@ -444,17 +581,20 @@ static bool parseCode(llvm::StringRef text, bool &is_signed, uint8_t &bits) {
 
 static bool parseScale(llvm::StringRef text, ScaleFormat &format) {
   auto [base, sub] = text.split('*');
-  auto kind = parseFloatKind(base);
+  auto kind = base == floatName(CodeKind::e8m0) ? CodeKind::e8m0 : parseFloatKind(base);
   if (!kind || (text.contains('*') && !parseCode(sub, format.sub_signed, format.sub_bits)))
     return false;
   format.type = *kind;
   return true;
 }
 
-/// Two-level scales exist only where a file format defines how they are stored.
+/// Two-level scales, tables and exponents exist only where a file format defines how they are
+/// stored.
 static std::optional<Encoding> checked(const Encoding &encoding) {
-  const bool two_level = encoding.scale.sub_bits || encoding.min.sub_bits;
-  if (two_level && !findEncoding(encoding))
+  const bool of_formats =
+      encoding.scale.sub_bits || encoding.min.sub_bits || encoding.table != CodeTable::none ||
+      encoding.scale.type == CodeKind::e8m0 || encoding.min.type == CodeKind::e8m0;
+  if (of_formats && !findEncoding(encoding))
     return std::nullopt;
   return encoding;
 }
@@ -482,7 +622,11 @@ std::optional<Encoding> Encoding::parse(llvm::StringRef text) {
     return std::nullopt;
   Encoding encoding;
   bool is_signed = true;
-  if (words[0].trim() == "i16")
+  const auto *of_table =
+      llvm::find_if(tables, [&](const NamedTable &row) { return words[0].trim() == row.name; });
+  if (of_table != std::end(tables))
+    encoding.bits = 4, encoding.table = of_table->table;
+  else if (words[0].trim() == "i16")
     encoding.bits = 16;
   else if (!parseCode(words[0].trim(), is_signed, encoding.bits) || encoding.bits < 2)
     return std::nullopt;
@@ -502,7 +646,7 @@ std::optional<Encoding> Encoding::parse(llvm::StringRef text) {
 
 llvm::Expected<Encoding> Encoding::parseSpec(llvm::StringRef spec) {
   const std::string lower = spec.lower();
-  for (const NamedEncoding &named : table)
+  for (const NamedEncoding &named : formats)
     if (lower == llvm::StringRef(named.name).lower() && !named.encoding.scale.sub_bits)
       return named.encoding;
   auto fail = [&] {
@@ -510,7 +654,7 @@ llvm::Expected<Encoding> Encoding::parseSpec(llvm::StringRef spec) {
         "", "format '" + spec + "'", "is not one that weights can be rounded to",
         "use intN or uintN (N = 2 to 8; uint adds a minimum) with :gSIZE (16, 32, 64, "
         "128, 256) or one scale a row, for example int4:g32, uint4:g32, int8; or f16, "
-        "bf16, f32, q8_0, q4_0, q4_1, q5_0, q5_1");
+        "bf16, f32, q8_0, q4_0, q4_1, q5_0, q5_1, iq4_nl, mxfp4");
   };
   auto [kind, group] = llvm::StringRef(lower).split(':');
   Encoding encoding;
@@ -552,6 +696,13 @@ uint16_t floatToHalf(float value) {
   uint16_t bits;
   memcpy(&bits, &half, 2);
   return bits;
+}
+
+float e8m0ToFloat(uint8_t bits) { return std::ldexp(1.0f, bits - 128); }
+
+uint8_t floatToE8m0(float value) {
+  const float exponent = value > 0 ? std::nearbyint(std::log2(value)) : -128;
+  return static_cast<uint8_t>(std::clamp(exponent, -128.0f, 127.0f) + 128);
 }
 
 float bfloatToFloat(uint16_t bits) {

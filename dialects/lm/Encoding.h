@@ -13,13 +13,21 @@
 
 namespace ingot {
 
-/// How one stored number is written. Float kinds stand alone (no scale, group_size 1).
-enum class CodeKind : uint8_t { none, u, i, f16, bf16, f32 };
+/// How one stored number is written. Float kinds stand alone (no scale, group_size 1). `e8m0` is a
+/// scale only: a byte, the exponent of a power of two.
+enum class CodeKind : uint8_t { none, u, i, f16, bf16, f32, e8m0 };
+
+/// What codes of 4 bits stand for, where it is not themselves: one of 16 signed bytes.
+enum class CodeTable : uint8_t {
+  none,
+  iq4_nl, ///< ggml's: dense around 0, where most weights are
+  e2m1,   ///< OCP's FP4 (Microscaling Formats), doubled to be integers
+};
 
 /// A scale (or minimum): a float per group, or, two-level (`sub_bits` > 0), an integer code per
 /// group times one float per super-block of 256 elements (the K-quants). Prints `f16`, `f16*u6`.
 struct ScaleFormat {
-  CodeKind type = CodeKind::none; ///< none, f16, bf16 or f32
+  CodeKind type = CodeKind::none; ///< none, f16, bf16, f32 or e8m0
   uint8_t sub_bits = 0;
   bool sub_signed = false;
   bool operator==(const ScaleFormat &) const = default;
@@ -30,19 +38,34 @@ struct ScaleFormat {
 /// exact, so the decoder of any format is its affine view evaluated. Symmetric formats have no min.
 ///
 /// Text form (IR, inspect): `u4, g32, f16+f16` (Q4_1), `i4, g32, f16` (Q4_0), `i8, row, f32`,
-/// `u4, g32, f16*u6+f16*u6` (Q4_K), `i6, g16, f16*i8` (Q6_K), `f16`.
+/// `u4, g32, f16*u6+f16*u6` (Q4_K), `i6, g16, f16*i8` (Q6_K), `iq4_nl, g32, f16`,
+/// `e2m1, g32, e8m0` (MXFP4), `f16`. Codes of a table are the numbers in it, here as everywhere but
+/// where they are stored.
 /// Mins are added: formats that store a subtracted minimum (K-quants) give negated mins.
 struct Encoding {
   CodeKind code = CodeKind::none;
   uint8_t bits = 0;        ///< of one code: 2..8, 16 for activations (i), or 16/32 for floats
   uint32_t group_size = 1; ///< elements along a row sharing a scale; 0: the whole row
   ScaleFormat scale, min;
+  CodeTable table = CodeTable::none;
 
   bool operator==(const Encoding &) const = default;
   bool isFloat() const { return code != CodeKind::u && code != CodeKind::i; }
   bool symmetric() const { return min.type == CodeKind::none; }
-  int minCode() const { return code == CodeKind::i ? -(1 << (bits - 1)) : 0; }
-  int maxCode() const { return (1 << (code == CodeKind::i ? bits - 1 : bits)) - 1; }
+  /// The numbers of the table, by what is stored for them; empty: there is none.
+  llvm::ArrayRef<int8_t> values() const;
+  int minCode() const {
+    return table != CodeTable::none ? leastValue() : code == CodeKind::i ? -(1 << (bits - 1)) : 0;
+  }
+  int maxCode() const {
+    return table != CodeTable::none ? largestValue()
+                                    : (1 << (code == CodeKind::i ? bits - 1 : bits)) - 1;
+  }
+  /// What stands for a code where codes are stored unsigned: its place in the table, or how far it
+  /// is above the least.
+  uint8_t storedCode(int code) const {
+    return table != CodeTable::none ? placeOfValue(code) : static_cast<uint8_t>(code - minCode());
+  }
   int64_t groupElements(int64_t columns) const { return group_size ? group_size : columns; }
   int64_t groups(int64_t columns) const { return columns / groupElements(columns); }
 
@@ -64,7 +87,8 @@ struct Encoding {
   void affineRow(const uint8_t *row, int64_t columns, int16_t *codes, float *scales,
                  float *mins) const;
   /// Encodes one row by rounding to nearest (symmetric: scale = max|x| / maxCode; otherwise min and
-  /// max span the codes). Two-level scales are not encoded: asserts !scale.sub_bits.
+  /// max span the codes; of tables, the scale of the least squared error). Two-level scales are not
+  /// encoded: asserts !scale.sub_bits.
   void encodeRow(const float *row, int64_t columns, uint8_t *out) const;
 
   std::string str() const;
@@ -73,6 +97,11 @@ struct Encoding {
   /// Parses what a user writes after --quantize: `int4:g32`, `int8`, `int8:g64`, `uint4:g32`
   /// (with minimum), `f16`, or a GGUF name such as `q4_1`. The error lists what is accepted.
   static llvm::Expected<Encoding> parseSpec(llvm::StringRef spec);
+
+private:
+  int leastValue() const;
+  int largestValue() const;
+  uint8_t placeOfValue(int value) const;
 };
 
 /// One row of the table of formats that GGUF files use (ggml's block formats).
@@ -110,6 +139,13 @@ static_assert(int64_t(kValueCodeLimit) * kWeightCodeLimit * kWeightCodeSpan <= I
 
 float halfToFloat(uint16_t bits);
 uint16_t floatToHalf(float value); ///< ties to even, overflow to infinity
+/// 2^(bits - 128): half of what OCP's E8M0 says, for codes that are doubled. ggml has no NaN there.
+float e8m0ToFloat(uint8_t bits);
+uint8_t floatToE8m0(float value); ///< to the nearest, of those that are not 0
+/// Bytes of a scale of that kind; none has 0.
+constexpr int64_t scaleBytes(CodeKind kind) {
+  return kind == CodeKind::none ? 0 : kind == CodeKind::e8m0 ? 1 : kind == CodeKind::f32 ? 4 : 2;
+}
 float bfloatToFloat(uint16_t bits);
 uint16_t floatToBfloat(float value); ///< ties to even
 

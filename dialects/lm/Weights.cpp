@@ -17,8 +17,9 @@ bool holdsExactly(const Encoding &from, const Encoding &to) {
   auto scaleFits = [](const ScaleFormat &a, const ScaleFormat &b) {
     return a == b || (b == ScaleFormat{CodeKind::f32} && a.type != CodeKind::none);
   };
-  return from.group_size == to.group_size && from.minCode() >= to.minCode() &&
-         from.maxCode() <= to.maxCode() && scaleFits(from.scale, to.scale) &&
+  return from.group_size == to.group_size &&
+         (to.table == CodeTable::none || to.table == from.table) &&
+         from.minCode() >= to.minCode() && from.maxCode() <= to.maxCode() && scaleFits(from.scale, to.scale) &&
          (from.symmetric() == to.symmetric() || from.symmetric()) &&
          (from.symmetric() || scaleFits(from.min, to.min));
 }

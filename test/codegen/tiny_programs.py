@@ -18,7 +18,7 @@ shutil.rmtree(folder, ignore_errors=True)
 folder.mkdir(parents=True)
 wide = {"embedding": 256, "feed_forward": 512, "layers": 1}
 cases = [({"quant": quant}, []) for quant in tiny_models.ENCODED]
-cases += [({"quant": quant, **wide}, []) for quant in tiny_models.K_SCALES]
+cases += [({"quant": quant, **wide}, []) for quant in tiny_models.SCALES]
 cases += [
     ({"quant": "q8_0", "tied": False}, []),
     ({"quant": "q4_0", "heads": 2, "kv_heads": 1}, []),                       # head_dim 32

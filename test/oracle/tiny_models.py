@@ -9,10 +9,13 @@ import gguf
 import numpy as np
 
 Type = gguf.GGMLQuantizationType
-# Formats that PyPI's gguf encodes; for the K-quants valid blocks are made at random instead.
-ENCODED = ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "q5_0", "q5_1")
-# Where a block of 256 keeps its f16 scale, and its f16 minimum if it has one (bytes).
-K_SCALES = {"q2_k": (80, 82), "q3_k": (108,), "q4_k": (0, 2), "q5_k": (0, 2), "q6_k": (208,)}
+# Formats that PyPI's gguf encodes; for others valid blocks are made at random instead.
+ENCODED = ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "q5_0", "q5_1", "mxfp4")
+# Where a block of those keeps its f16 scale, and its f16 minimum if it has one (bytes).
+SCALES = {"q2_k": (80, 82), "q3_k": (108,), "q4_k": (0, 2), "q5_k": (0, 2), "q6_k": (208,),
+          "iq4_nl": (0,)}
+# What 2e-4, a scale of Q4_K, is multiplied by for values of the same size.
+RELATIVE = {"q6_k": 0.05, "iq4_nl": 4}
 CONTROL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 CHAT = ("{% for message in messages %}"
         "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}"
@@ -38,11 +41,11 @@ def vocabulary():
 
 
 def random_blocks(quant, rows, columns, random):
-    """Random valid blocks of a K-quant whose values are around 0.05."""
+    """Random valid blocks of a format of SCALES whose values are around 0.05."""
     block, size = gguf.GGML_QUANT_SIZES[Type[quant.upper()]]
     data = random.integers(0, 256, (rows * columns // block, size), dtype=np.uint8)
-    for at, scale in zip(K_SCALES[quant], (2e-4, 1e-3)):
-        values = random.uniform(0.5, 1, len(data)) * scale * (0.05 if quant == "q6_k" else 1)
+    for at, scale in zip(SCALES[quant], (2e-4, 1e-3)):
+        values = random.uniform(0.5, 1, len(data)) * scale * RELATIVE.get(quant, 1)
         data[:, at:at + 2] = values.astype(np.float16).view(np.uint8).reshape(-1, 2)
     return data.reshape(rows, -1)
 
@@ -82,7 +85,7 @@ def write_tiny_llama(path, quant="q4_1", seed=0, layers=2, embedding=64, heads=4
                           heads, kv_heads, context, add_bos)
 
     def matrix(name, rows, columns):
-        if quant in K_SCALES:
+        if quant in SCALES:
             writer.add_tensor(name, random_blocks(quant, rows, columns, random),
                               raw_dtype=Type[quant.upper()])
             return
@@ -118,7 +121,7 @@ def write_tiny_llama(path, quant="q4_1", seed=0, layers=2, embedding=64, heads=4
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("path")
-    parser.add_argument("--quant", choices=(*ENCODED, *K_SCALES), default="q4_1")
+    parser.add_argument("--quant", choices=(*ENCODED, *SCALES), default="q4_1")
     for name, value in (("seed", 0), ("layers", 2), ("embedding", 64), ("heads", 4),
                         ("kv-heads", 2), ("feed-forward", 96), ("context", 256)):
         parser.add_argument(f"--{name}", type=int, default=value)

@@ -127,6 +127,84 @@ TEST(Encoding, RoundsWhatIsOdd) {
   }
 }
 
+// Each element has the nearest of what its scale gives, and no scale of a dense row of them, of
+// either sign, would have had less than 0.9 of the squared error.
+TEST(Encoding, RoundsToTheNearestNumberOfATable) {
+  std::mt19937 random(6);
+  for (const char *spec : {"iq4_nl", "mxfp4"})
+    for (int form = 0; form < 30; ++form) {
+      const Encoding e = *Encoding::parseSpec(spec);
+      const bool power = e.scale.type == CodeKind::e8m0;
+      std::vector<float> x(32), back(32), scale(1), min(1);
+      std::vector<int16_t> codes(32);
+      std::vector<uint8_t> bytes(*e.rowBytes(32));
+      for (float &value : x) { // normal, even, and with something far out
+        value = form % 3 == 1 ? std::uniform_real_distribution<float>(-1, 2)(random)
+                              : std::normal_distribution<float>(0.05f, 0.4f)(random);
+        value *= std::ldexp(1.0f, form % 8 - 4);
+      }
+      if (form % 3 == 2)
+        x[form % 32] *= -9;
+      e.encodeRow(x.data(), 32, bytes.data());
+      e.decodeRow(bytes.data(), 32, back.data());
+      e.affineRow(bytes.data(), 32, codes.data(), scale.data(), min.data());
+      auto nearest = [&](float value, double of_scale) {
+        double least = INFINITY;
+        for (const int8_t number : e.values())
+          least = std::min(least, std::fabs(value - number * of_scale));
+        return least;
+      };
+      double error = 0, least = INFINITY, peak = 0;
+      for (int i = 0; i < 32; ++i) {
+        EXPECT_NEAR(std::fabs(x[i] - back[i]), nearest(x[i], scale[0]), 1e-6 * std::fabs(x[i]))
+            << spec << " form " << form << " element " << i;
+        EXPECT_EQ(e.values()[e.storedCode(codes[i])], codes[i]);
+        error += std::pow(x[i] - back[i], 2);
+        peak = std::max(peak, double(std::fabs(x[i])));
+      }
+      for (int i = 1; i < 2000; ++i)
+        for (double sign : {1, -1}) {
+          const double other = power ? std::ldexp(1.0, i % 254 - 127) : sign * peak / 64 * i / 2000;
+          double sum = 0;
+          for (float value : x)
+            sum += std::pow(nearest(value, other), 2);
+          least = std::min(least, sum);
+        }
+      EXPECT_GE(least, error * (power ? 0.999 : 0.9)) << spec << " form " << form;
+    }
+}
+
+TEST(Encoding, TablesRoundWhatIsOdd) {
+  for (const char *spec : {"iq4_nl", "mxfp4"})
+    for (float odd : {0.0f, 0.75f, FLT_MAX, -FLT_MAX, INFINITY, NAN, 1e-8f, FLT_MIN, 0x1p-149f}) {
+      const Encoding e = *Encoding::parseSpec(spec);
+      for (float other : {odd, 0.01f}) {
+        std::vector<float> x(64, other), back(64);
+        x[7] = odd;
+        std::vector<uint8_t> bytes(*e.rowBytes(64));
+        e.encodeRow(x.data(), 64, bytes.data());
+        e.decodeRow(bytes.data(), 64, back.data());
+        for (float value : back)
+          ASSERT_TRUE(std::isfinite(value)) << spec << " of " << odd << " and " << other;
+        if (odd == 0.75f)
+          EXPECT_NEAR(back[7], odd, odd / 1000) << spec;
+        if (odd == 0 && other == 0)
+          EXPECT_EQ(back, x) << spec;
+      }
+    }
+}
+
+TEST(Encoding, ExponentsOfScales) {
+  for (int byte = 0; byte < 256; ++byte) {
+    const float value = e8m0ToFloat(static_cast<uint8_t>(byte));
+    EXPECT_EQ(value, std::ldexp(1.0, byte - 128));
+    EXPECT_EQ(floatToE8m0(value), byte);
+    EXPECT_EQ(floatToE8m0(value * 1.1f), byte);
+  }
+  EXPECT_EQ(floatToE8m0(0), 0);
+  EXPECT_EQ(floatToE8m0(INFINITY), 255);
+}
+
 // A weight whose scale or minimum f16 cannot hold saturates; it must not make its group infinite.
 TEST(Encoding, KeepsHugeAndTinyFinite) {
   constexpr int64_t columns = 256;
@@ -176,6 +254,8 @@ TEST(Encoding, TextComesBack) {
         << spec;
   EXPECT_EQ(findGgmlType(3)->encoding.str(), "u4, g32, f16+f16");
   EXPECT_EQ(findGgmlType(12)->encoding.str(), "u4, g32, f16*u6+f16*u6");
+  EXPECT_EQ(findGgmlType(20)->encoding.str(), "iq4_nl, g32, f16");
+  EXPECT_EQ(findGgmlType(39)->encoding.str(), "e2m1, g32, e8m0");
   EXPECT_EQ(displayName(*Encoding::parse("i8, g32, f16")), "Q8_0");
   EXPECT_EQ(Encoding::parse("i16, g32, f32")->str(), "i16, g32, f32");
   for (Activations activations : {Activations::int8, Activations::int16, Activations::f32})
@@ -199,6 +279,11 @@ TEST(Encoding, TextComesBack) {
                            "i4, g33554432, f16",
                            "i4, rows, f16",
                            "i1, g32, f16",
+                           "i4, g32, e8m0",
+                           "iq4_nl, g64, f16",
+                           "iq4_nl, g32, f16+f16",
+                           "e2m1, g32, f32",
+                           "e8m0",
                            "i4, g32, f16, f16",
                            "f64",
                            "none"})

@@ -18,7 +18,8 @@ from gguf.quants import dequantize
 random = np.random.default_rng(5)
 with open(sys.argv[1] + ".new", "wb") as out:
     for kind in (Type.F16, Type.BF16, Type.Q8_0, Type.Q4_0, Type.Q4_1, Type.Q5_0, Type.Q5_1,
-                 Type.Q2_K, Type.Q3_K, Type.Q4_K, Type.Q5_K, Type.Q6_K):
+                 Type.Q2_K, Type.Q3_K, Type.Q4_K, Type.Q5_K, Type.Q6_K, Type.IQ4_NL,
+                 Type.MXFP4):
         block, size = GGML_QUANT_SIZES[kind]
         columns = max(block, 64)
         rows = 768 // columns

@@ -15,6 +15,10 @@ lm.weight @packed : tensor<32x32x!lm.q<u4, g32, f16+f16>> = [dense_resource<p> :
 lm.weight @k : tensor<1x256x!lm.q<u4, g32, f16*u6+f16*u6>> = [dense_resource<k> : tensor<1x256x!lm.q<u4, g32, f16*u6+f16*u6>>]
 // CHECK: lm.weight @row : tensor<4x48x!lm.q<i8, row, f32>>
 lm.weight @row : tensor<4x48x!lm.q<i8, row, f32>> = [dense_resource<r> : tensor<4x48x!lm.q<i8, row, f32>>]
+// CHECK: lm.weight @nl : tensor<4x64x!lm.q<iq4_nl, g32, f16>>
+lm.weight @nl : tensor<4x64x!lm.q<iq4_nl, g32, f16>> = [dense_resource<n> : tensor<4x64x!lm.q<iq4_nl, g32, f16>>]
+// CHECK: lm.weight @mx : tensor<4x64x!lm.q<e2m1, g32, e8m0>>
+lm.weight @mx : tensor<4x64x!lm.q<e2m1, g32, e8m0>> = [dense_resource<m> : tensor<4x64x!lm.q<e2m1, g32, e8m0>>]
 // CHECK: lm.kv_cache @kv.0 : !lm.cache<128x2x16xf16>
 lm.kv_cache @kv.0 : !lm.cache<128x2x16xf16>
 

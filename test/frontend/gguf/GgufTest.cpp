@@ -369,7 +369,7 @@ TEST_F(GgufTest, refusesBadTensorShapes) {
 TEST_F(GgufTest, refusesBadTensorNamesAndTypes) {
   for (uint32_t type : {4u, 5u, 9u, 15u, 31u, UINT32_MAX})
     EXPECT_SAYS(refusal(header(1, 0).tensor("t", {256}, type, 0).pad(32).zeros(1024).data),
-                "tensor 't'", "not supported", "Q4_1", "Q6_K");
+                "tensor 't'", "not supported", "Q4_1", "Q6_K", "IQ4_NL", "MXFP4");
   EXPECT_SAYS(refusal(header(1, 0).tensor("", {8}, f32_type, 0).pad(32).zeros(32).data), "tensor 0",
               "0 bytes");
   Bytes twice = header(2, 0);
