@@ -20,6 +20,10 @@ void storeFloat(CodeKind type, uint8_t *out, int64_t index, float value) {
     memcpy(out + index * 4, &value, 4);
     return;
   }
+  if (type == CodeKind::e8m0) {
+    out[index] = floatToE8m0(value);
+    return;
+  }
   const uint16_t bits = type == CodeKind::f16 ? floatToHalf(value) : floatToBfloat(value);
   memcpy(out + index * 2, &bits, 2);
 }
@@ -62,6 +66,8 @@ public:
     value.height = weight.rows();
     value.encoding = encoding;
     value.layout = layout;
+    for (const int8_t number : encoding.values())
+      places[static_cast<uint8_t>(number)] = encoding.storedCode(number);
     uint64_t start = 0;
     for (int32_t part = 0; part < bufferCount(value, spec.kv); ++part) {
       const uint64_t bytes = bufferBytes(spec, 0, part);
@@ -136,7 +142,11 @@ private:
 
   /// The bytes of a row's codes, in the order of the reduction.
   void packCodes(Scratch &scratch) const {
-    const int lowest = encoding.minCode();
+    const bool table = encoding.table != CodeTable::none;
+    if (table)
+      for (int16_t &code : scratch.codes)
+        code = places[static_cast<uint8_t>(code)];
+    const int lowest = table ? 0 : encoding.minCode();
     const int16_t *codes = scratch.codes.data();
     if (layout.code_bits != 4) {
       scratch.row.resize(columns);
@@ -159,6 +169,7 @@ private:
   const Encoding &encoding;
   const int64_t columns, blocks;
   std::vector<Part> parts;
+  std::array<uint8_t, 256> places{}; ///< of a table's numbers: Encoding::storedCode
 };
 
 } // namespace

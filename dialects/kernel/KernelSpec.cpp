@@ -84,7 +84,7 @@ int64_t ingot::bufferBytes(const KernelSpec &spec, int32_t index, int32_t part) 
     const int64_t rows = roundUp(value.height, layout.rows);
     if (part == 0)
       return rows * value.width * layout.code_bits / 8;
-    return rows * value.encoding.groups(value.width) * (layout.scale_type == CodeKind::f16 ? 2 : 4);
+    return rows * value.encoding.groups(value.width) * scaleBytes(layout.scale_type);
   }
   case KernelValue::Kind::cache: {
     int32_t kv_heads = 1, head_dim = 1;

@@ -16,7 +16,7 @@ namespace ingot {
 ///   codes  bytes [k % k_inner][row % rows][k / k_inner within a (half) group][group][row / rows]
 ///   scales, mins [row % rows][group][row / rows]     (scale_type)
 ///
-/// first index fastest. Codes are stored unsigned: stored = code - minCode. 4-bit: two a byte, low
+/// first index fastest. Codes are stored unsigned (Encoding::storedCode). 4-bit: two a byte, low
 /// nibble = first half of the group, high nibble = second half (so `k` counts within a half).
 /// Rows are padded to a multiple of `rows` with zero codes and zero scales.
 /// Float matrices: [row % rows][k][row / rows], no scales.
@@ -24,7 +24,7 @@ struct PackedLayout {
   int32_t rows = 16;
   int32_t k_inner = 4;
   int32_t code_bits = 4;               ///< container: 4 or 8; 16/32 for floats
-  CodeKind scale_type = CodeKind::f16; ///< f16 or f32 (none for float matrices)
+  CodeKind scale_type = CodeKind::f16; ///< f16, f32 or e8m0 (none for float matrices)
   bool operator==(const PackedLayout &) const = default;
 };
 

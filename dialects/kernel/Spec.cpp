@@ -14,14 +14,17 @@ Tile tileFrom(TileAttr attribute) {
 
 PackedLayout layoutFrom(LayoutAttr attribute) {
   CodeKind scale = CodeKind::none;
-  if (auto encoding = lm::encodingOf(attribute.getScale()))
+  if (isa<Float8E8M0FNUType>(attribute.getScale()))
+    scale = CodeKind::e8m0;
+  else if (auto encoding = lm::encodingOf(attribute.getScale()))
     scale = encoding->code;
   return {attribute.getRows(), attribute.getKInner(), attribute.getBits(), scale};
 }
 
 LayoutAttr layoutAttr(MLIRContext *context, const PackedLayout &layout) {
-  Type scale = layout.scale_type == CodeKind::none
-                   ? Type(NoneType::get(context))
+  Type scale = layout.scale_type == CodeKind::none ? Type(NoneType::get(context))
+               : layout.scale_type == CodeKind::e8m0
+                   ? Type(Float8E8M0FNUType::get(context))
                    : lm::elementTypeFor(context, {layout.scale_type, 0, 1, {}, {}});
   return LayoutAttr::get(context, layout.rows, layout.k_inner, layout.code_bits, scale);
 }

@@ -20,7 +20,9 @@ constexpr int64_t kGuard = 64;
 constexpr uint8_t kGuardByte = 0xa5;
 
 float roundTo(CodeKind kind, float value) {
-  return kind == CodeKind::f16 ? float(_Float16(value)) : value;
+  return kind == CodeKind::f16    ? float(_Float16(value))
+         : kind == CodeKind::e8m0 ? e8m0ToFloat(floatToE8m0(value))
+                                  : value;
 }
 uint16_t halfBits(float value) {
   const _Float16 half = _Float16(value);
@@ -78,13 +80,15 @@ TestMatrix test::makeMatrix(const KernelValue &value, uint32_t seed, Codes kind)
   m.scales.resize(m.rows * m.groups);
   m.mins.assign(m.rows * m.groups, 0);
   m.packed_codes.assign(padded * m.columns * layout.code_bits / 8, 0);
-  const int64_t scale_bytes = layout.scale_type == CodeKind::f16 ? 2 : 4;
+  const int64_t scale_bytes = scaleBytes(layout.scale_type);
   m.packed_scales.assign(padded * m.groups * scale_bytes, 0);
   if (!e.symmetric())
     m.packed_mins.assign(padded * m.groups * scale_bytes, 0);
   auto store = [&](std::vector<uint8_t> &bytes, int64_t at, float v) {
     const uint16_t half = halfBits(v);
-    if (scale_bytes == 2)
+    if (scale_bytes == 1)
+      bytes[at] = floatToE8m0(v);
+    else if (scale_bytes == 2)
       std::memcpy(bytes.data() + 2 * at, &half, 2);
     else
       std::memcpy(bytes.data() + 4 * at, &v, 4);
@@ -103,11 +107,13 @@ TestMatrix test::makeMatrix(const KernelValue &value, uint32_t seed, Codes kind)
         store(m.packed_mins, at, min);
       }
       for (int64_t k = 0; k < group; ++k) {
-        const int c = kind == Codes::random    ? code(random)
+        const int any = code(random);
+        const int c = kind == Codes::random
+                          ? e.table == CodeTable::none ? any : e.values()[any & 15]
                       : kind == Codes::largest ? e.maxCode()
                                                : e.minCode();
         m.codes[r * m.columns + g * group + k] = int16_t(c);
-        const uint8_t stored = uint8_t(c - e.minCode());
+        const uint8_t stored = e.storedCode(c);
         // [k % ki][n][k / ki][g][block]
         const int64_t kk = k % part;
         uint8_t &byte =
