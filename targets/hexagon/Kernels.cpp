@@ -204,7 +204,14 @@ private:
     shape.min_code = encoding.minCode();
     shape.most = std::max(encoding.maxCode(), -encoding.minCode());
     shape.has_mins = !encoding.symmetric();
-    shape.wide_scales = layout.scale_type != CodeKind::f16;
+    shape.scale_bytes = int32_t(scaleBytes(layout.scale_type));
+    if (const auto values = encoding.values(); !values.empty()) {
+      if (shape.group != 32 || shape.ratio != 1)
+        return false;
+      shape.has_table = 1;
+      for (auto [place, number] : llvm::enumerate(values))
+        reinterpret_cast<uint8_t *>(shape.table)[place] = uint8_t(number - shape.min_code);
+    }
     shape.one_token = oneToken();
     int32_t result = op.result, added = -1;
     if (index + 1 < spec.ops.size()) {

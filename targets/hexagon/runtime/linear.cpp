@@ -103,11 +103,23 @@ int32_t largest_dot(const LinearShape &shape, const int8_t *codes) {
   return (wide ? 256 * codes_most + 255 * shape.group : codes_most) * shape.most;
 }
 
+/// One pair of blocks.
+struct Pair {
+  const uint8_t *a, *b;
+  Scales scales, mins;
+  HVX_Vector table; ///< where codes have one, in the lower bytes of halves
+};
+
+/// Bits of codes of 4 that a table has bytes for: they are stored like the former and multiplied
+/// like bytes.
+constexpr int32_t tabled = 5;
+
 /// The codes of a group of two blocks, step by step, as their layout has them.
 template <int32_t bits, int32_t steps> struct Group {
   HVX_Vector codes[steps];
 
-  Group(const uint8_t *a, const uint8_t *b, int32_t group, int32_t ratio) {
+  Group(const Pair &pair, int32_t group, int32_t ratio) {
+    const uint8_t *a = pair.a, *b = pair.b;
     if constexpr (bits == 8) {
       const int32_t at = group * steps * step_bytes;
       for (int32_t i = 0; i < steps; i += 2)
@@ -124,6 +136,10 @@ template <int32_t bits, int32_t steps> struct Group {
           codes[step] = Q6_V_vand_VV(codes[step], low);
         }
       }
+      if constexpr (bits == tabled)
+#pragma unroll
+        for (int32_t step = 0; step < steps; ++step)
+          codes[step] = Q6_Vb_vlut32_VbVbR(codes[step], pair.table, 0);
     } else {
       const HVX_Vector low = Q6_Vb_vsplat_R(15);
       const int32_t half = ratio * steps / 2, first = group % ratio * steps;
@@ -243,12 +259,6 @@ struct Results {
   }
 };
 
-/// One pair of blocks.
-struct Pair {
-  const uint8_t *a, *b;
-  Scales scales, mins;
-};
-
 template <int32_t bits, int32_t steps, int32_t tile, int32_t planes, bool by_group, bool offset>
 [[gnu::noinline]] void run_tile(const LinearShape &shape, const Pair &pair, const Token *tokens,
                                 const Results &results) {
@@ -271,13 +281,12 @@ template <int32_t bits, int32_t steps, int32_t tile, int32_t planes, bool by_gro
   };
   int32_t i = 0;
   for (; i < groups / 2; ++i) {
-    dots<bits, steps, tile, planes, offset>({pair.a, pair.b, 2 * i, ratio}, tokens, 2 * i, even);
-    dots<bits, steps, tile, planes, offset>({pair.a, pair.b, 2 * i + 1, ratio}, tokens, 2 * i + 1,
-                                            odd);
+    dots<bits, steps, tile, planes, offset>({pair, 2 * i, ratio}, tokens, 2 * i, even);
+    dots<bits, steps, tile, planes, offset>({pair, 2 * i + 1, ratio}, tokens, 2 * i + 1, odd);
     add(i);
   }
   if (groups % 2) {
-    dots<bits, steps, tile, planes, offset>({pair.a, pair.b, 2 * i, ratio}, tokens, 2 * i, even);
+    dots<bits, steps, tile, planes, offset>({pair, 2 * i, ratio}, tokens, 2 * i, even);
 #pragma unroll
     for (int32_t t = 0; t < tile; ++t) {
       odd.low[t] = Q6_V_vzero();
@@ -342,6 +351,15 @@ void run_tokens(const LinearShape &shape, const Pair &pair, const Token *tokens,
   shape.one_token ? run.template operator()<1>() : run.template operator()<most_tile>();
 }
 
+/// Codes of a table, whose groups are of 32 elements and have no minima.
+template <int32_t planes>
+void run_table(const LinearShape &shape, const Pair &pair, const Token *tokens,
+               const Results &results) {
+  shape.one_token
+      ? run_tile<tabled, 8, 1, planes, true, true>(shape, pair, tokens, results)
+      : run_tile<tabled, 8, most_tile, planes, true, true>(shape, pair, tokens, results);
+}
+
 template <int32_t bits, int32_t steps>
 void run_planes(const LinearShape &shape, const Pair &pair, const Token *tokens,
                 const Results &results) {
@@ -375,6 +393,7 @@ struct Layer {
   int32_t count;         ///< tokens, padding included
   int32_t weight_groups; ///< of a row
   HVX_Vector *scratch;
+  HVX_Vector table; ///< Pair::table
 
   /// Asks for the codes of the blocks that come after `block`: memory is far, and nothing else
   /// does.
@@ -391,12 +410,13 @@ struct Layer {
   }
   Pair pair(int32_t a, int32_t b, HVX_Vector *scales) const {
     const int32_t block_bytes = shape.columns * rows * shape.code_bits / 8,
-                  scale_bytes = weight_groups * rows * (shape.wide_scales ? 4 : 2);
+                  scale_bytes = weight_groups * rows * shape.scale_bytes;
     auto part = [&](const void *from, int32_t block, int32_t bytes) {
       return static_cast<const uint8_t *>(from) +
              static_cast<uint32_t>(block) * static_cast<uint32_t>(bytes);
     };
-    Pair pair{part(buffers.codes, a, block_bytes), part(buffers.codes, b, block_bytes), {}, {}};
+    Pair pair{
+        part(buffers.codes, a, block_bytes), part(buffers.codes, b, block_bytes), {}, {}, table};
     pair.scales = scales_of(buffers.scales, a, b, scale_bytes, scales);
     if (shape.has_mins)
       pair.mins = scales_of(buffers.mins, a, b, scale_bytes, scales + pairs());
@@ -405,7 +425,7 @@ struct Layer {
   Scales scales_of(const void *from, int32_t a, int32_t b, int32_t bytes, HVX_Vector *to) const {
     const auto *start = static_cast<const uint8_t *>(from);
     Scales made =
-        fix_scales(start + a * bytes, start + b * bytes, weight_groups, shape.wide_scales, to);
+        fix_scales(start + a * bytes, start + b * bytes, weight_groups, shape.scale_bytes, to);
     const int32_t groups = shape.groups, ratio = shape.ratio;
     if (ratio > 1) // a weight's group is several of activations: from behind, each over itself
       for (int32_t i = pairs() - 1; i >= 0; --i) {
@@ -422,7 +442,10 @@ struct Layer {
   int32_t pairs() const { return (shape.groups + 1) / 2; }
 
   void run(const Pair &pair, const Token *tile, const Results &results) const {
-    if (shape.code_bits == 4)
+    if (shape.has_table)
+      shape.planes == 2 ? run_table<2>(shape, pair, tile, results)
+                        : run_table<1>(shape, pair, tile, results);
+    else if (shape.code_bits == 4)
       shape.group == 32 ? run_planes<4, 8>(shape, pair, tile, results)
                         : run_planes<4, 4>(shape, pair, tile, results);
     else
@@ -485,7 +508,12 @@ extern "C" void ingot_hexagon_linear(const LinearShape *shape, const LinearBuffe
   const int32_t vectors = (groups + 31) / 32;
   auto *fixed =
       static_cast<Words *>(__builtin_alloca_with_align(vectors * sizeof(Words), 8 * sizeof(Words)));
-  const Layer layer{*shape, *buffers, of_tokens, count, groups / shape->ratio, scratch};
+  alignas(128) uint8_t table[128] = {};
+  if (shape->has_table)
+    for (int32_t i = 0; i < 16; ++i)
+      table[2 * i] = reinterpret_cast<const uint8_t *>(shape->table)[i];
+  const Layer layer{*shape,  *buffers,      of_tokens, count, groups / shape->ratio,
+                    scratch, aligned(table)};
   for (int32_t t = 0; t < count; ++t) {
     const float *scales = buffers->x_scales + t * groups;
     const int32_t *sums = buffers->x_sums + t * groups;
@@ -515,7 +543,7 @@ extern "C" void ingot_hexagon_linear(const LinearShape *shape, const LinearBuffe
     int32_t unit = dot_bits > 15 ? dot_bits - 15 : 0; // of what is multiplied, in bits
     if (shape->planes == 1) {
       token.shift = unit;
-    } else if (shape->code_bits == 4) {
+    } else if (shape->code_bits == 4 && !shape->has_table) {
       // The upper part alone is larger where the lower one takes from it.
       const int32_t high_bits = bits_of((most_dot >> 8) + (1 << (low_bits - 8)));
       token.shift = high_bits > 15 ? high_bits - 15 : 0;

@@ -18,10 +18,13 @@ struct LinearShape {
   int32_t min_code;
   int32_t most; ///< magnitude of a code, min_code added
   int32_t has_mins;
-  int32_t wide_scales; ///< f32, else f16
+  int32_t scale_bytes; ///< f32 4, f16 2, exponents 1 (e8m0)
   int32_t one_token;
   int32_t after;     ///< LinearAfter
   int32_t out_width; ///< floats from a token to the next
+  /// Of codes that a table has the numbers for: 16 bytes, min_code less. Activations then have
+  /// groups of 32, as weights do.
+  int32_t has_table, table[4];
 };
 
 enum LinearAfter : int32_t {

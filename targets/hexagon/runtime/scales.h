@@ -29,11 +29,18 @@ inline HVX_Vector fix_halves(Halves bits, HVX_Vector top) {
                        Q6_Vh_vsub_VhVh(Q6_V_vzero(), magnitude), magnitude);
 }
 
-/// `a`, `b`: scales of two blocks, [row][group].
-inline Scales fix_scales(const void *a, const void *b, int32_t groups, bool wide,
+/// 2^(byte - 128) of 32 bytes; the two smallest count as 2^-126 (Encoding.h, e8m0ToFloat).
+inline HVX_Vector exponent_floats(Words bytes) {
+  const HVX_VectorPair halves = Q6_Wuh_vunpack_Vub(raw(bytes));
+  const Words exponent = words(Q6_V_lo_W(Q6_Wuw_vunpack_Vuh(Q6_V_lo_W(halves))));
+  return raw(larger(exponent - 1, splat(1)) << 23);
+}
+
+/// `a`, `b`: scales of two blocks, [row][group], of `bytes` each (LinearShape::scale_bytes).
+inline Scales fix_scales(const void *a, const void *b, int32_t groups, int32_t bytes,
                          HVX_Vector *pairs) {
   const int32_t count = (groups + 1) / 2;
-  if (!wide) {
+  if (bytes == 2) {
     // Groups 0 to 3 of a block are a vector.
     const auto *of_a = static_cast<const uint8_t *>(a), *of_b = static_cast<const uint8_t *>(b);
     HVX_Vector most = Q6_V_vzero();
@@ -60,6 +67,11 @@ inline Scales fix_scales(const void *a, const void *b, int32_t groups, bool wide
   const auto *of_a = static_cast<const uint8_t *>(a), *of_b = static_cast<const uint8_t *>(b);
   auto get = [&](int32_t i) { // groups 2 i and 2 i + 1
     const int32_t lanes = (groups - 2 * i) * rows;
+    if (bytes == 1) {
+      const int32_t own = lanes < 2 * rows ? lanes / 4 : 2 * rows / 4;
+      return Q6_W_vshuff_VVR(exponent_floats(load_lanes(of_b + i * 2 * rows, own)),
+                             exponent_floats(load_lanes(of_a + i * 2 * rows, own)), 64);
+    }
     return Q6_W_vshuff_VVR(raw(load_lanes(of_b + i * 128, lanes)),
                            raw(load_lanes(of_a + i * 128, lanes)), 64);
   };

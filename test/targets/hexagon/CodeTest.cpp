@@ -24,11 +24,12 @@ void expectNoLoops(llvm::StringRef text) {
 
 TEST(HexagonCode, LinearLayersOfIntegersAreOneCall) {
   const auto target = targetNamed("hexagon-v68");
-  for (const Encoding &encoding : {u4, i8, integers(CodeKind::i, 4, 32, CodeKind::f16, false),
-                                   integers(CodeKind::u, 5, 32, CodeKind::f16, true),
-                                   integers(CodeKind::u, 4, 32, CodeKind::f32, true),
-                                   integers(CodeKind::i, 6, 32, CodeKind::f32, false),
-                                   integers(CodeKind::i, 8, 0, CodeKind::f32, false)})
+  for (const Encoding &encoding :
+       {u4, i8, integers(CodeKind::i, 4, 32, CodeKind::f16, false),
+        integers(CodeKind::u, 5, 32, CodeKind::f16, true),
+        integers(CodeKind::u, 4, 32, CodeKind::f32, true),
+        integers(CodeKind::i, 6, 32, CodeKind::f32, false),
+        integers(CodeKind::i, 8, 0, CodeKind::f32, false), iq4_nl, mxfp4})
     for (auto [tokens, bits] : {std::pair(1, 8), {2, 16}, {72, 8}, {1, 16}, {72, 16}}) {
       KernelSpec spec = linearSpec(*target, encoding, tokens);
       spec.values[0].encoding.bits = uint8_t(bits);

@@ -178,7 +178,8 @@ void checkLinear(const Target &target, const Encoding &encoding, LinearCase shap
     auto row = [&](int64_t n) {
       return exactRow(matrix, n, memory.get<int8_t>(x) + t * shape.columns * (bits / 8),
                       memory.get<float>(x, 1) + t * groups, memory.get<int32_t>(x, 2) + t * groups,
-                      group, bits, spec.values[w].layout.code_bits == 4);
+                      group, bits,
+                      spec.values[w].layout.code_bits == 4 && encoding.table == CodeTable::none);
     };
     for (int64_t n = 0; n < out_rows; ++n) {
       Row want;
