@@ -35,6 +35,8 @@ public:
   int64_t step_words;    ///< words of a row in a group
   bool nibbles;
 
+  /// What stands for words of 4 codes: themselves, or bytes of the table.
+  Num numbers(Num word) const;
   /// Word `step` of row `row` (within `block`) in a group: 4 codes, with nibbles 8.
   Num codes(Num block, Num row, Num in_group, Num step) const;
   Num scale(Num block, Num row, Num in_group) const;
@@ -48,6 +50,7 @@ private:
   Num number(int32_t binding, CodeKind type, Num index) const;
   Code &code;
   int32_t binding;
+  Shared table; ///< where there is one: how far each of its numbers is above the least
 };
 
 class Builder {

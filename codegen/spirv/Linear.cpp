@@ -209,10 +209,11 @@ void Builder::sumCodes(const Matrix &matrix, const Quant &x, Num row, Num split,
       for (Num block : blocks) {
         Num word = matrix.codes(block, row, weight_group, at);
         if (matrix.nibbles && ratio == 1)
-          high.push_back(code.bitAnd(code.shiftRight(word, code.i(4)), low_nibbles));
+          high.push_back(
+              matrix.numbers(code.bitAnd(code.shiftRight(word, code.i(4)), low_nibbles)));
         if (shift)
           word = code.shiftRight(word, shift);
-        codes.push_back(matrix.nibbles ? code.bitAnd(word, low_nibbles) : word);
+        codes.push_back(matrix.nibbles ? matrix.numbers(code.bitAnd(word, low_nibbles)) : word);
       }
       addProducts(codes, q);
       if (!high.empty())

@@ -19,6 +19,31 @@ Matrix::Matrix(Code &code, const KernelValue &value, int32_t binding)
   groups = value.width / group;
   nibbles = value.layout.code_bits == 4;
   step_words = nibbles ? group / 8 : group / 4;
+  const llvm::ArrayRef<int8_t> values = value.encoding.values();
+  if (values.empty())
+    return;
+  table = code.shared(static_cast<int64_t>(values.size()), false);
+  code.share(static_cast<int64_t>(values.size()), [&](Num index) {
+    Num chosen;
+    for (size_t place = 0; place < values.size(); ++place) {
+      Num above = code.i(values[place] - value.encoding.minCode());
+      chosen =
+          place ? code.select(code.equal(index, code.i(int64_t(place))), above, chosen) : above;
+    }
+    table.set(index, chosen);
+  });
+  code.barrier();
+}
+
+Num Matrix::numbers(Num word) const {
+  if (value.encoding.table == CodeTable::none)
+    return word;
+  Num all;
+  for (int byte = 0; byte < 4; ++byte) {
+    Num one = code.shiftLeft(table.get(code.unsignedByte(word, byte)), code.i(8 * byte));
+    all = byte ? code.bitOr(all, one) : one;
+  }
+  return all;
 }
 
 Num Matrix::codes(Num block, Num row, Num in_group, Num step) const {
@@ -30,6 +55,14 @@ Num Matrix::codes(Num block, Num row, Num in_group, Num step) const {
 Num Matrix::number(int32_t from, CodeKind type, Num index) const {
   if (type == CodeKind::f32)
     return code.loadFloat(from, index);
+  if (type == CodeKind::e8m0) {
+    Num shift = code.shiftLeft(code.mod(index, 4), code.i(3));
+    Num exponent =
+        code.bitAnd(code.shiftRight(code.load(from, code.div(index, 4)), shift), code.i(255));
+    return code.asFloat(code.select(code.below(exponent, code.i(2)),
+                                    code.shiftLeft(code.add(exponent, code.i(1)), code.i(21)),
+                                    code.shiftLeft(code.sub(exponent, code.i(1)), code.i(23))));
+  }
   Num word = code.load(from, code.div(index, 2)), part = code.mod(index, 2);
   if (type == CodeKind::f16)
     return code.halfToFloat(word, part);
@@ -57,6 +90,8 @@ Num Matrix::element(Num block, Num row, Num k) const {
 }
 
 Num Matrix::decode(Num number, Num scale, Num min) const {
+  if (value.encoding.table != CodeTable::none)
+    number = table.get(number);
   if (const int offset = value.encoding.minCode())
     number = code.add(number, code.i(offset));
   Num product = code.fmul(code.toFloat(number), scale);

@@ -133,6 +133,8 @@ const Encoding encodings[] = {
     integers(CodeKind::u, 5, 32, CodeKind::f16, true),
     integers(CodeKind::i, 6, 16, CodeKind::f32, false),
     integers(CodeKind::u, 2, 16, CodeKind::f32, true),
+    *Encoding::parse("iq4_nl, g32, f16"),
+    *Encoding::parse("e2m1, g32, e8m0"),
 };
 
 TEST_F(SpirvKernels, LinearOfCodes) {
