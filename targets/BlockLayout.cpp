@@ -2,9 +2,9 @@
 
 using namespace ingot;
 
-// Integer codes keep their bits; scales become one float per group: f16 where the stored ones are
-// f16, f32 otherwise (two-level scales are products that f16 cannot hold). A matrix has one scale
-// type for scales and mins.
+// Integer codes keep their bits; scales become one float per group: f16 or an exponent where the
+// stored ones are, f32 otherwise (two-level scales are products that f16 cannot hold). A matrix has
+// one scale type for scales and mins.
 Encoding ingot::oneScaleEncoding(const Encoding &stored) {
   Encoding legal = stored;
   if (stored.isFloat())
@@ -12,10 +12,10 @@ Encoding ingot::oneScaleEncoding(const Encoding &stored) {
   auto wide = [](const ScaleFormat &scale) {
     return scale.type != CodeKind::none && (scale.sub_bits || scale.type != CodeKind::f16);
   };
+  if (stored.scale == ScaleFormat{CodeKind::e8m0} && stored.symmetric())
+    return legal;
   const CodeKind type = wide(stored.scale) || wide(stored.min) ? CodeKind::f32 : CodeKind::f16;
   legal.scale = {type, 0, false};
-  if (stored.table != CodeTable::none)
-    legal.table = CodeTable::none, legal.bits = 8;
   if (!stored.symmetric())
     legal.min = {type, 0, false};
   return legal;

@@ -41,8 +41,15 @@ struct Rates {
 enum class ByteDot : uint8_t {
   mixed_quads,  ///< i32 += 4 products of unsigned by signed
   signed_quads, ///< i32 += 4 products of signed by signed: codes are made signed
-  mixed_pairs,  ///< i16 = 2 products of unsigned by signed, saturated (codes of <= 4 bits)
+  mixed_pairs,  ///< i16 = 2 products of unsigned by signed, saturated (small codes)
   lanes,        ///< i16 += 1 product of signed by signed
+};
+
+/// An instruction that looks bytes up in 16 of them: `intrinsic` is LLVM's name of a function of
+/// two vectors, the table, repeated every 16 bytes, and indices below 16.
+struct TableLookup {
+  const char *intrinsic;
+  uint32_t bytes; ///< of its vectors
 };
 
 /// The machine as data.
@@ -60,7 +67,8 @@ struct Machine {
   bool dot_by_lane = false;   ///< it can take its 4 activations from any lane of a register
   bool byte_matrices = false; ///< products of quads for two tokens at once cost as much as for one
   bool word_pairs = true;     ///< i32 += 2 products of i16 is one instruction
-  int64_t address_bytes = 0;  ///< that a program can address; 0: more than models have
+  std::vector<TableLookup> table_lookups; ///< narrowest first; empty: it loads number by number
+  int64_t address_bytes = 0;              ///< that a program can address; 0: more than models have
   int64_t l1_bytes = 32 << 10, l2_bytes = 512 << 10, l3_bytes = 0;
   Rates rates;
 };
@@ -69,17 +77,18 @@ struct Machine {
 /// accumulators.
 enum class DotForm : uint8_t {
   quads,            ///< i32 += 4 products at once (exact)
-  saturating_pairs, ///< i16 += 2 products at once, at most 8 times, codes of <= 4 bits (exact)
-  lanes,            ///< i16 += 1 product at once, at most 16 times, codes of <= 4 bits (exact)
+  saturating_pairs, ///< i16 += 2 products at once, at most 8 times, small codes (exact)
+  lanes,            ///< i16 += 1 product at once, at most 16 times, small codes (exact)
   widened_pairs,    ///< codes and activations widened to i16, i32 += 2 products at once (exact)
   floats,           ///< codes decoded to f32
 };
 
-/// The form for codes in this layout, where activations have codes of `bits` bits.
-DotForm dotForm(const Machine &machine, const PackedLayout &layout, int32_t bits = 8);
+/// The form for codes of an encoding, where activations have codes of `bits` bits.
+DotForm dotForm(const Machine &machine, const Encoding &encoding, int32_t bits = 8);
 
 /// True where codes, which are stored unsigned, are to be signed bytes: the same numbers below 128,
-/// and less by 128 where they have 8 bits.
+/// and less by 128 where they have 8 bits. Those of tables are then the numbers that they stand
+/// for.
 inline bool signedCodes(const Machine &machine) {
   return machine.byte_dot == ByteDot::signed_quads || machine.byte_dot == ByteDot::lanes;
 }

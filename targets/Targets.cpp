@@ -91,13 +91,17 @@ llvm::Error ingot::checkActivations(const Target &target, Activations activation
   return llvm::Error::success();
 }
 
-DotForm ingot::dotForm(const Machine &machine, const PackedLayout &layout, int32_t bits) {
+DotForm ingot::dotForm(const Machine &machine, const Encoding &encoding, int32_t bits) {
   if (bits == 16)
     return DotForm::widened_pairs;
   const bool pairs = machine.byte_dot == ByteDot::mixed_pairs;
   if (!pairs && machine.byte_dot != ByteDot::lanes)
     return DotForm::quads;
-  if (layout.code_bits != 4)
+  // 16 products of codes as they are multiplied: stored ones, or numbers of a table.
+  const bool numbers = encoding.table != CodeTable::none && signedCodes(machine);
+  const int32_t largest = numbers ? std::max(encoding.maxCode(), -encoding.minCode())
+                                  : encoding.maxCode() - encoding.minCode();
+  if (16 * largest * activationCodeLimit(8) > INT16_MAX)
     return DotForm::widened_pairs;
   return pairs ? DotForm::saturating_pairs : DotForm::lanes;
 }

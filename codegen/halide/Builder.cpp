@@ -86,7 +86,9 @@ void KernelBuilder::declareInput(int32_t index) {
       const int64_t group = value.encoding.groupElements(value.width);
       const int64_t part = layout.code_bits == 4 ? group / 2 : group;
       const int64_t groups = value.width / group;
-      const Type scale = layout.scale_type == CodeKind::f16 ? Float(16) : Float(32);
+      const Type scale = layout.scale_type == CodeKind::f16    ? Float(16)
+                         : layout.scale_type == CodeKind::e8m0 ? UInt(8)
+                                                               : Float(32);
       matrix.codes = input(UInt(8), name + "_codes",
                            {layout.k_inner, layout.rows, part / layout.k_inner, groups, blocks});
       matrix.scales = input(scale, name + "_scales", {layout.rows, groups, blocks});

@@ -7,6 +7,7 @@
 #include "codegen/halide/AskAhead.h"
 #include "codegen/halide/Builder.h"
 #include "codegen/halide/Kernel.h"
+#include "codegen/halide/Lookups.h"
 #include "codegen/link/Sections.h"
 #include "support/Error.h"
 #include "targets/Target.h"
@@ -298,6 +299,7 @@ llvm::Expected<std::string> compile(const KernelSpec &spec, const Target &target
   unrollPrefetches(module);
   const Machine &machine = target.machine();
   prefetchInto(machine.rates.prefetch_cache, module);
+  lowerLookups(module, machine);
   target.finishKernel(module);
 
   const llvm::Triple triple(machine.triple);

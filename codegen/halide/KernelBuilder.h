@@ -11,6 +11,7 @@
 
 #include "codegen/halide/Builder.h"
 #include "codegen/halide/Kernel.h"
+#include "codegen/halide/Lookups.h"
 #include "codegen/halide/Math.h"
 #include "support/Error.h"
 #include "targets/Target.h"
@@ -73,11 +74,37 @@ inline std::vector<int64_t> denseStrides(const std::vector<int64_t> &extents) {
   return strides;
 }
 
-/// A stored float as f32; bf16 is the upper half of one.
+/// A stored float as f32; bf16 is the upper half of one, and a byte an exponent (e8m0ToFloat).
 inline Expr widen(Expr stored) {
+  if (stored.type() == Halide::UInt(8)) {
+    Expr exponent = Halide::cast<int32_t>(stored);
+    // 2^-128 and 2^-127, which the smaller exponents are, are below the least normal number.
+    return Halide::reinterpret<float>(Halide::max((exponent - 1) << 23, (exponent + 1) << 21));
+  }
   if (stored.type() == Halide::UInt(16))
     return Halide::reinterpret<float>(Halide::cast<uint32_t>(stored) << 16);
   return Halide::cast<float>(stored);
+}
+
+/// The code of a matrix at element b of a step of a group, as it is stored. Where two share a byte,
+/// `place` is the step in its half of the group's `half` steps each.
+inline Expr storedCode(const Matrix &matrix, Expr b, Expr n, Expr step, Expr place, int32_t half,
+                       Expr group, Expr block) {
+  if (matrix.value->layout.code_bits != 4)
+    return matrix.codes(b, n, step, group, block);
+  Expr byte = matrix.codes(b, n, place, group, block);
+  return Halide::select(step < half, byte & Halide::cast<uint8_t>(15),
+                        byte >> Halide::cast<uint8_t>(4));
+}
+
+/// What a stored code stands for: code * scale + min.
+inline Expr decoded(const Matrix &matrix, Expr stored, Expr n, Expr group, Expr block) {
+  const Encoding &encoding = matrix.value->encoding;
+  Expr code = encoding.table == CodeTable::none
+                  ? Halide::cast<int32_t>(stored) + encoding.minCode()
+                  : Halide::cast<int32_t>(lookUp(encoding.values(), stored));
+  Expr value = Halide::cast<float>(code) * widen(matrix.scales(n, group, block));
+  return encoding.symmetric() ? value : value + widen(matrix.mins(n, group, block));
 }
 
 class KernelBuilder {

@@ -48,7 +48,7 @@ llvm::Error KernelBuilder::linear(const KernelOp &op) {
   LinearStage s;
   s.packed_codes = layout.code_bits == 4;
   const bool wide = x.bits == 16;
-  s.form = dotForm(target.machine(), layout, x.bits);
+  s.form = dotForm(target.machine(), encoding, x.bits);
   // Pairs that one instruction sums beside each other in lanes of their own, to be added at the end
   // of a group; or, where the codes are unpacked for many tokens anyway, laid out pair by pair.
   // Products of two signed bytes fit i16.
@@ -72,19 +72,22 @@ llvm::Error KernelBuilder::linear(const KernelOp &op) {
        byte_of_step = split == 1 ? Expr(b) : b + s.k_inner * (q % split);
   Expr step = ratio == 1 ? own_step : (g % ratio) * layout_steps + own_step,
        wg = ratio == 1 ? Expr(g) : g / ratio;
-  Expr code, block = nb + streamStart(stream, value.height);
-  if (s.packed_codes) {
-    const int32_t half = weight_group / 2 / ki;
-    Expr j = ratio == 1 ? step % half : inHalf(step, half);
-    Expr byte = matrix.codes(byte_of_step, n, j, wg, block);
-    code = select(step < half, byte & cast<uint8_t>(15), byte >> cast<uint8_t>(4));
-  } else {
-    code = matrix.codes(byte_of_step, n, step, wg, block);
-  }
+  Expr block = nb + streamStart(stream, value.height);
+  const int32_t half = s.packed_codes ? weight_group / 2 / ki : 1;
+  Expr code = storedCode(matrix, byte_of_step, n, step,
+                         ratio == 1 ? step % half : inHalf(step, half), half, wg, block);
   int32_t offset = encoding.minCode(); // of what a code stands for from what is multiplied
-  if (s.form == DotForm::widened_pairs && !make_signed) {
+  const bool widened = s.form == DotForm::widened_pairs && !make_signed;
+  const bool table = encoding.table != CodeTable::none;
+  if (table && (widened || make_signed)) {
+    code = lookUp(encoding.values(), code);
+    offset = 0;
+  } else if (table) {
+    code = lookUpAbove(encoding.values(), offset, code);
+  }
+  if (widened) {
     code = cast<int16_t>(code);
-  } else if (make_signed) {
+  } else if (make_signed && !table) {
     if (encoding.bits == 8) {
       code = code ^ cast<uint8_t>(128);
       offset += 128;
@@ -94,7 +97,7 @@ llvm::Error KernelBuilder::linear(const KernelOp &op) {
   s.codes(b, n, q, g, nb, stream) = code;
 
   s.scales = Func("weight_scales");
-  s.scales(n, g, nb, stream) = cast<float>(matrix.scales(n, wg, block));
+  s.scales(n, g, nb, stream) = widen(matrix.scales(n, wg, block));
   s.reads = {matrix.codes, matrix.scales};
   Expr start = offset ? x.sums(g, t) * offset : Expr(0);
 
@@ -102,7 +105,6 @@ llvm::Error KernelBuilder::linear(const KernelOp &op) {
   s.step_x = r.x, s.step_y = r.y;
   Expr of_step = beside ? r.x + at_once * p : Expr(r.x), at = of_step + s.k_inner * r.y;
   Expr code_at = s.codes(of_step, n, r.y, g, nb, stream), activation = x.codes(at + g * group, t);
-  const bool widened = s.form == DotForm::widened_pairs && !make_signed;
   if (widened || (s.form == DotForm::quads && target.machine().dot_by_lane)) {
     s.copies = Func("activations");
     Expr copied = x.codes(k + g * group, t);
@@ -144,7 +146,7 @@ llvm::Error KernelBuilder::linear(const KernelOp &op) {
   Expr sum = s.result(n, nb, stream, t) + term;
   if (!encoding.symmetric()) {
     s.mins = Func("weight_mins");
-    s.mins(n, g, nb, stream) = cast<float>(matrix.mins(n, wg, block));
+    s.mins(n, g, nb, stream) = widen(matrix.mins(n, wg, block));
     s.reads.push_back(matrix.mins);
     s.sums = Func("scaled_sums");
     s.sums(g, t) = x.scales(g, t) * cast<float>(x.sums(g, t));
@@ -186,19 +188,10 @@ llvm::Error KernelBuilder::linearFloat(const KernelOp &op) {
     s.k_inner = ki;
     s.steps = group / ki;
     s.groups = int32_t(value.width / group);
-    Expr step = (g % ratio) * s.steps + q, wg = g / ratio, code;
-    if (layout.code_bits == 4) {
-      const int32_t half = weight_group / 2 / ki;
-      Expr byte = matrix.codes(b, n, inHalf(step, half), wg, nb);
-      code = select(step < half, byte & cast<uint8_t>(15), byte >> cast<uint8_t>(4));
-    } else {
-      code = matrix.codes(b, n, step, wg, nb);
-    }
-    Expr decoded = cast<float>(cast<int32_t>(code) + encoding.minCode()) *
-                   cast<float>(matrix.scales(n, wg, nb));
-    if (!encoding.symmetric())
-      decoded = decoded + cast<float>(matrix.mins(n, wg, nb));
-    s.codes(b, n, q, g, nb) = decoded;
+    const int32_t half = layout.code_bits == 4 ? weight_group / 2 / ki : 1;
+    Expr step = (g % ratio) * s.steps + q, wg = g / ratio;
+    Expr code = storedCode(matrix, b, n, step, inHalf(step, half), half, wg, nb);
+    s.codes(b, n, q, g, nb) = decoded(matrix, code, n, wg, nb);
   }
   RDom r(0, s.k_inner, 0, s.steps, 0, s.groups, "rk");
   s.step_x = r.x, s.step_y = r.y, s.group = r.z;

@@ -19,19 +19,10 @@ llvm::Error KernelBuilder::embedding(const KernelOp &op) {
     if (encoding.isFloat())
       return widen(matrix.codes(n, c, nb));
     const int32_t group = int32_t(encoding.groupElements(value.width));
-    Expr wg = c / group, within = c % group, code;
-    if (layout.code_bits == 4) {
-      Expr k = within % (group / 2);
-      Expr byte = matrix.codes(k % layout.k_inner, n, k / layout.k_inner, wg, nb);
-      code = select(within < group / 2, byte & cast<uint8_t>(15), byte >> cast<uint8_t>(4));
-    } else {
-      code = matrix.codes(within % layout.k_inner, n, within / layout.k_inner, wg, nb);
-    }
-    Expr result = cast<float>(cast<int32_t>(code) + encoding.minCode()) *
-                  cast<float>(matrix.scales(n, wg, nb));
-    if (!encoding.symmetric())
-      result = result + cast<float>(matrix.mins(n, wg, nb));
-    return result;
+    const int32_t ki = layout.k_inner, half = layout.code_bits == 4 ? group / 2 / ki : group / ki;
+    Expr wg = c / group, within = c % group;
+    Expr code = storedCode(matrix, within % ki, n, within / ki, within / ki % half, half, wg, nb);
+    return decoded(matrix, code, n, wg, nb);
   };
   values[op.result].rows = rows;
   return llvm::Error::success();

@@ -34,6 +34,8 @@ constexpr Rates cortex_a53{2, 1, 1, 0.5, 0.5, 1.4, 3}, cortex_a76{4, 2, 2, 2, 2,
     cortex_x2{8, 4, 4, 3, 2, 2.9, 20}, neoverse_v1{8, 4, 4, 3, 2, 2.6, 16},
     apple_m1{8, 4, 4, 3, 2, 3.2, 50};
 
+constexpr TableLookup tables[] = {{"llvm.aarch64.neon.tbl1.v16i8", 16}};
+
 constexpr CpuMachine machines[] = {
     {"apple-m1", "Apple M1", "dotprod", "apple-m1", HALIDE_DOTPROD, DOTPROD, 128, 32, quads, 128,
      12288, 8192, apple_m1},
@@ -83,7 +85,8 @@ const CpuFamily family{"aarch64-unknown-linux-gnu",
                        short_names,
                        /*baseline=*/"",
                        "i8mm",
-                       finishKernel};
+                       finishKernel,
+                       tables};
 
 /// The same with Android's C library, which only shared libraries are linked with.
 const CpuFamily android = [] {

@@ -72,7 +72,7 @@ struct LinearTile {
   bool bytes;          ///< products of two signed bytes, lane by lane, into i16
   bool straight;       ///< the steps of a group are one straight run of code
   bool few;            ///< weights pass once, group by group, by all tiles of tokens
-  bool mins = false, packed = false;
+  bool mins = false, packed = false, table = false;
 
   LinearTile(const Machine &machine, const KernelSpec &spec, const KernelOp &op) {
     const KernelValue &matrix = spec.values[op.operands[1]];
@@ -80,11 +80,12 @@ struct LinearTile {
     tokens = one ? 1 : spec.tile.token_tile;
     wide = registersOf16(machine);
     packed = matrix.layout.code_bits == 4;
+    table = matrix.encoding.table != CodeTable::none;
     mins = !matrix.encoding.isFloat() && !matrix.encoding.symmetric();
     elements = op.act_group ? op.act_group : 32;
     const KernelValue &x = spec.values[op.operands[0]];
     form = x.kind == KernelValue::Kind::rows ? DotForm::floats
-                                             : dotForm(machine, matrix.layout, x.codeBits());
+                                             : dotForm(machine, matrix.encoding, x.codeBits());
     // Elements of a row that one step takes from a register of 16 rows' codes.
     bytes = form == DotForm::lanes || (form == DotForm::widened_pairs &&
                                        machine.byte_dot == ByteDot::lanes && x.codeBits() == 8);
@@ -166,6 +167,10 @@ struct LinearTile {
     } else if (packed) {
       result.others = vectors * 1.5;
       result.stores = vectors;
+      if (table) // and looked up, perhaps in order to be widened
+        result.others += vectors;
+      if (table && form == DotForm::widened_pairs && !bytes)
+        result.others += 2 * vectors, result.stores += vectors;
     } else if (form == DotForm::widened_pairs) {
       result.others = vectors * (bytes ? 1 : 2);
       result.stores = vectors * (bytes ? 1 : 2);

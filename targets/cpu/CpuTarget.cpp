@@ -65,6 +65,9 @@ CpuTarget::CpuTarget(const CpuFamily &family, const CpuMachine &row, llvm::Strin
   description.byte_matrices =
       family.matrix_feature && llvm::is_contained(description.features, family.matrix_feature);
   description.word_pairs = family.word_pairs;
+  for (const TableLookup &lookup : family.table_lookups)
+    if (8 * int64_t{lookup.bytes} <= row.vector_bits)
+      description.table_lookups.push_back(lookup);
   description.l1_bytes = int64_t(row.l1_kib) << 10;
   description.l2_bytes = int64_t(row.l2_kib) << 10;
   description.l3_bytes = int64_t(row.l3_kib) << 10;

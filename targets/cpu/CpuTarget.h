@@ -39,6 +39,8 @@ struct CpuFamily {
   const char *matrix_feature = nullptr;
   /// Target::finishKernel; null: nothing is left to do.
   void (*finish_kernel)(const Machine &machine, llvm::Module &module) = nullptr;
+  /// Those of Machine::table_lookups that fit its vectors; narrowest first.
+  llvm::ArrayRef<TableLookup> table_lookups = {};
 
   /// Null when the table has no such name.
   const CpuMachine *find(llvm::StringRef name) const;

@@ -54,6 +54,10 @@ constexpr Rates anywhere(Rates rates) {
 
 constexpr auto quads = ByteDot::mixed_quads, pairs = ByteDot::mixed_pairs;
 
+constexpr TableLookup shuffles[] = {{"llvm.x86.ssse3.pshuf.b.128", 16},
+                                    {"llvm.x86.avx2.pshuf.b", 32},
+                                    {"llvm.x86.avx512.pshuf.b.512", 64}};
+
 constexpr CpuMachine machines[] = {
     {"znver5", "AMD Zen 5", "avx512-vnni", "znver5", HALIDE_VNNI,
      ICELAKE ",avx512bf16,sse4a,avxvnni", 512, 32, quads, 48, 1024, 32768, zen5},
@@ -114,7 +118,8 @@ const CpuFamily family{"x86_64-unknown-linux-gnu",
                        short_names,
                        /*baseline=*/"",
                        /*matrix_feature=*/nullptr,
-                       finishKernel};
+                       finishKernel,
+                       shuffles};
 
 } // namespace
 

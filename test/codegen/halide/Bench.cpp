@@ -157,7 +157,15 @@ int main(int argc, char **argv) {
   linear("gemv 49152x576 i8 g32", target, i8, 49152, 576, 1);
   linear("gemv 3072x576 u4 silu", target, u4, 3072, 576, 1, true);
   linear("gemv 1536x576 u4 f32 activations", target, u4, 1536, 576, 1, false, false);
-  for (auto [name, e] : {std::pair{"u4 g32", u4}, {"i4 g32", i4}, {"i8 g32", i8}}) {
+  const Encoding iq4_nl = *Encoding::parse("iq4_nl, g32, f16"),
+                 mxfp4 = *Encoding::parse("e2m1, g32, e8m0");
+  linear("gemv 49152x576 iq4_nl", target, iq4_nl, 49152, 576, 1);
+  linear("gemv 49152x576 mxfp4", target, mxfp4, 49152, 576, 1);
+  for (auto [name, e] : {std::pair{"u4 g32", u4},
+                         {"i4 g32", i4},
+                         {"i8 g32", i8},
+                         {"iq4_nl", iq4_nl},
+                         {"mxfp4", mxfp4}}) {
     linear((std::string("gemm 1536x576x192 ") + name).c_str(), target, e, 1536, 576, 192);
     linear((std::string("gemm 576x1536x192 ") + name).c_str(), target, e, 576, 1536, 192);
   }

@@ -11,6 +11,8 @@ namespace ingot::test {
 
 inline const Encoding u4 = integers(CodeKind::u, 4, 32, CodeKind::f16, true);
 inline const Encoding i8 = integers(CodeKind::i, 8, 32, CodeKind::f16, false);
+inline const Encoding iq4_nl = *Encoding::parse("iq4_nl, g32, f16");
+inline const Encoding mxfp4 = *Encoding::parse("e2m1, g32, e8m0");
 
 inline std::unique_ptr<Target> targetNamed(llvm::StringRef name) {
   return llvm::cantFail(makeTarget(name));

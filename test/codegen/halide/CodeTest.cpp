@@ -59,6 +59,35 @@ TEST(Code, MachinesWithoutVnniUsePairs) {
   }
 }
 
+TEST(Code, TablesAreLookedUpByVectors) {
+  for (const char *name : {"x86-64-v3", "x86-64-v3-vnni", "x86-64-v4", "znver5", "cortex-a53",
+                           "cortex-a76", "aarch64-i8mm"})
+    for (const Encoding &encoding : {iq4_nl, mxfp4}) {
+      const auto target = targetNamed(name);
+      SCOPED_TRACE(std::string(name) + " " + encoding.str());
+      const Machine &machine = target->machine();
+      const bool x86 = llvm::StringRef(machine.triple).starts_with("x86");
+      for (int32_t tokens : {1, 192}) {
+        const KernelSpec spec = linearSpec(*target, encoding, tokens);
+        const std::string text = assembly(spec, *target);
+        // 8 steps of 4 elements of 16 rows. The same instructions widen exponents on AArch64, and
+        // put codes of many tokens pair by pair (DotForm::widened_pairs).
+        const int lookups = 8 * 512 / machine.vector_bits, all = lookups * spec.tile.streams,
+                  found = count(text, x86 ? "vpshufb" : "tbl");
+        EXPECT_GE(found, lookups);
+        EXPECT_LE(found, x86 ? (tokens == 1 ? all : 2 * all) : all + 8);
+        for (const char *one_by_one : {"vpinsrb", "vpextrb", "umov", "ins\t", "ldrb", "movzbl"})
+          EXPECT_EQ(count(text, one_by_one), 0) << one_by_one;
+        const bool quads = machine.byte_dot == ByteDot::mixed_quads;
+        EXPECT_EQ(count(text, "vpdpbusd") > 0, quads);
+        EXPECT_EQ(count(text, "vpmaddwd") > 0, x86 && !quads);
+        EXPECT_EQ(count(text, "vpmaddubsw"), 0);
+        EXPECT_EQ(count(text, "sdot") + count(text, "smmla") > 0,
+                  machine.byte_dot == ByteDot::signed_quads);
+      }
+    }
+}
+
 TEST(Code, OneTokenAsksForKeysAndValues) {
   for (const char *name : {"x86-64-v3", "x86-64-v3-vnni", "znver5"}) {
     const auto target = targetNamed(name);

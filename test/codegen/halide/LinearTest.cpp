@@ -203,7 +203,7 @@ TEST(Linear, RandomShapes) {
 
 TEST(Linear, Epilogues) {
   for (const auto &target : testTargets())
-    for (const Encoding &encoding : {encodings[0], encodings[2]})
+    for (const Encoding &encoding : {encodings[0], encodings[2], encodings[10], encodings[11]})
       for (int32_t tokens : {1, 11})
         for (bool quantized : {true, false}) {
           checkLinear(*target, encoding, {72, 64, tokens, tokens}, quantized, Epilogue::residual);

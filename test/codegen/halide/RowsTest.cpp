@@ -15,6 +15,8 @@ TEST(Rows, EmbeddingReadsEveryPackedLayout) {
                                 integers(CodeKind::i, 4, 64, CodeKind::f32, false),
                                 integers(CodeKind::i, 6, 16, CodeKind::f32, false),
                                 integers(CodeKind::i, 8, 0, CodeKind::f32, false),
+                                *Encoding::parse("iq4_nl, g32, f16"),
+                                *Encoding::parse("e2m1, g32, e8m0"),
                                 floats(CodeKind::f16),
                                 floats(CodeKind::bf16),
                                 floats(CodeKind::f32)};

@@ -184,6 +184,8 @@ inline const Encoding encodings[] = {
     integers(CodeKind::i, 3, 16, CodeKind::f32, false),
     integers(CodeKind::i, 8, 0, CodeKind::f32, false), // a scale a row
     integers(CodeKind::i, 4, 0, CodeKind::f16, false),
+    *Encoding::parse("iq4_nl, g32, f16"),
+    *Encoding::parse("e2m1, g32, e8m0"), // MXFP4
 };
 
 /// norm (or nothing), last token (or all), quantize: a kernel, and how it is run.
