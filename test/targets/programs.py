@@ -44,6 +44,8 @@ def check(*options, **shape):
 
 check(quant="q4_1")
 check(quant="q8_0", tied=False)
+check(quant="iq4_nl", tied=False)
+check(quant="mxfp4")
 check("--batch", "2,5", quant="q4_0", heads=2, kv_heads=1)
 check("--activations", "f32", quant="q5_0")
 if f16_cache:

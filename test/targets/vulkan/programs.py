@@ -44,6 +44,8 @@ def math_of(program):
 check("--activations", "int8", quant="q4_1")
 check("--activations", "int8", "--batch", "2,5", quant="q8_0", tied=False)
 check("--activations", "f32", "--kv-cache", "f16", "--batch", "2,5", quant="q4_1")
+check("--activations", "int8", quant="mxfp4")
+check("--activations", "f32", quant="iq4_nl", tied=False)
 check("--activations", "f32", quant="q5_0", embedding=160, heads=2, kv_heads=2)
 check("--activations", "f32", "--kv-cache", "f16", quant="q6_k", embedding=256, feed_forward=512, layers=1)
 check("--activations", "int8", "--kv-cache", "f32", "--quantize", "int8:g64", quant="f32",
