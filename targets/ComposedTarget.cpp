@@ -60,19 +60,13 @@ private:
   Machine description;
 };
 
-/// The answer of all variants, or who disagrees about `encoding`.
-template <typename Answer>
-llvm::Expected<Answer> common(const Target &target, const Encoding &encoding, llvm::StringRef what,
-                              llvm::function_ref<Answer(const Target &)> ask) {
-  const std::vector<const Target *> variants = target.variants();
-  const Answer floor = ask(*variants.back());
-  for (const Target *variant : variants)
-    if (!(ask(*variant) == floor))
-      return inputError("", "",
-                        variant->machine().name + " and " + variants.back()->machine().name + " " +
-                            what + " weights of " + encoding.str() +
-                            " differently, so they cannot share a program");
-  return floor;
+/// Who packs or reads weights in another way than the last.
+llvm::Error disagreement(const Target &variant, const Target &floor, llvm::StringRef what,
+                         const Encoding &encoding) {
+  return inputError("", "",
+                    variant.machine().name + " and " + floor.machine().name + " " + what +
+                        " weights of " + encoding.str() +
+                        " differently, so they cannot share a program");
 }
 
 } // namespace
@@ -96,14 +90,23 @@ llvm::Expected<std::unique_ptr<Target>> composeTargets(llvm::StringRef name,
 }
 
 llvm::Expected<Encoding> commonLegalEncoding(const Target &target, const Encoding &stored) {
-  return common<Encoding>(target, stored, "read",
-                          [&](const Target &variant) { return variant.legalEncoding(stored); });
+  const std::vector<const Target *> variants = target.variants();
+  for (const Target *variant : variants) {
+    const Encoding legal = variant->legalEncoding(stored);
+    if (llvm::all_of(variants,
+                     [&](const Target *other) { return other->legalEncoding(legal) == legal; }))
+      return legal;
+  }
+  return disagreement(*variants.front(), *variants.back(), "read", stored);
 }
 
 llvm::Expected<PackedLayout> commonPackedLayout(const Target &target, const Encoding &encoding) {
-  return common<PackedLayout>(target, encoding, "pack", [&](const Target &variant) {
-    return variant.packedLayout(encoding);
-  });
+  const std::vector<const Target *> variants = target.variants();
+  const PackedLayout layout = variants.back()->packedLayout(encoding);
+  for (const Target *variant : variants)
+    if (!(variant->packedLayout(encoding) == layout))
+      return disagreement(*variant, *variants.back(), "pack", encoding);
+  return layout;
 }
 
 } // namespace ingot

@@ -127,7 +127,7 @@ public:
   virtual const Machine &machine() const = 0;
 
   /// The encoding that kernels read for a matrix stored as `stored`: the same values exactly
-  /// (Q4_K -> u4, g32, f32+f32), never fewer bits. `stored` itself where it is legal.
+  /// (Q4_K -> Q4_K or u4, g32, f32+f32), never fewer bits. `stored` itself where it is legal.
   virtual Encoding legalEncoding(const Encoding &stored) const = 0;
   /// The packed layout for a legal encoding.
   virtual PackedLayout packedLayout(const Encoding &encoding) const = 0;
@@ -187,8 +187,9 @@ public:
   virtual std::vector<const Target *> variants() const { return {this}; }
 };
 
-/// legalEncoding and packedLayout, which all variants must answer alike because weights exist once.
-/// The error names the encoding and who disagrees.
+/// legalEncoding and packedLayout for all variants, because weights exist once: the best that each
+/// of them reads as it is, and a layout that all agree on. The error names the encoding and who
+/// disagrees.
 llvm::Expected<Encoding> commonLegalEncoding(const Target &target, const Encoding &stored);
 llvm::Expected<PackedLayout> commonPackedLayout(const Target &target, const Encoding &encoding);
 

@@ -84,16 +84,22 @@ void KernelBuilder::declareInput(int32_t index) {
       matrix.codes = input(type, name + "_codes", {layout.rows, value.width, blocks});
     } else {
       const int64_t group = value.encoding.groupElements(value.width);
-      const int64_t part = layout.code_bits == 4 ? group / 2 : group;
       const int64_t groups = value.width / group;
-      const Type scale = layout.scale_type == CodeKind::f16    ? Float(16)
-                         : layout.scale_type == CodeKind::e8m0 ? UInt(8)
-                                                               : Float(32);
+      const Type real = layout.scale_type == CodeKind::f16    ? Float(16)
+                        : layout.scale_type == CodeKind::e8m0 ? UInt(8)
+                                                              : Float(32);
+      const bool two_level = value.encoding.twoLevel(), mins = !value.encoding.symmetric();
+      const Type scale = two_level ? UInt(8) : real;
       matrix.codes = input(UInt(8), name + "_codes",
-                           {layout.k_inner, layout.rows, part / layout.k_inner, groups, blocks});
+                           {layout.k_inner, layout.rows,
+                            group * layout.code_bits / 8 / layout.k_inner, groups, blocks});
       matrix.scales = input(scale, name + "_scales", {layout.rows, groups, blocks});
-      if (!value.encoding.symmetric())
+      if (mins)
         matrix.mins = input(scale, name + "_mins", {layout.rows, groups, blocks});
+      if (two_level)
+        matrix.supers =
+            input(real, name + "_supers",
+                  {layout.rows, mins ? 2 : 1, value.width / Encoding::kSuperBlock, blocks});
     }
     result.matrix = matrix;
     break;

@@ -44,7 +44,7 @@ struct Quant {
 
 struct Matrix {
   const KernelValue *value = nullptr;
-  ImageParam codes, scales, mins;
+  ImageParam codes, scales, mins, supers;
 };
 
 struct Value {
@@ -86,15 +86,48 @@ inline Expr widen(Expr stored) {
   return Halide::cast<float>(stored);
 }
 
-/// The code of a matrix at element b of a step of a group, as it is stored. Where two share a byte,
-/// `place` is the step in its half of the group's `half` steps each.
+/// The code of a matrix at element b of a step of a group, as it is stored: its planes put
+/// together. `place` is the step in its half of the group, which has nibbles of `half` steps each.
 inline Expr storedCode(const Matrix &matrix, Expr b, Expr n, Expr step, Expr place, int32_t half,
                        Expr group, Expr block) {
-  if (matrix.value->layout.code_bits != 4)
+  const PackedLayout &layout = matrix.value->layout;
+  if (layout.code_bits == 8)
     return matrix.codes(b, n, step, group, block);
-  Expr byte = matrix.codes(b, n, place, group, block);
-  return Halide::select(step < half, byte & Halide::cast<uint8_t>(15),
-                        byte >> Halide::cast<uint8_t>(4));
+  const int32_t steps =
+      int32_t(matrix.value->encoding.groupElements(matrix.value->width)) / layout.k_inner;
+  Expr code;
+  int32_t start = 0, shift = 0; // of a plane: its first step of bytes, the code's first bit
+  for (const int32_t bits : planesOf(layout.code_bits)) {
+    const int32_t fields = 8 / bits, part = steps / fields;
+    Expr byte = matrix.codes(b, n, start + (bits == 4 ? place : step % part), group, block);
+    Expr field;
+    for (int32_t i = fields - 1; i >= 0; --i) {
+      const int32_t by = shift - bits * i, mask = ((1 << bits) - 1) << shift;
+      Expr moved = by > 0   ? byte << Halide::cast<uint8_t>(by)
+                   : by < 0 ? byte >> Halide::cast<uint8_t>(-by)
+                            : byte;
+      if (by != bits - 8 || shift) // the highest bits come down alone
+        moved = moved & Halide::cast<uint8_t>(mask);
+      field = field.defined() ? Halide::select(step < (i + 1) * part, moved, field) : moved;
+    }
+    code = code.defined() ? code | field : field;
+    start += part;
+    shift += bits;
+  }
+  return code;
+}
+
+/// A scale, or a minimum, of a group.
+inline Expr scaleOf(const Matrix &matrix, bool min, Expr n, Expr group, Expr block) {
+  const Encoding &encoding = matrix.value->encoding;
+  Expr stored = (min ? matrix.mins : matrix.scales)(n, group, block);
+  if (!encoding.twoLevel())
+    return widen(stored);
+  if ((min ? encoding.min : encoding.scale).sub_signed)
+    stored = Halide::reinterpret<int8_t>(stored);
+  Expr super = group / int32_t(Encoding::kSuperBlock / encoding.group_size);
+  return Halide::cast<float>(Halide::cast<int32_t>(stored)) *
+         widen(matrix.supers(n, int32_t(min), super, block));
 }
 
 /// What a stored code stands for: code * scale + min.
@@ -103,8 +136,8 @@ inline Expr decoded(const Matrix &matrix, Expr stored, Expr n, Expr group, Expr 
   Expr code = encoding.table == CodeTable::none
                   ? Halide::cast<int32_t>(stored) + encoding.minCode()
                   : Halide::cast<int32_t>(lookUp(encoding.values(), stored));
-  Expr value = Halide::cast<float>(code) * widen(matrix.scales(n, group, block));
-  return encoding.symmetric() ? value : value + widen(matrix.mins(n, group, block));
+  Expr value = Halide::cast<float>(code) * scaleOf(matrix, false, n, group, block);
+  return encoding.symmetric() ? value : value + scaleOf(matrix, true, n, group, block);
 }
 
 class KernelBuilder {

@@ -46,7 +46,7 @@ llvm::Error KernelBuilder::linear(const KernelOp &op) {
                 " are not whole activation groups of " + llvm::Twine(group));
 
   LinearStage s;
-  s.packed_codes = layout.code_bits == 4;
+  s.code_bits = layout.code_bits;
   const bool wide = x.bits == 16;
   s.form = dotForm(target.machine(), encoding, x.bits);
   // Pairs that one instruction sums beside each other in lanes of their own, to be added at the end
@@ -73,7 +73,7 @@ llvm::Error KernelBuilder::linear(const KernelOp &op) {
   Expr step = ratio == 1 ? own_step : (g % ratio) * layout_steps + own_step,
        wg = ratio == 1 ? Expr(g) : g / ratio;
   Expr block = nb + streamStart(stream, value.height);
-  const int32_t half = s.packed_codes ? weight_group / 2 / ki : 1;
+  const int32_t half = std::max(weight_group / 2 / ki, 1);
   Expr code = storedCode(matrix, byte_of_step, n, step,
                          ratio == 1 ? step % half : inHalf(step, half), half, wg, block);
   int32_t offset = encoding.minCode(); // of what a code stands for from what is multiplied
@@ -97,7 +97,7 @@ llvm::Error KernelBuilder::linear(const KernelOp &op) {
   s.codes(b, n, q, g, nb, stream) = code;
 
   s.scales = Func("weight_scales");
-  s.scales(n, g, nb, stream) = widen(matrix.scales(n, wg, block));
+  s.scales(n, g, nb, stream) = scaleOf(matrix, false, n, wg, block);
   s.reads = {matrix.codes, matrix.scales};
   Expr start = offset ? x.sums(g, t) * offset : Expr(0);
 
@@ -146,7 +146,7 @@ llvm::Error KernelBuilder::linear(const KernelOp &op) {
   Expr sum = s.result(n, nb, stream, t) + term;
   if (!encoding.symmetric()) {
     s.mins = Func("weight_mins");
-    s.mins(n, g, nb, stream) = widen(matrix.mins(n, wg, block));
+    s.mins(n, g, nb, stream) = scaleOf(matrix, true, n, wg, block);
     s.reads.push_back(matrix.mins);
     s.sums = Func("scaled_sums");
     s.sums(g, t) = x.scales(g, t) * cast<float>(x.sums(g, t));
@@ -188,7 +188,7 @@ llvm::Error KernelBuilder::linearFloat(const KernelOp &op) {
     s.k_inner = ki;
     s.steps = group / ki;
     s.groups = int32_t(value.width / group);
-    const int32_t half = layout.code_bits == 4 ? weight_group / 2 / ki : 1;
+    const int32_t half = std::max(weight_group / 2 / ki, 1);
     Expr step = (g % ratio) * s.steps + q, wg = g / ratio;
     Expr code = storedCode(matrix, b, n, step, inHalf(step, half), half, wg, nb);
     s.codes(b, n, q, g, nb) = decoded(matrix, code, n, wg, nb);

@@ -29,7 +29,7 @@ struct LinearStage {
   Halide::RVar step_x, step_y, group; ///< elements of a step or pair, steps, groups
   Halide::RVar pair;                  ///< pairs of a step
   int32_t rows = 16, k_inner = 4, steps = 8, groups = 1;
-  bool packed_codes = false; ///< two codes a byte
+  int32_t code_bits = 8; ///< of weights in memory
 };
 
 /// 1 / rms of a row: 16 partial sums of squares, then a fixed tree.

@@ -103,8 +103,8 @@ private:
   /// One row, before it is spread over its block.
   struct Scratch {
     std::vector<uint8_t> row;
-    std::vector<int16_t> codes;
-    std::vector<float> values, scales, mins;
+    std::vector<int16_t> codes, sub_scales, sub_mins;
+    std::vector<float> values, scales, mins; ///< with scales of two levels: what those multiply
   };
 
   void pack(int64_t block, int64_t place, Scratch &scratch,
@@ -125,18 +125,44 @@ private:
       }
       const int64_t groups = encoding.groups(columns);
       scratch.codes.resize(columns);
-      scratch.scales.resize(groups);
-      scratch.mins.resize(groups);
-      weight.affineRow(first + lane, scratch.codes.data(), scratch.scales.data(),
-                       scratch.mins.data());
+      if (encoding.twoLevel()) {
+        packTwoLevels(first + lane, lane, scratch, start);
+      } else {
+        scratch.scales.resize(groups);
+        scratch.mins.resize(groups);
+        weight.affineRow(first + lane, scratch.codes.data(), scratch.scales.data(),
+                         scratch.mins.data());
+        for (int64_t group = 0; group < groups; ++group) {
+          const int64_t index = group * layout.rows + lane;
+          storeFloat(layout.scale_type, start(1), index, scratch.scales[group]);
+          if (!encoding.symmetric())
+            storeFloat(layout.scale_type, start(2), index, scratch.mins[group]);
+        }
+      }
       packCodes(scratch);
       spread(layout.k_inner, scratch.row, layout.rows, lane, start(0));
-      for (int64_t group = 0; group < groups; ++group) {
-        const int64_t index = group * layout.rows + lane;
-        storeFloat(layout.scale_type, start(1), index, scratch.scales[group]);
-        if (!encoding.symmetric())
-          storeFloat(layout.scale_type, start(2), index, scratch.mins[group]);
-      }
+    }
+  }
+
+  /// Codes of scales and mins as bytes, and behind them what they are multiplied with.
+  void packTwoLevels(int64_t row, int64_t lane, Scratch &scratch,
+                     llvm::function_ref<uint8_t *(size_t)> start) const {
+    const int64_t groups = encoding.groups(columns), supers = columns / Encoding::kSuperBlock;
+    const int64_t numbers = encoding.symmetric() ? 1 : 2;
+    scratch.sub_scales.resize(groups);
+    scratch.sub_mins.resize(groups);
+    scratch.scales.resize(supers);
+    scratch.mins.resize(supers);
+    weight.twoLevelRow(row, scratch.codes.data(), scratch.sub_scales.data(),
+                       scratch.sub_mins.data(), scratch.scales.data(), scratch.mins.data());
+    for (int64_t number = 0; number < numbers; ++number) {
+      const std::vector<int16_t> &codes = number ? scratch.sub_mins : scratch.sub_scales;
+      const std::vector<float> &by = number ? scratch.mins : scratch.scales;
+      for (int64_t group = 0; group < groups; ++group)
+        start(1 + number)[group * layout.rows + lane] = static_cast<uint8_t>(codes[group]);
+      for (int64_t super = 0; super < supers; ++super)
+        storeFloat(layout.scale_type, start(1 + numbers),
+                   (super * numbers + number) * layout.rows + lane, by[super]);
     }
   }
 
@@ -148,20 +174,28 @@ private:
         code = places[static_cast<uint8_t>(code)];
     const int lowest = table ? 0 : encoding.minCode();
     const int16_t *codes = scratch.codes.data();
-    if (layout.code_bits != 4) {
+    if (layout.code_bits == 8) {
       scratch.row.resize(columns);
       for (int64_t k = 0; k < columns; ++k)
         scratch.row[k] = static_cast<uint8_t>(codes[k] - lowest);
       return;
     }
-    // Low nibbles hold the first half of the group, high nibbles the second.
-    scratch.row.resize(columns / 2);
-    const int64_t half = encoding.groupElements(columns) / 2;
+    scratch.row.assign(columns * layout.code_bits / 8, 0);
+    const int64_t group = encoding.groupElements(columns);
     uint8_t *out = scratch.row.data();
-    for (int64_t k = 0; k < columns; k += 2 * half, out += half)
-      for (int64_t i = 0; i < half; ++i)
-        out[i] =
-            static_cast<uint8_t>((codes[k + i] - lowest) | (codes[k + half + i] - lowest) << 4);
+    for (int64_t k = 0; k < columns; k += group) {
+      int32_t shift = 0;
+      for (const int32_t bits : planesOf(layout.code_bits)) {
+        const int64_t part = group * bits / 8;
+        const int mask = (1 << bits) - 1;
+        for (int64_t field = 0; field < 8 / bits; ++field)
+          for (int64_t i = 0; i < part; ++i)
+            out[i] |= static_cast<uint8_t>((codes[k + field * part + i] - lowest) >> shift & mask)
+                      << bits * field;
+        out += part;
+        shift += bits;
+      }
+    }
   }
 
   const lm::WeightReader &weight;

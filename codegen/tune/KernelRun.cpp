@@ -190,10 +190,24 @@ void KernelMemory::fill(int32_t index) {
       fillReals(parts[0], bytes[0], encoding.code, -0.1f, 0.1f, random);
       break;
     }
+    // Which planes of codes may hold anything; of others, those of each code.
+    const int32_t container = value.layout.code_bits;
     const auto mask = uint8_t((1 << encoding.bits) - 1);
-    const auto codes = uint8_t(value.layout.code_bits == 4 ? mask | mask << 4 : mask);
-    for (int64_t i = 0; i < bytes[0]; ++i)
-      parts[0][i] = uint8_t(random.next() >> 56) & codes;
+    const auto codes = uint8_t(encoding.bits == container ? 255
+                               : container == 4           ? mask | mask << 4
+                                                          : mask);
+    auto fillBytes = [&](int32_t part, uint8_t bits) {
+      for (int64_t i = 0; i < bytes[part]; ++i)
+        parts[part][i] = uint8_t(random.next() >> 56) & bits;
+    };
+    fillBytes(0, codes);
+    if (encoding.twoLevel()) {
+      const int32_t supers = encoding.symmetric() ? 2 : 3;
+      for (int32_t part = 1; part < supers; ++part)
+        fillBytes(part, uint8_t((1 << encoding.scale.sub_bits) - 1));
+      fillReals(parts[supers], bytes[supers], value.layout.scale_type, 0.0001f, 0.001f, random);
+      break;
+    }
     fillReals(parts[1], bytes[1], value.layout.scale_type, 0.001f, 0.01f, random);
     if (parts[2])
       fillReals(parts[2], bytes[2], value.layout.scale_type, -0.01f, 0.01f, random);

@@ -59,7 +59,10 @@ int32_t ingot::bufferCount(const KernelValue &value, CodeKind kv) {
   case KernelValue::Kind::cache:
     return kv == CodeKind::i ? 4 : 2;
   case KernelValue::Kind::matrix:
-    return value.encoding.isFloat() ? 1 : value.encoding.symmetric() ? 2 : 3;
+    return (value.encoding.isFloat()     ? 1
+            : value.encoding.symmetric() ? 2
+                                         : 3) +
+           value.encoding.twoLevel();
   default:
     return 1;
   }
@@ -84,7 +87,12 @@ int64_t ingot::bufferBytes(const KernelSpec &spec, int32_t index, int32_t part) 
     const int64_t rows = roundUp(value.height, layout.rows);
     if (part == 0)
       return rows * value.width * layout.code_bits / 8;
-    return rows * value.encoding.groups(value.width) * scaleBytes(layout.scale_type);
+    if (!value.encoding.twoLevel())
+      return rows * value.encoding.groups(value.width) * scaleBytes(layout.scale_type);
+    const int64_t numbers = value.encoding.symmetric() ? 1 : 2;
+    return part <= numbers ? rows * value.encoding.groups(value.width)
+                           : rows * value.width / Encoding::kSuperBlock * numbers *
+                                 scaleBytes(layout.scale_type);
   }
   case KernelValue::Kind::cache: {
     int32_t kv_heads = 1, head_dim = 1;

@@ -13,20 +13,29 @@ namespace ingot {
 
 /// How the codes of a matrix are laid out for the kernels (chosen by the target for an encoding).
 ///
-///   codes  bytes [k % k_inner][row % rows][k / k_inner within a (half) group][group][row / rows]
+///   codes  bytes [k % k_inner][row % rows][step][group][row / rows]
 ///   scales, mins [row % rows][group][row / rows]     (scale_type)
 ///
-/// first index fastest. Codes are stored unsigned (Encoding::storedCode). 4-bit: two a byte, low
-/// nibble = first half of the group, high nibble = second half (so `k` counts within a half).
-/// Rows are padded to a multiple of `rows` with zero codes and zero scales.
-/// Float matrices: [row % rows][k][row / rows], no scales.
+/// first index fastest. Codes are stored unsigned (Encoding::storedCode), as planes of their bits
+/// (planesOf), one behind the other. A group has J = group_size / k_inner steps of codes, and a
+/// plane of B bits P = J * B / 8 steps of bytes: byte s has those of steps s, s + P, s + 2 * P,
+/// ..., lowest bits first (4 bits: low nibble = first half of the group, high nibble = second
+/// half). Where scales have two levels, those of groups are bytes, and the halves that they are
+/// multiplied with follow the mins: [row % rows][of scales, of mins][super-block][row / rows]
+/// (scale_type). Rows are padded to a multiple of `rows` with zero codes and zero scales. Float
+/// matrices: [row % rows][k][row / rows], no scales.
 struct PackedLayout {
   int32_t rows = 16;
   int32_t k_inner = 4;
-  int32_t code_bits = 4;               ///< container: 4 or 8; 16/32 for floats
+  int32_t code_bits = 4;               ///< 2, 4, 5, 6 or 8; 16/32 for floats
   CodeKind scale_type = CodeKind::f16; ///< f16, f32 or e8m0 (none for float matrices)
   bool operator==(const PackedLayout &) const = default;
 };
+/// Bits of the planes of codes, lowest first.
+inline std::vector<int32_t> planesOf(int32_t code_bits) {
+  return code_bits > 4 && code_bits < 8 ? std::vector<int32_t>{4, code_bits - 4}
+                                        : std::vector<int32_t>{code_bits};
+}
 
 /// A value of a kernel. Buffers (in argument order) that a value expands to:
 ///   tokens   i32 [tokens]

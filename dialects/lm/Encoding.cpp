@@ -27,7 +27,7 @@ constexpr Encoding tabled(CodeTable table, uint32_t group, ScaleFormat scale) {
   return {CodeKind::i, 4, group, scale, none, table};
 }
 
-constexpr int64_t superblock = 256;
+constexpr int64_t superblock = Encoding::kSuperBlock;
 
 struct NamedTable {
   const char *name;
@@ -83,7 +83,12 @@ float loadHalf(const uint8_t *p) {
 }
 
 //===--- GGUF block layouts ------------------------------------------------------===//
-// Each reads one block and writes its affine view.
+// Each reads one block and writes its affine view, or what a super-block's is a product of.
+
+struct SuperBlock {
+  float scale = 0, min = 0;
+  int16_t scales[16], mins[16];
+};
 
 /// Q4_0, Q4_1, Q5_0, Q5_1: [scale][min][32 fifth bits][low nibbles: elements 0-15, high: 16-31].
 void unpackNibbles(const Encoding &e, const uint8_t *block, int16_t *codes, float *scales,
@@ -122,17 +127,18 @@ void unpackBytes(const Encoding &, const uint8_t *block, int16_t *codes, float *
 }
 
 /// Q4_K, Q5_K: [scale][min][12 bytes: eight 6-bit scales and mins][256 fifth bits][nibbles].
-void unpackSixBitScales(const Encoding &e, const uint8_t *block, int16_t *codes, float *scales,
-                        float *mins) {
-  const float d = loadHalf(block), m = loadHalf(block + 2);
+void unpackSixBitScales(const Encoding &e, const uint8_t *block, int16_t *codes,
+                        SuperBlock &super) {
+  super.scale = loadHalf(block);
+  super.min = -loadHalf(block + 2);
   const uint8_t *packed = block + 4;
   for (int g = 0; g < 8; ++g) {
     // The first four scales and mins are the low 6 bits of bytes 0-3 and 4-7; the others have their
     // low nibble in bytes 8-11 and their high bits on top of bytes 0-7.
     const int scale = g < 4 ? packed[g] & 63 : (packed[g + 4] & 15) | (packed[g - 4] >> 6) << 4;
     const int min = g < 4 ? packed[g + 4] & 63 : packed[g + 4] >> 4 | (packed[g] >> 6) << 4;
-    scales[g] = d * float(scale);
-    mins[g] = -(m * float(min));
+    super.scales[g] = static_cast<int16_t>(scale);
+    super.mins[g] = static_cast<int16_t>(min);
   }
   const uint8_t *fifth = block + 16, *nibbles = e.bits == 5 ? block + 48 : block + 16;
   for (int i = 0; i < superblock; ++i) {
@@ -145,27 +151,25 @@ void unpackSixBitScales(const Encoding &e, const uint8_t *block, int16_t *codes,
 }
 
 /// Q2_K: [16 bytes: low nibble scale, high nibble min][64 bytes: 2-bit codes][scale][min].
-void unpackTwoBit(const Encoding &, const uint8_t *block, int16_t *codes, float *scales,
-                  float *mins) {
-  const float d = loadHalf(block + 80), m = loadHalf(block + 82);
+void unpackTwoBit(const Encoding &, const uint8_t *block, int16_t *codes, SuperBlock &super) {
+  super.scale = loadHalf(block + 80);
+  super.min = -loadHalf(block + 82);
   for (int g = 0; g < 16; ++g) {
-    scales[g] = d * float(block[g] & 15);
-    mins[g] = -(m * float(block[g] >> 4));
+    super.scales[g] = block[g] & 15;
+    super.mins[g] = block[g] >> 4;
   }
   for (int i = 0; i < superblock; ++i)
     codes[i] = block[16 + i / 128 * 32 + i % 32] >> (i % 128 / 32 * 2) & 3;
 }
 
 /// Q3_K: [32 bytes: third bits][64 bytes: 2-bit codes][12 bytes: sixteen 6-bit scales][scale].
-void unpackThreeBit(const Encoding &, const uint8_t *block, int16_t *codes, float *scales,
-                    float *mins) {
-  const float d = loadHalf(block + 108);
+void unpackThreeBit(const Encoding &, const uint8_t *block, int16_t *codes, SuperBlock &super) {
+  super.scale = loadHalf(block + 108);
   const uint8_t *packed = block + 96;
   for (int g = 0; g < 16; ++g) {
     const int low = g < 8 ? packed[g] & 15 : packed[g - 8] >> 4;
     const int high = packed[8 + g % 4] >> (g / 4 * 2) & 3;
-    scales[g] = d * float((low | high << 4) - 32);
-    mins[g] = 0;
+    super.scales[g] = static_cast<int16_t>((low | high << 4) - 32);
   }
   for (int i = 0; i < superblock; ++i) {
     const int low = block[32 + i / 128 * 32 + i % 32] >> (i % 128 / 32 * 2) & 3;
@@ -175,13 +179,10 @@ void unpackThreeBit(const Encoding &, const uint8_t *block, int16_t *codes, floa
 }
 
 /// Q6_K: [128 bytes: low nibbles][64 bytes: high bit pairs][16 signed scales][scale].
-void unpackSixBit(const Encoding &, const uint8_t *block, int16_t *codes, float *scales,
-                  float *mins) {
-  const float d = loadHalf(block + 208);
-  for (int g = 0; g < 16; ++g) {
-    scales[g] = d * float(static_cast<int8_t>(block[192 + g]));
-    mins[g] = 0;
-  }
+void unpackSixBit(const Encoding &, const uint8_t *block, int16_t *codes, SuperBlock &super) {
+  super.scale = loadHalf(block + 208);
+  for (int g = 0; g < 16; ++g)
+    super.scales[g] = static_cast<int8_t>(block[192 + g]);
   for (int i = 0; i < superblock; ++i) {
     const int half = i / 128, quarter = i % 128 / 32, within = i % 32;
     const uint8_t byte = block[half * 64 + quarter % 2 * 32 + within];
@@ -207,10 +208,12 @@ void unpackTable(const Encoding &e, const uint8_t *block, int16_t *codes, float 
 using Unpack = void (*)(const Encoding &, const uint8_t *, int16_t *, float *, float *);
 
 Unpack unpackFor(const Encoding &e) {
-  if (e.table != CodeTable::none)
-    return unpackTable;
-  if (!e.scale.sub_bits)
-    return e.bits == 8 ? unpackBytes : unpackNibbles;
+  return e.table != CodeTable::none ? unpackTable : e.bits == 8 ? unpackBytes : unpackNibbles;
+}
+
+using UnpackSuper = void (*)(const Encoding &, const uint8_t *, int16_t *, SuperBlock &);
+
+UnpackSuper unpackSuperFor(const Encoding &e) {
   switch (e.bits) {
   case 2:
     return unpackTwoBit;
@@ -441,7 +444,20 @@ double Encoding::bitsPerWeight(int64_t columns) const {
 void Encoding::affineRow(const uint8_t *row, int64_t columns, int16_t *codes, float *scales,
                          float *mins) const {
   const int64_t block = blockElements(columns), group = groupElements(columns);
-  if (const NamedEncoding *named = findEncoding(*this)) {
+  const NamedEncoding *named = findEncoding(*this);
+  if (twoLevel()) {
+    const UnpackSuper unpack = unpackSuperFor(*this);
+    SuperBlock super;
+    for (int64_t at = 0; at < columns; at += block, row += named->block_bytes) {
+      unpack(*this, row, codes + at, super);
+      for (int64_t g = 0; g < block / group; ++g) {
+        *scales++ = super.scale * float(super.scales[g]);
+        *mins++ = symmetric() ? 0.0f : super.min * float(super.mins[g]);
+      }
+    }
+    return;
+  }
+  if (named) {
     const Unpack unpack = unpackFor(*this);
     for (int64_t at = 0; at < columns; at += block, row += named->block_bytes)
       unpack(*this, row, codes + at, scales + at / group, mins + at / group);
@@ -456,6 +472,22 @@ void Encoding::affineRow(const uint8_t *row, int64_t columns, int16_t *codes, fl
     for (int64_t i = 0; i < block; ++i)
       codes[at + i] = static_cast<int16_t>(readBits(row, i, bits) + minCode());
     row += code_bytes;
+  }
+}
+
+void Encoding::twoLevelRow(const uint8_t *row, int64_t columns, int16_t *codes, int16_t *scales,
+                           int16_t *mins, float *super_scales, float *super_mins) const {
+  const UnpackSuper unpack = unpackSuperFor(*this);
+  const uint32_t block_bytes = findEncoding(*this)->block_bytes, groups = superblock / group_size;
+  SuperBlock super;
+  for (int64_t at = 0; at < columns; at += superblock, row += block_bytes) {
+    unpack(*this, row, codes + at, super);
+    scales = std::copy_n(super.scales, groups, scales);
+    *super_scales++ = super.scale;
+    if (symmetric())
+      continue;
+    mins = std::copy_n(super.mins, groups, mins);
+    *super_mins++ = super.min;
   }
 }
 

@@ -52,6 +52,8 @@ struct Encoding {
   bool operator==(const Encoding &) const = default;
   bool isFloat() const { return code != CodeKind::u && code != CodeKind::i; }
   bool symmetric() const { return min.type == CodeKind::none; }
+  static constexpr int64_t kSuperBlock = 256; ///< elements that share what two levels multiply
+  bool twoLevel() const { return scale.sub_bits > 0; }
   /// The numbers of the table, by what is stored for them; empty: there is none.
   llvm::ArrayRef<int8_t> values() const;
   int minCode() const {
@@ -86,6 +88,11 @@ struct Encoding {
   /// [groups(columns)]; mins are 0 for symmetric formats.
   void affineRow(const uint8_t *row, int64_t columns, int16_t *codes, float *scales,
                  float *mins) const;
+  /// What the affine view of a format with scales of two levels is made of: codes of scales and
+  /// mins [groups(columns)], and the halves that they are multiplied with [columns / kSuperBlock].
+  /// Mins are added, so theirs are negated. Symmetric formats leave those of mins alone.
+  void twoLevelRow(const uint8_t *row, int64_t columns, int16_t *codes, int16_t *scales,
+                   int16_t *mins, float *super_scales, float *super_mins) const;
   /// Encodes one row by rounding to nearest (symmetric: scale = max|x| / maxCode; otherwise min and
   /// max span the codes; of tables, the scale of the least squared error). Two-level scales are not
   /// encoded: asserts !scale.sub_bits.

@@ -205,6 +205,10 @@ LogicalResult WeightOp::verify() {
       return emitOpError("(c4) scale must be tensor<")
              << columns << "xf32>, found " << scale->getType();
   }
+  if (getEncoding().twoLevel() && !isPlain())
+    return emitOpError("(c5) ") << getEncoding().str()
+                                << " is read from files, never rounded to: sources must have it, "
+                                   "and no scale";
   return success();
 }
 

@@ -19,7 +19,8 @@ bool holdsExactly(const Encoding &from, const Encoding &to) {
   };
   return from.group_size == to.group_size &&
          (to.table == CodeTable::none || to.table == from.table) &&
-         from.minCode() >= to.minCode() && from.maxCode() <= to.maxCode() && scaleFits(from.scale, to.scale) &&
+         from.minCode() >= to.minCode() && from.maxCode() <= to.maxCode() &&
+         scaleFits(from.scale, to.scale) &&
          (from.symmetric() == to.symmetric() || from.symmetric()) &&
          (from.symmetric() || scaleFits(from.min, to.min));
 }
@@ -132,6 +133,13 @@ void WeightReader::affineRow(int64_t row, int16_t *codes, float *scales, float *
     place.source->encoding.affineRow(place.row, column_count, codes, scales, mins);
   else
     format.affineRow(recode(place).data(), column_count, codes, scales, mins);
+}
+
+void WeightReader::twoLevelRow(int64_t row, int16_t *codes, int16_t *scales, int16_t *mins,
+                               float *super_scales, float *super_mins) const {
+  const Place place = find(row);
+  assert(!scale && place.source->encoding == format && "scales of two levels are never made");
+  format.twoLevelRow(place.row, column_count, codes, scales, mins, super_scales, super_mins);
 }
 
 } // namespace ingot::lm

@@ -27,6 +27,9 @@ public:
   void decodeRow(int64_t row, float *out) const;
   /// Row `row` as codes [columns], scales and mins [encoding().groups(columns)]. Integer formats.
   void affineRow(int64_t row, int16_t *codes, float *scales, float *mins) const;
+  /// Row `row` as Encoding::twoLevelRow has it, where that is the format; it is as it was stored.
+  void twoLevelRow(int64_t row, int16_t *codes, int16_t *scales, int16_t *mins, float *super_scales,
+                   float *super_mins) const;
 
 private:
   struct Source {

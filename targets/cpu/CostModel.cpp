@@ -72,14 +72,16 @@ struct LinearTile {
   bool bytes;          ///< products of two signed bytes, lane by lane, into i16
   bool straight;       ///< the steps of a group are one straight run of code
   bool few;            ///< weights pass once, group by group, by all tiles of tokens
-  bool mins = false, packed = false, table = false;
+  bool mins = false, table = false, two_level = false;
+  int32_t code_bits = 8; ///< of weights in memory
 
   LinearTile(const Machine &machine, const KernelSpec &spec, const KernelOp &op) {
     const KernelValue &matrix = spec.values[op.operands[1]];
     const bool one = spec.max_tokens == 1;
     tokens = one ? 1 : spec.tile.token_tile;
     wide = registersOf16(machine);
-    packed = matrix.layout.code_bits == 4;
+    code_bits = matrix.layout.code_bits;
+    two_level = matrix.encoding.twoLevel();
     table = matrix.encoding.table != CodeTable::none;
     mins = !matrix.encoding.isFloat() && !matrix.encoding.symmetric();
     elements = op.act_group ? op.act_group : 32;
@@ -164,8 +166,9 @@ struct LinearTile {
       result.others = elements * wide * 3;
       result.multiplies = elements * wide;
       result.stores = elements * wide;
-    } else if (packed) {
-      result.others = vectors * 1.5;
+    } else if (code_bits < 8) {
+      // Of each plane: a mask, mostly a shift; then they are put together.
+      result.others = vectors * (3 * double(planesOf(code_bits).size()) - 1.5);
       result.stores = vectors;
       if (table) // and looked up, perhaps in order to be widened
         result.others += vectors;
@@ -175,9 +178,11 @@ struct LinearTile {
       result.others = vectors * (bytes ? 1 : 2);
       result.stores = vectors * (bytes ? 1 : 2);
     }
-    result.loads = vectors * (packed ? 0.5 : 1) + wide * (mins ? 2 : 1);
-    result.others += wide * (mins ? 2 : 1);
-    result.stores += wide * (mins ? 2 : 1);
+    const double numbers = wide * (mins ? 2 : 1); // scales, mins
+    result.loads = vectors * std::min(code_bits, 8) / 8 + numbers * (two_level ? 2 : 1);
+    result.others += numbers * (two_level ? 3 : 1);
+    result.multiplies += two_level ? numbers : 0;
+    result.stores += numbers;
     return result;
   }
 };

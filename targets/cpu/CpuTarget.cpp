@@ -76,7 +76,7 @@ CpuTarget::CpuTarget(const CpuFamily &family, const CpuMachine &row, llvm::Strin
     description.address_bytes = int64_t{3} << 30; // the rest is the system's
 }
 
-Encoding CpuTarget::legalEncoding(const Encoding &stored) const { return oneScaleEncoding(stored); }
+Encoding CpuTarget::legalEncoding(const Encoding &stored) const { return storedEncoding(stored); }
 
 PackedLayout CpuTarget::packedLayout(const Encoding &encoding) const {
   return blockLayout(encoding);

@@ -23,7 +23,7 @@ void prefetchWeights(bool by_group, int32_t bytes, int32_t streams, LinearStage 
                      RVar block) {
   if (!by_group && streams > 1)
     return; // Halide would ask for everything between them
-  const int64_t group_bytes = int64_t(s.rows) * s.k_inner * s.steps / (s.packed_codes ? 2 : 1);
+  const int64_t group_bytes = int64_t(s.rows) * s.k_inner * s.steps * s.code_bits / 8;
   const int64_t ahead = std::max<int64_t>(bytes / streams / group_bytes, 1);
   for (ImageParam part : s.reads)
     if (by_group)

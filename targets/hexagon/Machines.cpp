@@ -1,4 +1,5 @@
 // The table of Hexagon machines.
+#include "targets/BlockLayout.h"
 #include "targets/cpu/CpuTarget.h"
 #include "targets/hexagon/HexagonTarget.h"
 #include "targets/hexagon/Kernels.h"
@@ -42,6 +43,19 @@ public:
     return hexagon::kernelCode(spec);
   }
   void schedule(ScheduleRequest &request) const override { hexagon::schedule(request); }
+  /// Functions read nibbles and bytes, and one scale a group. How many bits a code has decides how
+  /// sums are rounded, so it keeps them.
+  Encoding legalEncoding(const Encoding &stored) const override {
+    Encoding legal = oneScaleEncoding(stored);
+    legal.bits = stored.bits;
+    return legal;
+  }
+  PackedLayout packedLayout(const Encoding &encoding) const override {
+    PackedLayout layout = CpuTarget::packedLayout(encoding);
+    if (layout.code_bits < 8)
+      layout.code_bits = encoding.bits <= 4 ? 4 : 8;
+    return layout;
+  }
   /// Sums are those of other machines in all but the last bits, which decide codes of 8 bits often.
   Activations activations() const override { return Activations::int16; }
   int32_t prefillTokens() const override { return 3 * kTokenPadding; }

@@ -70,9 +70,16 @@ TEST(Targets, HostIsTheFirstMachineThatRunsHere) {
   EXPECT_EQ((*host)->machine().features, llvm::cantFail(makeTarget(first))->machine().features);
 }
 
-TEST(Targets, LegalEncodingsKeepCodesAndFlattenScales) {
-  const ScaleFormat six{CodeKind::f16, 6, false}, eight{CodeKind::f16, 8, true},
-      brain{CodeKind::bf16, 0, false};
+const ScaleFormat six{CodeKind::f16, 6, false}, eight{CodeKind::f16, 8, true};
+
+/// Kernels read what files have; else one scale a group, and codes in nibbles and bytes.
+bool readsAll(const Target &target) {
+  const Encoding stored = integers(CodeKind::u, 4, 32, six, six);
+  return target.legalEncoding(stored) == stored;
+}
+
+TEST(Targets, LegalEncodingsHoldTheSameValues) {
+  const ScaleFormat brain{CodeKind::bf16, 0, false};
   struct Case {
     Encoding stored, legal;
   } cases[] = {
@@ -83,11 +90,16 @@ TEST(Targets, LegalEncodingsKeepCodesAndFlattenScales) {
       {integers(CodeKind::i, 8, 0, single), integers(CodeKind::i, 8, 0, single)},
       {integers(CodeKind::i, 4, 32, brain), integers(CodeKind::i, 4, 32, single)},
       {integers(CodeKind::u, 4, 32, half, single), integers(CodeKind::u, 4, 32, single, single)},
+      {integers(CodeKind::i, 5, 32, half), integers(CodeKind::i, 5, 32, half)},
+      {integers(CodeKind::u, 2, 16, half, half), integers(CodeKind::u, 2, 16, half, half)},
   };
   for (const auto &target : allTargets())
     for (const Case &c : cases) {
       const Encoding legal = target->legalEncoding(c.stored);
-      EXPECT_TRUE(legal == c.legal) << target->machine().name << " bits " << int(c.stored.bits);
+      Encoding wanted = readsAll(*target) && c.stored.twoLevel() ? c.stored : c.legal;
+      EXPECT_GE(legal.bits, c.stored.bits);
+      wanted.bits = legal.bits; // more bits hold the same codes
+      EXPECT_TRUE(legal == wanted) << target->machine().name << " bits " << int(c.stored.bits);
       EXPECT_TRUE(target->legalEncoding(legal) == legal);
     }
 }
@@ -95,12 +107,16 @@ TEST(Targets, LegalEncodingsKeepCodesAndFlattenScales) {
 TEST(Targets, PackedLayoutsFitTheMachine) {
   for (const auto &target : allTargets()) {
     for (int bits = 2; bits <= 8; ++bits) {
-      const PackedLayout layout = target->packedLayout(integers(CodeKind::u, bits, 32, half, half));
+      const PackedLayout layout =
+          target->packedLayout(target->legalEncoding(integers(CodeKind::u, bits, 32, half, half)));
       EXPECT_EQ(layout.rows, 16);
       EXPECT_EQ(layout.k_inner, 4); // one layout, so that a program can carry several kernels
-      EXPECT_EQ(layout.code_bits, bits <= 4 ? 4 : 8);
+      const bool planes = readsAll(*target) && (bits == 2 || bits == 5 || bits == 6);
+      EXPECT_EQ(layout.code_bits, planes ? bits : bits <= 4 ? 4 : 8);
       EXPECT_EQ(layout.scale_type, CodeKind::f16);
     }
+    // A row's one scale: no group of whole steps is known.
+    EXPECT_EQ(target->packedLayout(integers(CodeKind::i, 6, 0, half)).code_bits, 8);
     Encoding real;
     real.code = CodeKind::bf16;
     real.bits = 16;
@@ -201,7 +217,7 @@ public:
   const Machine &machine() const override { return description; }
   Encoding legalEncoding(const Encoding &stored) const override {
     Encoding legal = stored;
-    legal.bits = k_inner == 8 ? 8 : stored.bits;
+    legal.bits = k_inner == 8 ? 8 : k_inner == 2 ? 4 : stored.bits;
     return legal;
   }
   PackedLayout packedLayout(const Encoding &) const override { return {16, k_inner}; }
@@ -239,6 +255,8 @@ TEST(Composed, WeightsArePackedOnce) {
             "new and old pack weights of u4, g32, f16+f16 differently, so they cannot share a "
             "program");
   EXPECT_TRUE(other->runsHere());
+  auto wide = llvm::cantFail(composed({{"old", 4}, {"wide", 8}})); // which both read
+  EXPECT_EQ(llvm::cantFail(commonLegalEncoding(*wide, encoding)).bits, 8);
   auto wider = llvm::cantFail(composed({{"new", 8}, {"old", 2}}));
   EXPECT_EQ(llvm::toString(commonLegalEncoding(*wider, encoding).takeError()),
             "new and old read weights of u4, g32, f16+f16 differently, so they cannot share a "

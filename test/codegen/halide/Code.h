@@ -24,7 +24,7 @@ inline KernelSpec linearSpec(const Target &target, const Encoding &encoding, int
   const int32_t x = make.input(KernelValue::Kind::quant, columns);
   const int32_t w = make.matrix(target, encoding, rows, columns);
   const int32_t y = make.rowsOp(KernelOp::Kind::linear, {x, w}, rows);
-  make.spec.ops.back().act_group = 32;
+  make.spec.ops.back().act_group = encoding.groupElements(columns) % 32 ? 16 : 32;
   return make.finish(target, {y});
 }
 

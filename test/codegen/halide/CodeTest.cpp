@@ -88,6 +88,28 @@ TEST(Code, TablesAreLookedUpByVectors) {
     }
 }
 
+TEST(Code, PlanesOfCodesMeetInVectors) {
+  for (const char *name : {"x86-64-v3", "x86-64-v3-vnni", "x86-64-v4", "znver5", "cortex-a53",
+                           "cortex-a76", "aarch64-i8mm"})
+    for (const char *format : {"u2, g16, f16*u4+f16*u4", "i3, g16, f16*i6",
+                               "u4, g32, f16*u6+f16*u6", "u5, g32, f16*u6+f16*u6", "i5, g32, f16",
+                               "i6, g16, f16*i8"})
+      for (int32_t tokens : {1, 192}) {
+        const auto target = targetNamed(name);
+        SCOPED_TRACE(std::string(name) + " " + format + " tokens " + std::to_string(tokens));
+        const KernelSpec spec = linearSpec(*target, *Encoding::parse(format), tokens, 64, 512);
+        const std::string text = assembly(spec, *target);
+        for (const char *one_by_one : {"vpinsrb", "vpextrb", "umov", "ins\t", "ldrb", "movzbl"})
+          EXPECT_EQ(count(text, one_by_one), 0) << one_by_one;
+        const Machine &machine = target->machine();
+        const int steps = int(spec.values[1].encoding.group_size / 4);
+        if (machine.byte_dot == ByteDot::mixed_quads) {
+          EXPECT_EQ(count(text, "vpdpbusd"), steps * (tokens == 1 ? 1 : spec.tile.token_tile) *
+                                                 spec.tile.streams * (512 / machine.vector_bits));
+        }
+      }
+}
+
 TEST(Code, OneTokenAsksForKeysAndValues) {
   for (const char *name : {"x86-64-v3", "x86-64-v3-vnni", "znver5"}) {
     const auto target = targetNamed(name);

@@ -74,16 +74,18 @@ TestMatrix test::makeMatrix(const KernelValue &value, uint32_t seed, Codes kind)
   }
 
   const int64_t group = e.groupElements(m.columns), ki = layout.k_inner;
-  const int64_t part = layout.code_bits == 4 ? group / 2 : group, steps = part / ki;
   m.groups = m.columns / group;
   m.codes.resize(m.rows * m.columns);
   m.scales.resize(m.rows * m.groups);
   m.mins.assign(m.rows * m.groups, 0);
   m.packed_codes.assign(padded * m.columns * layout.code_bits / 8, 0);
-  const int64_t scale_bytes = scaleBytes(layout.scale_type);
-  m.packed_scales.assign(padded * m.groups * scale_bytes, 0);
+  const int64_t scale_bytes = scaleBytes(layout.scale_type), numbers = e.symmetric() ? 1 : 2;
+  const int64_t group_bytes = e.twoLevel() ? 1 : scale_bytes, supers = m.columns / 256;
+  m.packed_scales.assign(padded * m.groups * group_bytes, 0);
   if (!e.symmetric())
-    m.packed_mins.assign(padded * m.groups * scale_bytes, 0);
+    m.packed_mins.assign(padded * m.groups * group_bytes, 0);
+  if (e.twoLevel())
+    m.packed_supers.assign(padded * supers * numbers * scale_bytes, 0);
   auto store = [&](std::vector<uint8_t> &bytes, int64_t at, float v) {
     const uint16_t half = halfBits(v);
     if (scale_bytes == 1)
@@ -93,19 +95,37 @@ TestMatrix test::makeMatrix(const KernelValue &value, uint32_t seed, Codes kind)
     else
       std::memcpy(bytes.data() + 4 * at, &v, 4);
   };
+  /// Stores the scale (or minimum) of a group, of about `v`, and returns it.
+  std::vector<float> super(2);
+  auto storeNumber = [&](int64_t r, int64_t g, int64_t number, const ScaleFormat &format, float v) {
+    const int64_t block = r / lanes, n = r % lanes;
+    const int64_t at = (block * m.groups + g) * lanes + n; // [n][g][block]
+    std::vector<uint8_t> &bytes = number ? m.packed_mins : m.packed_scales;
+    if (!format.sub_bits) {
+      v = roundTo(layout.scale_type, v);
+      store(bytes, at, v);
+      return v;
+    }
+    if (g % (256 / group) == 0) {
+      super[number] = roundTo(layout.scale_type, v / float(1 << (format.sub_bits - 1)));
+      // [n][number][super][block]
+      store(m.packed_supers, ((block * supers + g * group / 256) * numbers + number) * lanes + n,
+            super[number]);
+    }
+    const int most = (1 << (format.sub_bits - format.sub_signed)) - 1;
+    const int code =
+        std::uniform_int_distribution<int>(format.sub_signed ? -most - 1 : 0, most)(random);
+    bytes[at] = uint8_t(code);
+    return super[number] * float(code);
+  };
   std::uniform_int_distribution<int> code(e.minCode(), e.maxCode());
   for (int64_t r = 0; r < m.rows; ++r) {
     const int64_t block = r / lanes, n = r % lanes;
     for (int64_t g = 0; g < m.groups; ++g) {
-      const float scale = roundTo(layout.scale_type, (uniform(random) + 1.5f) / 64);
-      const float min = roundTo(layout.scale_type, uniform(random) / 8);
-      const int64_t at = (block * m.groups + g) * lanes + n; // [n][g][block]
-      m.scales[r * m.groups + g] = scale;
-      store(m.packed_scales, at, scale);
-      if (!e.symmetric()) {
-        m.mins[r * m.groups + g] = min;
-        store(m.packed_mins, at, min);
-      }
+      m.scales[r * m.groups + g] = storeNumber(r, g, 0, e.scale, (uniform(random) + 1.5f) / 64);
+      const float min = uniform(random) / 8;
+      if (!e.symmetric())
+        m.mins[r * m.groups + g] = storeNumber(r, g, 1, e.min, min);
       for (int64_t k = 0; k < group; ++k) {
         const int any = code(random);
         const int c = kind == Codes::random
@@ -114,11 +134,18 @@ TestMatrix test::makeMatrix(const KernelValue &value, uint32_t seed, Codes kind)
                                                : e.minCode();
         m.codes[r * m.columns + g * group + k] = int16_t(c);
         const uint8_t stored = e.storedCode(c);
-        // [k % ki][n][k / ki][g][block]
-        const int64_t kk = k % part;
-        uint8_t &byte =
-            m.packed_codes[(((block * m.groups + g) * steps + kk / ki) * lanes + n) * ki + kk % ki];
-        byte |= k < part ? stored : uint8_t(stored << 4);
+        // Planes of [k % ki][n][k / ki][g][block].
+        const int64_t bytes = group * layout.code_bits / 8 / ki; // steps of a group
+        int64_t start = 0, shift = 0;
+        for (int32_t bits : planesOf(layout.code_bits)) {
+          const int64_t part = group * bits / 8, kk = k % part;
+          uint8_t &byte =
+              m.packed_codes[(((block * m.groups + g) * bytes + start + kk / ki) * lanes + n) * ki +
+                             kk % ki];
+          byte |= uint8_t((stored >> shift & ((1 << bits) - 1)) << (k / part * bits));
+          start += part / ki;
+          shift += bits;
+        }
       }
     }
   }
@@ -142,11 +169,12 @@ Memory::Memory(const KernelSpec &spec) {
 
 void Memory::setMatrix(int32_t value, const TestMatrix &matrix) {
   const std::vector<uint8_t> *parts[] = {&matrix.packed_codes, &matrix.packed_scales,
-                                         &matrix.packed_mins};
-  for (int part = 0; part < 3; ++part)
-    if (!parts[part]->empty()) {
-      ASSERT_EQ(int64_t(parts[part]->size()), bytes(value, part));
-      std::memcpy(get<uint8_t>(value, part), parts[part]->data(), parts[part]->size());
+                                         &matrix.packed_mins, &matrix.packed_supers};
+  int32_t part = 0;
+  for (const std::vector<uint8_t> *from : parts)
+    if (!from->empty()) {
+      ASSERT_EQ(int64_t(from->size()), bytes(value, part));
+      std::memcpy(get<uint8_t>(value, part++), from->data(), from->size());
     }
 }
 

@@ -78,7 +78,7 @@ struct TestMatrix {
   std::vector<int16_t> codes;      ///< [rows][columns]
   std::vector<float> scales, mins; ///< [rows][groups], rounded to the layout's type
   std::vector<float> floats;       ///< float encodings: [rows][columns]
-  std::vector<uint8_t> packed_codes, packed_scales, packed_mins;
+  std::vector<uint8_t> packed_codes, packed_scales, packed_mins, packed_supers;
 
   float at(int64_t row, int64_t column) const {
     if (encoding.isFloat())

@@ -138,9 +138,27 @@ TEST(Linear, WideActivations) {
     }
 }
 
+/// Scales of two levels, whose rows are whole super-blocks.
+TEST(Linear, KQuants) {
+  for (const auto &target : testTargets())
+    for (const NamedEncoding &named : namedEncodings()) {
+      const Encoding &encoding = named.encoding;
+      if (!encoding.twoLevel() || !(target->legalEncoding(encoding) == encoding))
+        continue;
+      for (const Shape &shape : {Shape{40, 256, 1, 1}, Shape{33, 512, 13, 5}}) {
+        checkLinear(*target, encoding, shape, true);
+        checkLinear(*target, encoding, shape, false);
+        checkLinearOver<int16_t>(*target, encoding, shape);
+      }
+      for (Codes codes : {Codes::largest, Codes::smallest})
+        checkLinear(*target, encoding, {16, 256, 3, 3}, true, Epilogue::none, codes);
+      checkLinear(*target, encoding, {96, 256, 11, 11}, true, Epilogue::silu);
+    }
+}
+
 TEST(Linear, WideGroups) {
   for (const auto &target : testTargets())
-    for (int bits : {4, 8})
+    for (int bits : {2, 4, 5, 6, 8})
       for (uint32_t group : {64u, 128u})
         for (int32_t tokens : {1, 7})
           checkLinear(*target, integers(CodeKind::i, bits, group, CodeKind::f16, false),

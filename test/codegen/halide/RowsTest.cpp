@@ -19,14 +19,19 @@ TEST(Rows, EmbeddingReadsEveryPackedLayout) {
                                 *Encoding::parse("e2m1, g32, e8m0"),
                                 floats(CodeKind::f16),
                                 floats(CodeKind::bf16),
+                                integers(CodeKind::u, 5, 32, CodeKind::f16, true),
+                                integers(CodeKind::i, 2, 16, CodeKind::f16, false),
+                                findGgmlType(13)->encoding, // Q5_K
+                                findGgmlType(14)->encoding, // Q6_K
                                 floats(CodeKind::f32)};
   for (const auto &target : testTargets())
     for (const Encoding &encoding : encodings)
       for (int32_t tokens : {1, 7}) {
         SpecMaker make(tokens);
+        const int64_t width = encoding.twoLevel() ? 512 : 64;
         const int32_t ids = make.input(KernelValue::Kind::tokens, 0);
-        const int32_t w = make.matrix(*target, encoding, 37, 64);
-        const int32_t y = make.rowsOp(Kind::embedding, {ids, w}, 64);
+        const int32_t w = make.matrix(*target, encoding, 37, width);
+        const int32_t y = make.rowsOp(Kind::embedding, {ids, w}, width);
         const KernelSpec spec = make.finish(*target, {y});
         LoadedKernel kernel(spec, *target);
         ASSERT_TRUE(kernel);
@@ -39,8 +44,8 @@ TEST(Rows, EmbeddingReadsEveryPackedLayout) {
           kernel.run(memory, t, 1, tokens);
         EXPECT_TRUE(memory.intact());
         for (int32_t t = 0; t < tokens; ++t)
-          for (int64_t c = 0; c < 64; ++c)
-            ASSERT_EQ(memory.get<float>(y)[t * 64 + c], matrix.at((t * 17 + 36) % 37, c))
+          for (int64_t c = 0; c < width; ++c)
+            ASSERT_EQ(memory.get<float>(y)[t * width + c], matrix.at((t * 17 + 36) % 37, c))
                 << "token " << t << " column " << c << " bits " << int(encoding.bits);
       }
 }

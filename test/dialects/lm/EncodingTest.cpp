@@ -66,6 +66,20 @@ TEST(Encoding, TheAffineViewIsTheValue) {
       const float value = e.symmetric() ? product : product + mins[i / e.group_size];
       EXPECT_TRUE(value == values[i] || (std::isnan(value) && std::isnan(values[i]))) << named.name;
     }
+    if (!e.twoLevel())
+      continue;
+    std::vector<int16_t> same(columns), sub_scales(scales.size()), sub_mins(scales.size());
+    std::vector<float> supers(columns / Encoding::kSuperBlock), super_mins(supers.size());
+    e.twoLevelRow(bytes.data(), columns, same.data(), sub_scales.data(), sub_mins.data(),
+                  supers.data(), super_mins.data());
+    EXPECT_EQ(same, codes);
+    for (size_t g = 0; g < scales.size(); ++g) {
+      const size_t super = g * e.group_size / Encoding::kSuperBlock;
+      const float scale = float(sub_scales[g]) * supers[super];
+      const float min = e.symmetric() ? 0 : float(sub_mins[g]) * super_mins[super];
+      EXPECT_TRUE(!memcmp(&scale, &scales[g], 4) || std::isnan(scale)) << named.name;
+      EXPECT_TRUE(!memcmp(&min, &mins[g], 4) || std::isnan(min)) << named.name;
+    }
   }
 }
 

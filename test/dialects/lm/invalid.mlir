@@ -26,6 +26,11 @@ lm.weight @w : tensor<4x8xf32> = [dense<0.0> : tensor<4x8xf32>] scaled_by dense<
 
 // -----
 
+// expected-error@+1 {{(c5) i6, g16, f16*i8 is read from files, never rounded to}}
+lm.weight @w : tensor<8x256x!lm.q<i6, g16, f16*i8>> = [dense<0.0> : tensor<8x256xf32>]
+
+// -----
+
 // expected-error@+1 {{'u4, q32' is not a number format}}
 lm.weight @w : tensor<4x32x!lm.q<u4, q32>> = [dense<0.0> : tensor<4x32xf32>]
 
