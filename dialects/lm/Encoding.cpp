@@ -7,6 +7,7 @@
 #include "llvm/Support/MathExtras.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <vector>
@@ -305,67 +306,98 @@ int roundCode(const Encoding &e, float x, float scale, float min) {
   return static_cast<int>(std::clamp(code, float(e.minCode()), float(e.maxCode())));
 }
 
-/// Rounds a group to the numbers of a table times one scale, which is stored at `out`: of a scale
-/// of either sign for each way in which the largest element may be one of the table's outer
-/// numbers, and what then has the least squared error for these codes, the one of the least error.
-/// Writes what is stored for each element.
-void roundToTable(const Encoding &e, const float *x, int64_t n, uint8_t *out, uint8_t *stored) {
-  const llvm::ArrayRef<int8_t> values = e.values();
-  const bool power = e.scale.type == CodeKind::e8m0;
-  // The largest code times a scale must not become infinite.
-  const float limit = power ? 0x1p125f : 65504.0f * float(e.maxCode());
-  std::vector<float> finite(n);
-  float peak = 0;
-  for (int64_t i = 0; i < n; ++i) {
-    finite[i] = std::isfinite(x[i]) ? std::clamp(x[i], -limit, limit) : 0;
-    if (std::fabs(finite[i]) > std::fabs(peak))
-      peak = finite[i];
+constexpr int table_group = 32; ///< of every format with a table
+
+/// A group rounded to the numbers of a table, in order, times a scale.
+struct Rounded {
+  float scale = 0;
+  float error = 0;                 ///< of all squares
+  float products = 0, squares = 0; ///< of numbers by elements, of numbers
+  std::array<uint8_t, table_group> ranks{};
+};
+
+/// The scale of least squared error for a group, of both signs and all ways in which its largest
+/// element may be near one of the table's outer numbers: each is tried, and then the scale that has
+/// the least error for the numbers that this one gave.
+class TableRounding {
+public:
+  explicit TableRounding(const Encoding &encoding)
+      : encoding(encoding), power(encoding.scale.type == CodeKind::e8m0) {
+    const llvm::ArrayRef<int8_t> values = encoding.values();
+    numbers.assign(values.begin(), values.end());
+    llvm::sort(numbers);
+    numbers.erase(llvm::unique(numbers), numbers.end());
+    for (size_t rank = 0; rank + 1 < numbers.size(); ++rank)
+      middles.push_back((numbers[rank] + numbers[rank + 1]) / 2);
+    for (const float number : numbers)
+      places.push_back(encoding.storedCode(int(number)));
   }
-  struct Choice {
-    double error;
-    std::vector<uint8_t> codes;
-    float scale;
-  };
-  auto round = [&](float wanted) {
+
+  /// Writes the scale at `out` and what is stored for each element.
+  void round(const float *x, uint8_t *out, uint8_t *stored) const {
+    // The largest number times the scale must not become infinite.
+    const float limit = power ? 0x1p125f : 65504.0f * float(encoding.maxCode());
+    std::array<float, table_group> finite{};
+    float peak = 0;
+    for (int i = 0; i < table_group; ++i) {
+      finite[i] = std::isfinite(x[i]) ? std::clamp(x[i], -limit, limit) : 0;
+      if (std::fabs(finite[i]) > std::fabs(peak))
+        peak = finite[i];
+    }
+    // Small enough for their squares.
+    const float unit = peak != 0 ? std::ldexp(1.0f, std::ilogb(peak)) : 1;
+    Rounded best = with(finite, 0, unit);
+    auto take = [&](const Rounded &other) {
+      if (other.error < best.error)
+        best = other;
+    };
+    constexpr int steps = 4; // up and down
+    const float step = power ? 0.6f / steps : 0.1f / steps;
+    for (const float outer : {numbers.front(), numbers.back()})
+      for (int i = -steps; peak != 0 && i <= steps; ++i) {
+        const float wanted = peak / outer * (1 + float(i) * step);
+        if (power && wanted < 0)
+          continue; // its table is symmetric
+        const Rounded first = with(finite, wanted, unit);
+        take(first);
+        if (!power && first.squares > 0)
+          take(with(finite, first.products / first.squares * unit, unit));
+      }
+    storeFloat(encoding.scale, out, best.scale);
+    for (int i = 0; i < table_group; ++i)
+      stored[i] = places[best.ranks[i]];
+  }
+
+private:
+  /// With the scale that is stored for `wanted`; sums are of elements by `unit`.
+  Rounded with(const std::array<float, table_group> &x, float wanted, float unit) const {
+    Rounded rounded;
     uint8_t bytes[4];
-    Choice choice{0, std::vector<uint8_t>(n), storeFloat(e.scale, bytes, wanted)};
-    for (int64_t i = 0; i < n; ++i) {
-      double least = INFINITY;
-      for (size_t code = 0; code < values.size(); ++code) {
-        const double off = double(finite[i]) - double(values[code]) * choice.scale;
-        if (off * off < least)
-          least = off * off, choice.codes[i] = static_cast<uint8_t>(code);
-      }
-      choice.error += least;
+    rounded.scale = storeFloat(encoding.scale, bytes, wanted);
+    const float inverse =
+        rounded.scale != 0 ? std::clamp(1 / rounded.scale, -0x1p127f, 0x1p127f) : 0;
+    std::array<float, table_group> scaled{}, ranks{};
+    for (int i = 0; i < table_group; ++i)
+      scaled[i] = x[i] * inverse;
+    for (const float middle : middles)
+      for (int i = 0; i < table_group; ++i)
+        ranks[i] += scaled[i] > middle ? 1.0f : 0.0f;
+    for (int i = 0; i < table_group; ++i) {
+      rounded.ranks[i] = static_cast<uint8_t>(ranks[i]);
+      const float number = numbers[rounded.ranks[i]], own = x[i] / unit,
+                  off = own - number * (rounded.scale / unit);
+      rounded.error += off * off;
+      rounded.products += number * own;
+      rounded.squares += number * number;
     }
-    return choice;
-  };
-  std::optional<Choice> best;
-  auto take = [&](Choice choice) {
-    if (!best || choice.error < best->error)
-      best = std::move(choice);
-  };
-  take(round(0));
-  constexpr int steps = 16;
-  for (int outer : {e.minCode(), e.maxCode()})
-    for (int step = -steps / 2; peak != 0 && step <= steps / 2; ++step) {
-      const float wanted = peak / float(outer) * (1 + float(step) / (power ? steps / 1.5f : 64.0f));
-      if (power && wanted < 0)
-        continue; // its table is symmetric
-      Choice choice = round(wanted);
-      double products = 0, squares = 0;
-      for (int64_t i = 0; i < n; ++i) {
-        const double value = values[choice.codes[i]];
-        products += value * finite[i];
-        squares += value * value;
-      }
-      take(std::move(choice));
-      if (squares > 0 && !power)
-        take(round(static_cast<float>(products / squares)));
-    }
-  storeFloat(e.scale, out, best->scale);
-  std::copy(best->codes.begin(), best->codes.end(), stored);
-}
+    return rounded;
+  }
+
+  const Encoding &encoding;
+  const bool power;
+  std::vector<float> numbers, middles; ///< in order; between them
+  std::vector<uint8_t> places;
+};
 
 } // namespace
 
@@ -520,10 +552,11 @@ void Encoding::encodeRow(const float *row, int64_t columns, uint8_t *out) const 
   const NamedEncoding *named = findEncoding(*this);
   const int64_t block = blockElements(columns);
   if (table != CodeTable::none) {
-    assert(named && block == 32 && "tables are of formats with a name");
+    assert(named && block == table_group && "tables are of formats with a name");
+    const TableRounding rounding(*this);
     for (int64_t at = 0; at < columns; at += block, out += named->block_bytes) {
-      uint8_t stored[32];
-      roundToTable(*this, row + at, block, out, stored);
+      uint8_t stored[table_group];
+      rounding.round(row + at, out, stored);
       for (int i = 0; i < 16; ++i)
         out[floatBytes(scale) + i] = static_cast<uint8_t>(stored[i] | stored[16 + i] << 4);
     }

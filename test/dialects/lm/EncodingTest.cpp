@@ -201,7 +201,7 @@ TEST(Encoding, TablesRoundWhatIsOdd) {
         for (float value : back)
           ASSERT_TRUE(std::isfinite(value)) << spec << " of " << odd << " and " << other;
         if (odd == 0.75f)
-          EXPECT_NEAR(back[7], odd, odd / 1000) << spec;
+          EXPECT_NEAR(back[7], odd, odd / 200) << spec; // the others pull at the scale
         if (odd == 0 && other == 0)
           EXPECT_EQ(back, x) << spec;
       }
