@@ -43,10 +43,11 @@ def Lm_QuantType : Lm_Type<"Quant", "q", [DeclareTypeInterfaceMethods<EncodedTyp
     value = code * scale + minimum, in fp32. The text is the format's, in this order: the code
     (`u4` unsigned, `i4` signed), the group that shares a scale (`g32`, or `row`), the type of the
     scale and, after `+`, of the minimum. `f16*u6` is a two-level scale: a 6-bit code per group
-    times one f16 per super-block of 256.
+    times one f16 per super-block of 256. A table's name in place of the code says that the codes are its
+    numbers (`iq4_nl`, `e2m1`), and `e8m0` that the scale is a power of two.
 
     Examples: `!lm.q<u4, g32, f16+f16>` (Q4_1), `!lm.q<i8, g32, f16>` (Q8_0),
-    `!lm.q<u4, g32, f16*u6+f16*u6>` (Q4_K).
+    `!lm.q<u4, g32, f16*u6+f16*u6>` (Q4_K), `!lm.q<e2m1, g32, e8m0>` (MXFP4).
   }];
   let parameters = (ins "::ingot::Encoding":$format);
   let hasCustomAssemblyFormat = 1;

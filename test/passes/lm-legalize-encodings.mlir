@@ -18,11 +18,15 @@
 // FUNCTIONS: lm.weight @k : tensor<1x256x!lm.q<u4, g32, f32+f32>>
 // FUNCTIONS: lm.weight @five : tensor<1x256x!lm.q<i5, g32, f16>>
 // FUNCTIONS: lm.weight @six : tensor<1x256x!lm.q<i6, g16, f32>>
+// CHECK: lm.weight @n : tensor<1x256x!lm.q<iq4_nl, g32, f16>>
+// CHECK: lm.weight @m : tensor<1x256x!lm.q<e2m1, g32, e8m0>>
 // BAD: pdp11
 lm.weight @k : tensor<1x256x!lm.q<u4, g32, f16*u6+f16*u6>> = [dense_resource<k> : tensor<1x256x!lm.q<u4, g32, f16*u6+f16*u6>>]
 lm.weight @five : tensor<1x256x!lm.q<i5, g32, f16>> = [dense_resource<five> : tensor<1x256x!lm.q<i5, g32, f16>>]
 lm.weight @six : tensor<1x256x!lm.q<i6, g16, f16*i8>> = [dense_resource<six> : tensor<1x256x!lm.q<i6, g16, f16*i8>>]
 lm.weight @q : tensor<1x256x!lm.q<u4, g32, f16+f16>> = [dense_resource<q> : tensor<1x256x!lm.q<u4, g32, f16+f16>>]
+lm.weight @n : tensor<1x256x!lm.q<iq4_nl, g32, f16>> = [dense_resource<n> : tensor<1x256x!lm.q<iq4_nl, g32, f16>>]
+lm.weight @m : tensor<1x256x!lm.q<e2m1, g32, e8m0>> = [dense_resource<m> : tensor<1x256x!lm.q<e2m1, g32, e8m0>>]
 
 func.func @forward(%x: tensor<?x256xf32>) -> tensor<?x1xf32> {
   %k = lm.ref @k : tensor<1x256x!lm.q<u4, g32, f16*u6+f16*u6>>

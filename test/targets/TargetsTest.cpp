@@ -92,6 +92,8 @@ TEST(Targets, LegalEncodingsHoldTheSameValues) {
       {integers(CodeKind::u, 4, 32, half, single), integers(CodeKind::u, 4, 32, single, single)},
       {integers(CodeKind::i, 5, 32, half), integers(CodeKind::i, 5, 32, half)},
       {integers(CodeKind::u, 2, 16, half, half), integers(CodeKind::u, 2, 16, half, half)},
+      {*Encoding::parse("iq4_nl, g32, f16"), *Encoding::parse("iq4_nl, g32, f16")},
+      {*Encoding::parse("e2m1, g32, e8m0"), *Encoding::parse("e2m1, g32, e8m0")},
   };
   for (const auto &target : allTargets())
     for (const Case &c : cases) {
@@ -117,6 +119,9 @@ TEST(Targets, PackedLayoutsFitTheMachine) {
     }
     // A row's one scale: no group of whole steps is known.
     EXPECT_EQ(target->packedLayout(integers(CodeKind::i, 6, 0, half)).code_bits, 8);
+    const PackedLayout powers = target->packedLayout(*Encoding::parse("e2m1, g32, e8m0"));
+    EXPECT_EQ(powers.code_bits, 4);
+    EXPECT_EQ(powers.scale_type, CodeKind::e8m0);
     Encoding real;
     real.code = CodeKind::bf16;
     real.bits = 16;
