@@ -308,12 +308,12 @@ int roundCode(const Encoding &e, float x, float scale, float min) {
 
 constexpr int table_group = 32; ///< of every format with a table
 
-/// A group rounded to the numbers of a table, in order, times a scale.
+/// A group rounded to the numbers of a table times a scale.
 struct Rounded {
   float scale = 0;
   float error = 0;                 ///< of all squares
   float products = 0, squares = 0; ///< of numbers by elements, of numbers
-  std::array<uint8_t, table_group> ranks{};
+  std::array<float, table_group> numbers{};
 };
 
 /// The scale of least squared error for a group, of both signs and all ways in which its largest
@@ -327,10 +327,10 @@ public:
     numbers.assign(values.begin(), values.end());
     llvm::sort(numbers);
     numbers.erase(llvm::unique(numbers), numbers.end());
-    for (size_t rank = 0; rank + 1 < numbers.size(); ++rank)
+    for (size_t rank = 0; rank + 1 < numbers.size(); ++rank) {
       middles.push_back((numbers[rank] + numbers[rank + 1]) / 2);
-    for (const float number : numbers)
-      places.push_back(encoding.storedCode(int(number)));
+      gaps.push_back(numbers[rank + 1] - numbers[rank]);
+    }
   }
 
   /// Writes the scale at `out` and what is stored for each element.
@@ -344,9 +344,10 @@ public:
       if (std::fabs(finite[i]) > std::fabs(peak))
         peak = finite[i];
     }
-    // Small enough for their squares.
-    const float unit = peak != 0 ? std::ldexp(1.0f, std::ilogb(peak)) : 1;
-    Rounded best = with(finite, 0, unit);
+    // Then their squares are floats.
+    const float unit = peak != 0 ? std::ldexp(1.0f, std::clamp(std::ilogb(peak), -126, 126)) : 1,
+                by_unit = 1 / unit;
+    Rounded best = with(finite, 0, by_unit);
     auto take = [&](const Rounded &other) {
       if (other.error < best.error)
         best = other;
@@ -358,45 +359,52 @@ public:
         const float wanted = peak / outer * (1 + float(i) * step);
         if (power && wanted < 0)
           continue; // its table is symmetric
-        const Rounded first = with(finite, wanted, unit);
+        const Rounded first = with(finite, wanted, by_unit);
         take(first);
         if (!power && first.squares > 0)
-          take(with(finite, first.products / first.squares * unit, unit));
+          take(with(finite, first.products / first.squares * unit, by_unit));
       }
     storeFloat(encoding.scale, out, best.scale);
     for (int i = 0; i < table_group; ++i)
-      stored[i] = places[best.ranks[i]];
+      stored[i] = encoding.storedCode(int(best.numbers[i]));
   }
 
 private:
-  /// With the scale that is stored for `wanted`; sums are of elements by `unit`.
-  Rounded with(const std::array<float, table_group> &x, float wanted, float unit) const {
+  /// With the scale that is stored for `wanted`; sums are of elements times `by_unit`.
+  Rounded with(const std::array<float, table_group> &x, float wanted, float by_unit) const {
     Rounded rounded;
     uint8_t bytes[4];
     rounded.scale = storeFloat(encoding.scale, bytes, wanted);
     const float inverse =
         rounded.scale != 0 ? std::clamp(1 / rounded.scale, -0x1p127f, 0x1p127f) : 0;
-    std::array<float, table_group> scaled{}, ranks{};
+    std::array<float, table_group> scaled{};
     for (int i = 0; i < table_group; ++i)
       scaled[i] = x[i] * inverse;
-    for (const float middle : middles)
+    rounded.numbers.fill(numbers.front());
+    for (auto [middle, gap] : llvm::zip(middles, gaps))
       for (int i = 0; i < table_group; ++i)
-        ranks[i] += scaled[i] > middle ? 1.0f : 0.0f;
-    for (int i = 0; i < table_group; ++i) {
-      rounded.ranks[i] = static_cast<uint8_t>(ranks[i]);
-      const float number = numbers[rounded.ranks[i]], own = x[i] / unit,
-                  off = own - number * (rounded.scale / unit);
-      rounded.error += off * off;
-      rounded.products += number * own;
-      rounded.squares += number * number;
+        rounded.numbers[i] += scaled[i] > middle ? gap : 0;
+    constexpr int lanes = 8; // of sums side by side
+    std::array<float, lanes> error{}, products{}, squares{};
+    for (int i = 0; i < table_group; i += lanes)
+      for (int lane = 0; lane < lanes; ++lane) {
+        const float number = rounded.numbers[i + lane], own = x[i + lane] * by_unit,
+                    off = own - number * (rounded.scale * by_unit);
+        error[lane] += off * off;
+        products[lane] += number * own;
+        squares[lane] += number * number;
+      }
+    for (int lane = 0; lane < lanes; ++lane) {
+      rounded.error += error[lane];
+      rounded.products += products[lane];
+      rounded.squares += squares[lane];
     }
     return rounded;
   }
 
   const Encoding &encoding;
   const bool power;
-  std::vector<float> numbers, middles; ///< in order; between them
-  std::vector<uint8_t> places;
+  std::vector<float> numbers, middles, gaps; ///< in order; between each and the next
 };
 
 } // namespace
