@@ -34,8 +34,9 @@ def loops_with(instruction, body):
 
 seen = set()
 for name, body in functions("run_tile"):
-    # Bits of codes (5: of 4, looked up in a table), steps of 4 codes in a group, tokens of a tile, bytes of an activation's code,
-    # whether a group of weights is one of activations: else a round begins with a choice of halves of bytes, and is no hardware loop.
+    # Bits of codes (5: of 4, looked up in a table), steps of 4 codes in a group, tokens of a tile,
+    # bytes of an activation's code, whether a group of weights is one of activations: else a round
+    # begins with a choice of halves of bytes, and is no hardware loop.
     bits, steps, tile, planes, plain = map(int, re.search(
         r"run_tileILi(\d)ELi(\d)ELi(\d)ELi(\d)ELb(\d)E", name).groups())
     if not plain:
@@ -56,8 +57,9 @@ for name, body in functions("run_tile"):
     for scalar in SCALAR:
         assert scalar not in loop, (name, scalar)
     seen.add((bits, steps, tile, planes))
-assert seen == {(bits, steps, tile, planes) for bits in (4, 8) for steps in (4, 8) for tile in (1, 4)
-                for planes in (1, 2)} | {(5, 8, tile, planes) for tile in (1, 4) for planes in (1, 2)}, seen
+shapes = [(tile, planes) for tile in (1, 4) for planes in (1, 2)]
+assert seen == {(bits, steps, *shape) for bits in (4, 8) for steps in (4, 8) for shape in shapes} | \
+    {(5, 8, *shape) for shape in shapes}, seen
 
 # Attention: of 1 to 4 queries, keys and values. A packet has one of them at most.
 (name, body), = functions("Attention3run")
