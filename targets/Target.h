@@ -77,7 +77,7 @@ struct Machine {
 /// accumulators.
 enum class DotForm : uint8_t {
   quads,            ///< i32 += 4 products at once (exact)
-  saturating_pairs, ///< i16 += 2 products at once, at most 8 times, small codes (exact)
+  saturating_pairs, ///< i16 += 2 products at once, pairSteps times, then i32 (exact)
   lanes,            ///< i16 += 1 product at once, at most 16 times, small codes (exact)
   widened_pairs,    ///< codes and activations widened to i16, i32 += 2 products at once (exact)
   floats,           ///< codes decoded to f32
@@ -85,6 +85,9 @@ enum class DotForm : uint8_t {
 
 /// The form for codes of an encoding, where activations have codes of `bits` bits.
 DotForm dotForm(const Machine &machine, const Encoding &encoding, int32_t bits = 8);
+/// How often i16 holds the sum of 2 products of i8 activations and codes, as they are multiplied: 8
+/// times (4 bits), 4 (5), 2 (6), or 1 (7 bits and more).
+int32_t pairSteps(const Machine &machine, const Encoding &encoding);
 
 /// True where codes, which are stored unsigned, are to be signed bytes: the same numbers below 128,
 /// and less by 128 where they have 8 bits. Those of tables are then the numbers that they stand

@@ -91,17 +91,25 @@ llvm::Error ingot::checkActivations(const Target &target, Activations activation
   return llvm::Error::success();
 }
 
+int32_t ingot::pairSteps(const Machine &machine, const Encoding &encoding) {
+  // Codes as they are multiplied: stored ones, or numbers of a table.
+  const bool numbers = encoding.table != CodeTable::none && signedCodes(machine);
+  const int32_t largest = numbers ? std::max(encoding.maxCode(), -encoding.minCode())
+                                  : encoding.maxCode() - encoding.minCode();
+  int32_t steps = 8;
+  while (steps > 1 && 2 * steps * largest * activationCodeLimit(8) > INT16_MAX)
+    steps /= 2;
+  return steps;
+}
+
 DotForm ingot::dotForm(const Machine &machine, const Encoding &encoding, int32_t bits) {
   if (bits == 16)
     return DotForm::widened_pairs;
   const bool pairs = machine.byte_dot == ByteDot::mixed_pairs;
   if (!pairs && machine.byte_dot != ByteDot::lanes)
     return DotForm::quads;
-  // 16 products of codes as they are multiplied: stored ones, or numbers of a table.
-  const bool numbers = encoding.table != CodeTable::none && signedCodes(machine);
-  const int32_t largest = numbers ? std::max(encoding.maxCode(), -encoding.minCode())
-                                  : encoding.maxCode() - encoding.minCode();
-  if (16 * largest * activationCodeLimit(8) > INT16_MAX)
+  const int32_t steps = pairSteps(machine, encoding);
+  if (steps < (pairs ? 2 : 8))
     return DotForm::widened_pairs;
   return pairs ? DotForm::saturating_pairs : DotForm::lanes;
 }

@@ -101,10 +101,20 @@ llvm::Error KernelBuilder::linear(const KernelOp &op) {
   s.reads = {matrix.codes, matrix.scales};
   Expr start = offset ? x.sums(g, t) * offset : Expr(0);
 
-  RDom r(0, beside ? at_once : s.k_inner, 0, s.steps, "step");
+  // Runs of steps whose sums of pairs i16 holds.
+  s.run_steps = s.form == DotForm::saturating_pairs
+                    ? std::min(pairSteps(target.machine(), encoding), s.steps)
+                    : s.steps;
+  const int32_t runs = s.steps / s.run_steps;
+  Var run("run");
+  s.run = run;
+  RDom r(0, beside ? at_once : s.k_inner, 0, s.run_steps, "step");
   s.step_x = r.x, s.step_y = r.y;
-  Expr of_step = beside ? r.x + at_once * p : Expr(r.x), at = of_step + s.k_inner * r.y;
-  Expr code_at = s.codes(of_step, n, r.y, g, nb, stream), activation = x.codes(at + g * group, t);
+  Expr of_step = beside ? r.x + at_once * p : Expr(r.x),
+       of_group = runs > 1 ? r.y + s.run_steps * run : Expr(r.y),
+       at = of_step + s.k_inner * of_group;
+  Expr code_at = s.codes(of_step, n, of_group, g, nb, stream),
+       activation = x.codes(at + g * group, t);
   if (widened || (s.form == DotForm::quads && target.machine().dot_by_lane)) {
     s.copies = Func("activations");
     Expr copied = x.codes(k + g * group, t);
@@ -118,23 +128,23 @@ llvm::Error KernelBuilder::linear(const KernelOp &op) {
   } else {
     s.pairs = Func("pairs");
     if (s.form == DotForm::saturating_pairs) {
-      s.pairs(p, n, g, nb, stream, t) = cast<int16_t>(0);
-      s.pairs(p, n, g, nb, stream, t) = saturating_add(
-          s.pairs(p, n, g, nb, stream, t), cast<int16_t>(code_at) * cast<int16_t>(activation));
+      s.pairs(p, n, run, g, nb, stream, t) = cast<int16_t>(0);
+      s.pairs(p, n, run, g, nb, stream, t) = saturating_add(
+          s.pairs(p, n, run, g, nb, stream, t), cast<int16_t>(code_at) * cast<int16_t>(activation));
     } else if (s.form == DotForm::lanes) {
-      s.pairs(p, n, g, nb, stream, t) = cast<int16_t>(0);
-      s.pairs(p, n, g, nb, stream, t) += cast<int16_t>(code_at) * cast<int16_t>(activation);
+      s.pairs(p, n, run, g, nb, stream, t) = cast<int16_t>(0);
+      s.pairs(p, n, run, g, nb, stream, t) += cast<int16_t>(code_at) * cast<int16_t>(activation);
     } else if (make_signed) {
-      s.pairs(p, n, g, nb, stream, t) = 0;
-      s.pairs(p, n, g, nb, stream, t) +=
+      s.pairs(p, n, run, g, nb, stream, t) = 0;
+      s.pairs(p, n, run, g, nb, stream, t) +=
           cast<int32_t>(cast<int16_t>(code_at) * cast<int16_t>(activation));
     } else {
-      s.pairs(p, n, g, nb, stream, t) = 0;
-      s.pairs(p, n, g, nb, stream, t) += cast<int32_t>(code_at) * cast<int32_t>(activation);
+      s.pairs(p, n, run, g, nb, stream, t) = 0;
+      s.pairs(p, n, run, g, nb, stream, t) += cast<int32_t>(code_at) * cast<int32_t>(activation);
     }
-    RDom rp(0, ki / at_once, "pair");
-    s.pair = rp.x;
-    s.accumulator(n, g, nb, stream, t) += cast<int32_t>(s.pairs(rp, n, g, nb, stream, t));
+    RDom rp(0, ki / at_once, 0, runs, "pair");
+    s.pair = rp.x, s.pair_run = rp.y;
+    s.accumulator(n, g, nb, stream, t) += cast<int32_t>(s.pairs(rp.x, n, rp.y, g, nb, stream, t));
   }
 
   s.result = Func("linear");

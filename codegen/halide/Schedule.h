@@ -18,7 +18,7 @@ struct LinearStage {
   DotForm form = DotForm::quads;
   Halide::Func result;      ///< f32 (n, nb, stream, t); update 0 over (group)
   Halide::Func accumulator; ///< i32 (n, g, nb, stream, t); update 0 over (step.x, step.y)
-  Halide::Func pairs; ///< i16 or i32 (p, n, g, nb, stream, t), the forms of pairs: p of a step
+  Halide::Func pairs; ///< i16 or i32 (p, n, run, g, nb, stream, t), the forms of pairs: p of a step
   /// Unpacked (b, n, q, g, nb, stream): u8 or i8, i16 (widened); or f32 (b, n, q, g, nb) (floats).
   Halide::Func codes;
   Halide::Func scales, mins; ///< f32 (n, g, nb, stream)
@@ -27,7 +27,9 @@ struct LinearStage {
   std::vector<Halide::ImageParam> reads; ///< what is read of the packed matrix
   Halide::Var n, nb, stream, t, g, q, b, p, k;
   Halide::RVar step_x, step_y, group; ///< elements of a step or pair, steps, groups
-  Halide::RVar pair;                  ///< pairs of a step
+  Halide::RVar pair, pair_run;        ///< pairs of a step, runs of steps that they are summed over
+  Halide::Var run;
+  int32_t run_steps = 1;
   int32_t rows = 16, k_inner = 4, steps = 8, groups = 1;
   int32_t code_bits = 8; ///< of weights in memory
 };

@@ -74,6 +74,7 @@ struct LinearTile {
   bool few;            ///< weights pass once, group by group, by all tiles of tokens
   bool mins = false, table = false, two_level = false;
   int32_t code_bits = 8; ///< of weights in memory
+  double runs = 1;       ///< of steps whose sums of pairs i16 holds
 
   LinearTile(const Machine &machine, const KernelSpec &spec, const KernelOp &op) {
     const KernelValue &matrix = spec.values[op.operands[1]];
@@ -96,12 +97,14 @@ struct LinearTile {
                                                                     : 4;
     steps = std::max(elements / step, 1);
     straight = form == DotForm::quads;
+    if (form == DotForm::saturating_pairs)
+      runs = std::max(steps / pairSteps(machine, matrix.encoding), 1);
     few = weightsPassOnce(spec, form);
     // Of bytes, one half of a register is multiplied at a time, into a whole one.
     blocks = few ? 1 : spec.tile.streams;
     codes = blocks * wide * (bytes ? 2 : 1);
     sums = blocks * wide * tokens;
-    dots = form == DotForm::floats ? 0 : bytes ? 2 * sums : sums;
+    dots = form == DotForm::floats ? 0 : bytes || runs > 1 ? 2 * sums : sums;
   }
 
   /// What the loop over steps keeps at once: sums, codes, a broadcast activation, the product where
@@ -148,9 +151,9 @@ struct LinearTile {
       return result;
     // Converted, scaled and added; sums of pairs are widened before.
     const double terms = mins ? 2 : 1;
-    result.multiplies += tile * (1 + terms) + (form == DotForm::saturating_pairs ? tile : 0);
+    result.multiplies += tile * (1 + terms) + (form == DotForm::saturating_pairs ? runs * tile : 0);
     result.others += tile * (form == DotForm::lanes              ? 4
-                             : form == DotForm::saturating_pairs ? 2
+                             : form == DotForm::saturating_pairs ? 1 + runs
                                                                  : 1);
     result.loads += codes * terms + tokens * terms;
     result.operands += kept;

@@ -89,7 +89,7 @@ void ingot::scheduleLinear(ScheduleRequest &request, const Machine &machine, Lin
   // loop remains: in one straight run LLVM orders a token's steps one after the other, keeps all
   // codes for the next token, and spills them.
   RVar outer("step_outer"), inner("step_inner");
-  const int32_t run = one || s.form == DotForm::quads ? s.steps : std::min(s.steps, 2);
+  const int32_t run = one || s.form == DotForm::quads ? s.run_steps : std::min(s.run_steps, 2);
   if (!s.pairs.defined()) {
     Stage sums = acc.update();
     sums.split(s.step_y, outer, inner, run).reorder({s.step_x, s.n, s.t, s.stream, inner, outer});
@@ -98,8 +98,16 @@ void ingot::scheduleLinear(ScheduleRequest &request, const Machine &machine, Lin
   } else {
     Func pairs = s.pairs;
     const int32_t at_once = s.form == DotForm::lanes ? 1 : 2, beside = s.k_inner / at_once;
-    pairs.compute_at(y, y_to).store_in(MemoryType::Stack);
-    pairs.bound_extent(s.p, beside).bound_extent(s.n, 16);
+    // Sums of several runs meet in the accumulator, one after the other.
+    const bool runs = s.run_steps < s.steps;
+    if (runs)
+      pairs.compute_at(acc, s.pair_run);
+    else
+      pairs.compute_at(y, y_to);
+    pairs.store_in(MemoryType::Stack)
+        .bound_extent(s.run, 1)
+        .bound_extent(s.p, beside)
+        .bound_extent(s.n, 16);
     pairs.vectorize(s.p, beside).vectorize(s.n, 16).unroll(s.t).unroll(s.stream);
     Stage sums = pairs.update();
     sums.split(s.step_y, outer, inner, run)
@@ -108,11 +116,13 @@ void ingot::scheduleLinear(ScheduleRequest &request, const Machine &machine, Lin
       sums.atomic(s.form == DotForm::saturating_pairs).vectorize(s.step_x, at_once);
     sums.vectorize(s.p, beside).vectorize(s.n, 16).unroll(s.t).unroll(s.stream).unroll(inner);
     acc.update()
-        .reorder(s.pair, s.n, s.t, s.stream)
+        .reorder({s.pair, s.n, s.t, s.stream, s.pair_run})
         .atomic()
         .vectorize(s.pair, beside)
         .vectorize(s.n, 16);
     acc.update().unroll(s.t).unroll(s.stream);
+    if (one)
+      acc.update().unroll(s.pair_run);
   }
 
   // What is made of activations: once for all rows, or where tokens are many, once for a tile of

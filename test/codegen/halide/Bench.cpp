@@ -164,6 +164,8 @@ int main(int argc, char **argv) {
   for (auto [name, e] : {std::pair{"u4 g32", u4},
                          {"i4 g32", i4},
                          {"i8 g32", i8},
+                         {"i5 g32", integers(CodeKind::i, 5, 32, CodeKind::f16, false)},
+                         {"i6 g32", integers(CodeKind::i, 6, 32, CodeKind::f16, false)},
                          {"iq4_nl", iq4_nl},
                          {"mxfp4", mxfp4}}) {
     linear((std::string("gemm 1536x576x192 ") + name).c_str(), target, e, 1536, 576, 192);

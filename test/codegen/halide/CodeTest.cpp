@@ -81,7 +81,8 @@ TEST(Code, TablesAreLookedUpByVectors) {
         const bool quads = machine.byte_dot == ByteDot::mixed_quads;
         EXPECT_EQ(count(text, "vpdpbusd") > 0, quads);
         EXPECT_EQ(count(text, "vpmaddwd") > 0, x86 && !quads);
-        EXPECT_EQ(count(text, "vpmaddubsw"), 0);
+        EXPECT_EQ(count(text, "vpmaddubsw") > 0,
+                  machine.byte_dot == ByteDot::mixed_pairs && encoding == mxfp4);
         EXPECT_EQ(count(text, "sdot") + count(text, "smmla") > 0,
                   machine.byte_dot == ByteDot::signed_quads);
       }
@@ -106,6 +107,9 @@ TEST(Code, PlanesOfCodesMeetInVectors) {
         if (machine.byte_dot == ByteDot::mixed_quads) {
           EXPECT_EQ(count(text, "vpdpbusd"), steps * (tokens == 1 ? 1 : spec.tile.token_tile) *
                                                  spec.tile.streams * (512 / machine.vector_bits));
+        } else if (machine.byte_dot == ByteDot::mixed_pairs) {
+          EXPECT_GT(count(text, "vpmaddubsw"), 0);
+          EXPECT_EQ(count(text, "vpaddsw"), 0);
         }
       }
 }
