@@ -3,9 +3,15 @@
 
 #include "codegen/spirv/Kernel.h"
 
+#include <array>
+
 namespace ingot::spirv {
 
 constexpr int32_t threads_of_a_group = 64;
+
+/// Rows of a block of a matrix, and how many parts a row's sum is made of: every splits-th group of
+/// codes, or element; the parts are added pair by pair.
+constexpr int32_t block_rows = 16, splits = threads_of_a_group / block_rows;
 
 /// Rows of floats, computed where they are asked for.
 struct Rows {
@@ -39,6 +45,16 @@ public:
   Num numbers(Num word) const;
   /// Word `step` of row `row` (within `block`) in a group: 4 codes, with nibbles 8.
   Num codes(Num block, Num row, Num in_group, Num step) const;
+  /// Where the codes are that meet word `word` of a group of `words` words of activations. Where a
+  /// word of nibbles holds what meets two, that is the first, and the other `words / 2` behind.
+  struct Place {
+    Num group, step, shift;
+    bool both = false;
+  };
+  bool holdsBoth(int64_t words) const { return nibbles && group == 4 * words; }
+  Place place(Num activation_group, int64_t words, Num word) const;
+  /// The codes there, a byte each, and where there are both, the other ones.
+  std::pair<Num, Num> bytes(Num block, Num row, const Place &place) const;
   Num scale(Num block, Num row, Num in_group) const;
   Num min(Num block, Num row, Num in_group) const;
   /// Of float matrices: element k.
@@ -78,6 +94,18 @@ private:
   // Linear.cpp
   using TokenAt = std::function<Num(int32_t)>;
   llvm::Error linear(const KernelOp &op);
+  /// Blocks of rows that become one of the result: where gated, of gates and of ups.
+  int32_t partsOfUnit() const;
+  /// Stores what the kernel makes of the sums of a row, part by part of the unit.
+  void storeSums(const KernelOp &op, Num column, Num of_token, const std::array<Num, 2> &sums);
+  /// What a token's group of codes adds beside products: to their sum, and with minima.
+  struct GroupTerms {
+    Num scale, offset, weighted; ///< null: nothing
+  };
+  /// Of codes that were stored `less` below what they are.
+  GroupTerms groupTerms(const Encoding &encoding, Num scale, Num sum, int32_t less = 0);
+  /// `sum` and the group's products, `dot`.
+  Num addGroup(Num sum, Num dot, Num scale, Num min, const GroupTerms &terms);
   /// Add to sums[part][token] what rows `row` of `blocks` give; every splits-th part of the sum.
   void sumCodes(const Matrix &matrix, const Quant &x, Num row, Num split,
                 const std::vector<Num> &blocks, int32_t tokens, const TokenAt &tokenAt,
@@ -85,6 +113,8 @@ private:
   void sumFloats(const Matrix &matrix, const Rows &x, Num row, Num split,
                  const std::vector<Num> &blocks, int32_t tokens, const TokenAt &tokenAt,
                  std::vector<Local> &sums);
+  // Products.cpp
+  llvm::Error linearByProducts(const KernelOp &op, const Matrix &matrix);
   // Attention.cpp
   /// What a part of the keys gives: the largest score, and sums that depend on it.
   struct Partial {

@@ -1,6 +1,5 @@
 #include "codegen/spirv/Code.h"
 
-#include "runtime/core/device.h"
 #include "support/Error.h"
 
 #include "mlir/IR/Verifier.h"
@@ -20,11 +19,8 @@ Block *entryOf(spv::FuncOp function) { return &function.getBody().front(); }
 } // namespace
 
 uint32_t Features::bits() const {
-  return (byte_dot ? INGOT_DEVICE_BYTE_DOT : 0) | (shuffle ? INGOT_DEVICE_SHUFFLE : 0);
-}
-
-std::vector<Features> allFeatures() {
-  return {{true, true}, {true, false}, {false, true}, {false, false}};
+  return (byte_dot ? INGOT_DEVICE_BYTE_DOT : 0) | (shuffle ? INGOT_DEVICE_SHUFFLE : 0) |
+         (product >= 0 ? INGOT_DEVICE_PRODUCT(product) : 0);
 }
 
 Num Local::get() const { return spv::LoadOp::create(code->b, pointer); }
@@ -34,10 +30,12 @@ void Local::add(Num value) const {
 }
 
 Num Shared::get(Num index) const {
-  return spv::LoadOp::create(code->b, code->arrayElement(variable, index));
+  return spv::LoadOp::create(code->b, code->arrayElement(variable, index), code->sharedAccess(),
+                             IntegerAttr());
 }
 void Shared::set(Num index, Num value) const {
-  spv::StoreOp::create(code->b, code->arrayElement(variable, index), value);
+  spv::StoreOp::create(code->b, code->arrayElement(variable, index), value, code->sharedAccess(),
+                       IntegerAttr());
 }
 
 Code::Code(MLIRContext &context, int32_t threads, int32_t bindings, const Features &features)
@@ -57,10 +55,19 @@ Code::Code(MLIRContext &context, int32_t threads, int32_t bindings, const Featur
     capabilities.push_back(spv::Capability::GroupNonUniform);
     capabilities.push_back(spv::Capability::GroupNonUniformShuffle);
   }
+  if (features.product >= 0) {
+    for (spv::Capability needed :
+         {spv::Capability::CooperativeMatrixKHR, spv::Capability::Int8,
+          spv::Capability::GroupNonUniform, spv::Capability::VulkanMemoryModel})
+      capabilities.push_back(needed);
+    extensions.push_back(spv::Extension::SPV_KHR_cooperative_matrix);
+    extensions.push_back(spv::Extension::SPV_KHR_vulkan_memory_model);
+  }
   auto environment =
       spv::VerCapExtAttr::get(spv::Version::V_1_3, capabilities, extensions, &context);
-  module = spv::ModuleOp::create(b, spv::AddressingModel::Logical, spv::MemoryModel::GLSL450,
-                                 environment);
+  module = spv::ModuleOp::create(
+      b, spv::AddressingModel::Logical,
+      features.product >= 0 ? spv::MemoryModel::Vulkan : spv::MemoryModel::GLSL450, environment);
   b.setInsertionPointToStart(module->getBody());
 
   auto words =
@@ -91,6 +98,9 @@ Code::Code(MLIRContext &context, int32_t threads, int32_t bindings, const Featur
       numbers.push_back(input(name, i32));
   else
     numbers.push_back(input("LocalInvocationIndex", i32));
+  if (features.product >= 0)
+    for (const char *name : {"SubgroupId", "NumSubgroups"})
+      numbers.push_back(input(name, i32));
   function = spv::FuncOp::create(b, "main", b.getFunctionType({}, {}));
   b.setInsertionPointToStart(function.addEntryBlock());
   Value id = spv::LoadOp::create(b, spv::AddressOfOp::create(b, group));
@@ -101,6 +111,8 @@ Code::Code(MLIRContext &context, int32_t threads, int32_t bindings, const Featur
     return spv::LoadOp::create(b, spv::AddressOfOp::create(b, numbers[i]));
   };
   thread_index = features.shuffle ? add(mul(number(0), number(1)), number(2)) : number(0);
+  if (features.product >= 0)
+    subgroup_index = number(1), subgroup_count = number(2);
   for (int32_t binding = 0; binding < bindings; ++binding)
     displacement.push_back(spv::LoadOp::create(b, arrayElement(displacements, {i(0), i(binding)})));
 }
@@ -130,6 +142,7 @@ Num Code::div(Num x, int64_t y) { return y == 1 ? x : Num(spv::UDivOp::create(b,
 Num Code::mod(Num x, int64_t y) { return spv::UModOp::create(b, x, i(y)); }
 Num Code::bitAnd(Num x, Num y) { return spv::BitwiseAndOp::create(b, x, y); }
 Num Code::bitOr(Num x, Num y) { return spv::BitwiseOrOp::create(b, x, y); }
+Num Code::bitXor(Num x, Num y) { return spv::BitwiseXorOp::create(b, x, y); }
 Num Code::shiftLeft(Num x, Num bits) { return spv::ShiftLeftLogicalOp::create(b, i32, x, bits); }
 Num Code::shiftRight(Num x, Num bits) { return spv::ShiftRightLogicalOp::create(b, i32, x, bits); }
 Num Code::umin(Num x, Num y) { return spv::GLUMinOp::create(b, x, y); }
@@ -262,7 +275,7 @@ Shared Code::shared(int64_t elements, bool floats) {
   return made;
 }
 
-void Code::loop(Num begin, Num end, int64_t step, const std::function<void(Num)> &body) {
+void Code::loop(Num begin, Num end, Num step, const std::function<void(Num)> &body) {
   auto op = spv::LoopOp::create(b, spv::LoopControl::None);
   {
     OpBuilder::InsertionGuard guard(b);
@@ -283,7 +296,7 @@ void Code::loop(Num begin, Num end, int64_t step, const std::function<void(Num)>
     body(index);
     spv::BranchOp::create(b, next, ValueRange());
     b.setInsertionPointToEnd(next);
-    spv::BranchOp::create(b, header, ValueRange{add(index, i(step))});
+    spv::BranchOp::create(b, header, ValueRange{add(index, step)});
     b.setInsertionPointToEnd(merge);
     spv::MergeOp::create(b, ValueRange());
   }
@@ -318,8 +331,51 @@ Num Code::shuffle(Num value, int32_t mask) {
   return spv::GroupNonUniformShuffleXorOp::create(b, spv::Scope::Subgroup, value, i(mask));
 }
 
+// Products of matrices want Vulkan's memory model, which lets others see only what is said to be
+// not private.
+spv::MemoryAccessAttr Code::sharedAccess() {
+  if (features.product < 0)
+    return {};
+  return spv::MemoryAccessAttr::get(&context, spv::MemoryAccess::NonPrivatePointer);
+}
+
+void Code::multiply(const Panel &a, const Panel &b_panel, const Panel &c, int32_t parts) {
+  using Layout = spv::CooperativeMatrixLayoutKHR;
+  using Use = spv::CooperativeMatrixUseKHR;
+  const ProductShape &shape = product_shapes[features.product];
+  const Type byte = b.getIntegerType(8);
+  auto type = [](Type element, int32_t rows, int32_t columns, Use use) {
+    return spv::CooperativeMatrixType::get(element, rows, columns, spv::Scope::Subgroup, use);
+  };
+  auto load = [&](Type matrix, const Panel &panel, int32_t part, Layout layout) -> Value {
+    Num first = part ? add(panel.first, i(int64_t(part) * shape.depth / 4)) : panel.first;
+    return spv::KHRCooperativeMatrixLoadOp::create(
+        b, matrix, arrayElement(panel.array.variable, first), layout, i(panel.stride),
+        sharedAccess(), IntegerAttr());
+  };
+  const auto all_signed = spv::CooperativeMatrixOperandsKHRAttr::get(
+      &context, spv::CooperativeMatrixOperandsKHR::ASigned |
+                    spv::CooperativeMatrixOperandsKHR::BSigned |
+                    spv::CooperativeMatrixOperandsKHR::CSigned |
+                    spv::CooperativeMatrixOperandsKHR::ResultSigned);
+  Value sums = spv::CompositeConstructOp::create(
+      b, type(i32, shape.rows, shape.columns, Use::MatrixAcc), ValueRange{i(0)});
+  for (int32_t part = 0; part < parts; ++part)
+    sums = spv::KHRCooperativeMatrixMulAddOp::create(
+        b, load(type(byte, shape.rows, shape.depth, Use::MatrixA), a, part, Layout::RowMajor),
+        load(type(byte, shape.depth, shape.columns, Use::MatrixB), b_panel, part,
+             Layout::ColumnMajor),
+        sums, all_signed);
+  spv::KHRCooperativeMatrixStoreOp::create(b, arrayElement(c.array.variable, c.first), sums,
+                                           Layout::ColumnMajor, i(c.stride), sharedAccess(),
+                                           IntegerAttr());
+}
+
 void Code::barrier() {
-  spv::ControlBarrierOp::create(b, spv::Scope::Workgroup, spv::Scope::Workgroup, workgroup_memory);
+  auto semantics = workgroup_memory;
+  if (features.product >= 0)
+    semantics = semantics | spv::MemorySemantics::MakeAvailable | spv::MemorySemantics::MakeVisible;
+  spv::ControlBarrierOp::create(b, spv::Scope::Workgroup, spv::Scope::Workgroup, semantics);
 }
 
 void Code::barrierOfAll() {

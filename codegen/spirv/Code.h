@@ -4,6 +4,8 @@
 // All buffers are arrays of 32-bit words, whatever they hold: that needs no feature of a device.
 #pragma once
 
+#include "runtime/core/device.h"
+
 #include "mlir/Dialect/SPIRV/IR/SPIRVDialect.h"
 #include "mlir/Dialect/SPIRV/IR/SPIRVOps.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
@@ -20,16 +22,24 @@ namespace ingot::spirv {
 /// A number in a shader: i32 (no sign of its own), f32 or bool.
 using Num = mlir::Value;
 
+/// A product of matrices [rows][depth] by [depth][columns] that a subgroup makes together.
+struct ProductShape {
+  int32_t rows, columns, depth;
+};
+constexpr ProductShape product_shapes[] = {
+#define X(rows, columns, depth) {rows, columns, depth},
+    INGOT_DEVICE_PRODUCTS(X)
+#undef X
+};
+
 /// What code may use beyond what every device has (runtime/core/device.h, INGOT_DEVICE_...).
 struct Features {
   bool byte_dot = false; ///< i32 = 4 products of signed by unsigned bytes
   bool shuffle = false;  ///< `neighbours` invocations read each other's numbers
+  int product = -1;      ///< which of product_shapes, of signed bytes; then neither of the others
 
   uint32_t bits() const;
 };
-
-/// The forms that kernels have, best first; the last one runs everywhere.
-std::vector<Features> allFeatures();
 
 /// Invocations thread, thread + 1 ... from a multiple of it on are in one subgroup.
 constexpr int32_t neighbours = 8;
@@ -61,6 +71,14 @@ private:
   mlir::spirv::GlobalVariableOp variable;
 };
 
+/// A matrix in an array that invocations share: its rows (or, of what is called transposed, its
+/// columns) begin `stride` words apart.
+struct Panel {
+  Shared array;
+  Num first;
+  int64_t stride;
+};
+
 class Code {
 public:
   /// `threads` invocations a workgroup; `bindings` buffers, then that of the step's parameters.
@@ -78,6 +96,9 @@ public:
   Num groupX() { return group_x; }
   Num groupY() { return group_y; }
   Num groupZ() { return group_z; }
+  /// Of products: which subgroup of the workgroup this is, and of how many.
+  Num subgroup() { return subgroup_index; }
+  Num subgroups() { return subgroup_count; }
 
   // Integers, without sign where it matters.
   Num add(Num a, Num b);
@@ -87,6 +108,7 @@ public:
   Num mod(Num a, int64_t b);
   Num bitAnd(Num a, Num b);
   Num bitOr(Num a, Num b);
+  Num bitXor(Num a, Num b);
   Num shiftLeft(Num a, Num bits);
   Num shiftRight(Num a, Num bits);
   Num umin(Num a, Num b);
@@ -152,12 +174,18 @@ public:
 
   // Control flow.
   /// for (i = begin; i < end; i += step), without sign.
-  void loop(Num begin, Num end, int64_t step, const std::function<void(Num)> &body);
+  void loop(Num begin, Num end, Num step, const std::function<void(Num)> &body);
+  void loop(Num begin, Num end, int64_t step, const std::function<void(Num)> &body) {
+    loop(begin, end, i(step), body);
+  }
   /// This workgroup's invocations share the iterations 0 .. count - 1.
   void share(int64_t count, const std::function<void(Num)> &body);
   void when(Num condition, const std::function<void()> &body);
   /// The `value` of invocation (thread xor mask), mask < neighbours; all of them are here.
   Num shuffle(Num value, int32_t mask);
+  /// c = a * b, with b and c transposed, of the shape that features name, or of `parts` such side
+  /// by side in depth: signed bytes, four a word; sums are i32. A subgroup does it together.
+  void multiply(const Panel &a, const Panel &b, const Panel &c, int32_t parts);
   /// All invocations of the workgroup meet; what they wrote to shared memory is seen.
   void barrier();
   /// They meet; what they wrote to buffers that workgroups share is seen by all others, too.
@@ -170,6 +198,7 @@ private:
   friend class Local;
   friend class Shared;
   mlir::Value element(int32_t binding, Num index);
+  mlir::spirv::MemoryAccessAttr sharedAccess();
   mlir::spirv::GlobalVariableOp global(const std::string &name, mlir::Type type, int32_t binding);
   Num builtIn(const char *name, mlir::Type type);
   mlir::Value arrayElement(mlir::spirv::GlobalVariableOp variable, llvm::ArrayRef<Num> indices);
@@ -182,7 +211,7 @@ private:
   mlir::spirv::GlobalVariableOp displacements;
   std::vector<Num> displacement;
   mlir::Type i32, f32;
-  Num thread_index, group_x, group_y, group_z;
+  Num thread_index, group_x, group_y, group_z, subgroup_index, subgroup_count;
   int64_t shared_bytes = 0;
   int32_t shared_count = 0;
 };

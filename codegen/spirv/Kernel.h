@@ -31,6 +31,9 @@ struct DeviceKernel {
   Grid grid;
 };
 
+/// The forms that a kernel has, best first; the last one runs everywhere. All give the same bits.
+std::vector<Features> formsOf(const KernelSpec &spec);
+
 /// What DeviceKernel::scratch_bytes will be.
 int64_t scratchBytes(const KernelSpec &spec);
 

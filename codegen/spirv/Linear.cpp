@@ -2,12 +2,8 @@
 // (row, split) sums every splits-th part of a row; the parts are added pair by pair.
 #include "codegen/spirv/Builder.h"
 
-#include <array>
-
 namespace ingot::spirv {
 namespace {
-
-constexpr int32_t block_rows = 16, splits = threads_of_a_group / block_rows;
 
 /// Tokens of a workgroup: a divisor of kTokenPadding.
 int32_t tokensAtOnce(int32_t max_tokens) {
@@ -54,10 +50,10 @@ llvm::Error Builder::linear(const KernelOp &op) {
   if (integers && matrix.group % quant.group)
     return fail("weight groups of " + llvm::Twine(matrix.group) +
                 " are not whole activation groups of " + llvm::Twine(quant.group));
+  if (code.features.product >= 0)
+    return linearByProducts(op, matrix);
 
-  const bool gated = llvm::any_of(
-      spec.ops, [](const KernelOp &other) { return other.kind == KernelOp::Kind::silu_mul; });
-  const int32_t parts = gated ? 2 : 1;
+  const int32_t parts = partsOfUnit();
   const int32_t tokens = tokensAtOnce(spec.max_tokens);
   const int64_t units = interface.slices;
   const Division division = divide(units, parts, tokens);
@@ -97,28 +93,11 @@ llvm::Error Builder::linear(const KernelOp &op) {
       Num j = element, own = code.i(0);
       if (at_once > 1)
         own = code.div(j, tokens), j = code.mod(j, tokens);
-      std::array<Num, 2> results;
+      std::array<Num, 2> whole;
       for (int32_t part = 0; part < parts; ++part)
-        results[part] = of(own, j, part);
-      // What follows the layer in this kernel asks for the element at hand.
-      values[op.result].rows = {matrix.value.height, [&](Num, Num) { return results[0]; }};
-      for (const KernelOp &next : spec.ops) {
-        if (next.kind == KernelOp::Kind::silu_mul)
-          values[next.result].rows = {matrix.value.height / 2,
-                                      [&](Num, Num) { return code.gated(results[0], results[1]); }};
-        else if (next.kind == KernelOp::Kind::add)
-          values[next.result].rows = {spec.values[next.result].width,
-                                      [this, a = values[next.operands[0]].rows,
-                                       b = values[next.operands[1]].rows](Num c, Num t) {
-                                        return code.fadd(a.at(c, t), b.at(c, t));
-                                      }};
-      }
-      const int32_t output = spec.outputs.front();
-      const int64_t stride = (spec.values[output].width + 15) / 16 * 16;
-      Num column = code.add(code.mul(code.add(unit, own), code.i(block_rows)), n);
-      Num t = code.add(first_token, j);
-      code.storeFloat(binding(output), code.add(code.mul(t, code.i(stride)), column),
-                      values[output].rows.at(column, t));
+        whole[part] = of(own, j, part);
+      storeSums(op, code.add(code.mul(code.add(unit, own), code.i(block_rows)), n),
+                code.add(first_token, j), whole);
     };
     const int32_t elements = at_once * tokens;
     if (shuffle) {
@@ -174,16 +153,60 @@ llvm::Error Builder::linear(const KernelOp &op) {
   return llvm::Error::success();
 }
 
+int32_t Builder::partsOfUnit() const {
+  return llvm::any_of(spec.ops,
+                      [](const KernelOp &op) { return op.kind == KernelOp::Kind::silu_mul; })
+             ? 2
+             : 1;
+}
+
+void Builder::storeSums(const KernelOp &op, Num column, Num t, const std::array<Num, 2> &sums) {
+  const int64_t height = spec.values[op.operands[1]].height;
+  // What follows the layer in this kernel asks for the element at hand.
+  values[op.result].rows = {height, [&](Num, Num) { return sums[0]; }};
+  for (const KernelOp &next : spec.ops) {
+    if (next.kind == KernelOp::Kind::silu_mul)
+      values[next.result].rows = {height / 2,
+                                  [&](Num, Num) { return code.gated(sums[0], sums[1]); }};
+    else if (next.kind == KernelOp::Kind::add)
+      values[next.result].rows = {spec.values[next.result].width,
+                                  [this, a = values[next.operands[0]].rows,
+                                   b = values[next.operands[1]].rows](Num c, Num of) {
+                                    return code.fadd(a.at(c, of), b.at(c, of));
+                                  }};
+  }
+  const int32_t output = spec.outputs.front();
+  const int64_t stride = (spec.values[output].width + 15) / 16 * 16;
+  code.storeFloat(binding(output), code.add(code.mul(t, code.i(stride)), column),
+                  values[output].rows.at(column, t));
+}
+
+Builder::GroupTerms Builder::groupTerms(const Encoding &encoding, Num scale, Num sum,
+                                        int32_t less) {
+  GroupTerms terms{scale, Num(), Num()};
+  if (const int32_t offset = encoding.minCode() + less)
+    terms.offset = code.mul(sum, code.i(offset));
+  if (!encoding.symmetric())
+    terms.weighted = code.fmul(scale, code.toFloat(sum));
+  return terms;
+}
+
+Num Builder::addGroup(Num sum, Num dot, Num scale, Num min, const GroupTerms &terms) {
+  if (terms.offset)
+    dot = code.add(dot, terms.offset);
+  Num total = code.fma(code.toFloat(dot), code.fmul(scale, terms.scale), sum);
+  return terms.weighted ? code.fma(min, terms.weighted, total) : total;
+}
+
 /// Sums of products of codes, group by group of the activations.
 void Builder::sumCodes(const Matrix &matrix, const Quant &x, Num row, Num split,
                        const std::vector<Num> &blocks, int32_t tokens, const TokenAt &tokenAt,
                        std::vector<Local> &sums) {
   const Encoding &encoding = matrix.value.encoding;
-  const int64_t groups = matrix.value.width / x.group, ratio = matrix.group / x.group;
+  const int64_t groups = matrix.value.width / x.group;
   const int64_t words = x.group / 4; // of a group of activations
-  const Num low_nibbles = code.i(0x0f0f0f0f);
   code.loop(split, code.i(groups), splits, [&](Num g) {
-    Num weight_group = code.div(g, ratio), first = code.mul(g, code.i(words));
+    Num first = code.mul(g, code.i(words)), weight_group = code.div(g, matrix.group / x.group);
     std::vector<Local> dots;
     for (size_t i = 0; i < sums.size(); ++i)
       dots.push_back(code.local(code.i(0)));
@@ -196,30 +219,18 @@ void Builder::sumCodes(const Matrix &matrix, const Quant &x, Num row, Num split,
       }
     };
     auto step = [&](Num q) {
-      Num at = q, shift;
-      if (ratio > 1) {
-        at = code.add(code.mul(code.mod(g, ratio), code.i(words)), q);
-        if (matrix.nibbles) {
-          Num half = code.i(matrix.step_words), low = code.below(at, half);
-          at = code.select(low, at, code.sub(at, half));
-          shift = code.select(low, code.i(0), code.i(4));
-        }
-      }
+      const Matrix::Place place = matrix.place(g, words, q);
       std::vector<Num> codes, high;
       for (Num block : blocks) {
-        Num word = matrix.codes(block, row, weight_group, at);
-        if (matrix.nibbles && ratio == 1)
-          high.push_back(
-              matrix.numbers(code.bitAnd(code.shiftRight(word, code.i(4)), low_nibbles)));
-        if (shift)
-          word = code.shiftRight(word, shift);
-        codes.push_back(matrix.nibbles ? matrix.numbers(code.bitAnd(word, low_nibbles)) : word);
+        auto [own, other] = matrix.bytes(block, row, place);
+        codes.push_back(own);
+        high.push_back(other);
       }
       addProducts(codes, q);
-      if (!high.empty())
+      if (place.both)
         addProducts(high, code.add(q, code.i(words / 2)));
     };
-    const int64_t steps = matrix.nibbles && ratio == 1 ? words / 2 : words;
+    const int64_t steps = matrix.holdsBoth(words) ? words / 2 : words;
     if (tokens == 1 && steps <= 8)
       for (int64_t q = 0; q < steps; ++q)
         step(code.i(q));
@@ -228,23 +239,13 @@ void Builder::sumCodes(const Matrix &matrix, const Quant &x, Num row, Num split,
     std::vector<Num> scales, mins;
     for (Num block : blocks) {
       scales.push_back(matrix.scale(block, row, weight_group));
-      if (!encoding.symmetric())
-        mins.push_back(matrix.min(block, row, weight_group));
+      mins.push_back(encoding.symmetric() ? Num() : matrix.min(block, row, weight_group));
     }
     for (int32_t j = 0; j < tokens; ++j) {
-      Num activation_scale = x.scale(g, tokenAt(j)), offset, weighted;
-      if (encoding.minCode())
-        offset = code.mul(x.sum(g, tokenAt(j)), code.i(encoding.minCode()));
-      if (!mins.empty())
-        weighted = code.fmul(activation_scale, code.toFloat(x.sum(g, tokenAt(j))));
+      const GroupTerms terms = groupTerms(encoding, x.scale(g, tokenAt(j)), x.sum(g, tokenAt(j)));
       for (size_t block = 0; block < blocks.size(); ++block) {
         const size_t i = block * tokens + j;
-        Num dot = dots[i].get();
-        if (offset)
-          dot = code.add(dot, offset);
-        Num total =
-            code.fma(code.toFloat(dot), code.fmul(scales[block], activation_scale), sums[i].get());
-        sums[i].set(weighted ? code.fma(mins[block], weighted, total) : total);
+        sums[i].set(addGroup(sums[i].get(), dots[i].get(), scales[block], mins[block], terms));
       }
     }
   });

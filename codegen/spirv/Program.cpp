@@ -20,20 +20,6 @@ static_assert(int(device::Space_arena) == int(kernel::BufferUse::Space::arena) &
               int(device::Space_cache) == int(kernel::BufferUse::Space::cache) &&
               int(device::Space_scratch) > int(device::Space_cache));
 
-bool sumsOverInvocations(const KernelSpec &spec) {
-  return llvm::any_of(spec.ops, [&](const KernelOp &op) {
-    return op.kind == KernelOp::Kind::linear || op.kind == KernelOp::Kind::rms_norm ||
-           op.kind == KernelOp::Kind::attention ||
-           (op.kind == KernelOp::Kind::append && spec.kv == CodeKind::i);
-  });
-}
-
-bool multipliesCodes(const KernelSpec &spec) {
-  return llvm::any_of(spec.ops, [](const KernelOp &op) {
-    return op.kind == KernelOp::Kind::linear || op.kind == KernelOp::Kind::quantize;
-  });
-}
-
 /// A kernel of a launch: its name, and whether it is for each sequence of a step.
 using KernelName = std::pair<std::string, bool>;
 
@@ -91,12 +77,7 @@ public:
   }
 
 private:
-  struct Known {
-    uint16_t number;
-    Grid grid;
-  };
-
-  llvm::Expected<Known> kernelOf(kernel::LaunchOp launch) {
+  llvm::Expected<uint16_t> kernelOf(kernel::LaunchOp launch) {
     const bool each = launch.getPerSequence();
     auto found = known.find(nameOf(launch));
     if (found != known.end())
@@ -105,25 +86,20 @@ private:
     if (!spec)
       return spec.takeError();
     std::vector<flatbuffers::Offset<device::Form>> forms;
-    DeviceKernel made;
-    for (const Features &features : allFeatures()) {
-      if ((features.byte_dot && !multipliesCodes(*spec)) ||
-          (features.shuffle && !sumsOverInvocations(*spec)))
-        continue;
+    for (const Features &features : formsOf(*spec)) {
       auto kernel = compileKernel(*spec, each, features);
       if (!kernel)
         return kernel.takeError();
-      made = std::move(*kernel); // at last what needs most shared memory
-      forms.push_back(device::CreateFormDirect(buffer, features.bits(), &made.words));
+      forms.push_back(createForm(buffer, features, *kernel));
     }
     const std::string name = spec->name + (each ? ".each" : "");
-    Known added{static_cast<uint16_t>(kernels.size()), made.grid};
-    const size_t arguments = kernelInterface(*spec).arguments.size() + (made.scratch_bytes ? 1 : 0);
-    kernels.push_back(device::CreateKernelDirect(buffer, name.c_str(), &forms,
-                                                 static_cast<uint8_t>(arguments),
-                                                 static_cast<uint32_t>(made.shared_bytes)));
-    known[nameOf(launch)] = added;
-    return added;
+    const size_t arguments =
+        kernelInterface(*spec).arguments.size() + (scratchBytes(*spec) ? 1 : 0);
+    const auto number = static_cast<uint16_t>(kernels.size());
+    kernels.push_back(
+        device::CreateKernelDirect(buffer, name.c_str(), &forms, static_cast<uint8_t>(arguments)));
+    known[nameOf(launch)] = number;
+    return number;
   }
 
   llvm::Error addStep(func::FuncOp step, std::vector<flatbuffers::Offset<device::Step>> &steps) {
@@ -146,11 +122,7 @@ private:
       const Scratch::Place &place = scratch.places[nameOf(launch)];
       if (place.bytes)
         arguments.emplace_back(place.offset, place.bytes, device::Space_scratch);
-      launches.push_back(device::CreateLaunchDirect(
-          buffer, kernel->number, barrier, static_cast<uint32_t>(kernel->grid.x),
-          static_cast<uint32_t>(kernel->grid.tokens_each),
-          static_cast<uint32_t>(kernel->grid.more_tokens),
-          static_cast<uint32_t>(kernel->grid.keys_each), &arguments));
+      launches.push_back(device::CreateLaunchDirect(buffer, *kernel, barrier, &arguments));
       barrier = false;
     }
     steps.push_back(device::CreateStepDirect(buffer, step.getSymName().str().c_str(),
@@ -162,11 +134,20 @@ private:
   ModuleOp planned;
   flatbuffers::FlatBufferBuilder buffer;
   std::vector<flatbuffers::Offset<device::Kernel>> kernels;
-  std::map<KernelName, Known> known;
+  std::map<KernelName, uint16_t> known;
   Scratch scratch;
 };
 
 } // namespace
+
+flatbuffers::Offset<device::Form> createForm(flatbuffers::FlatBufferBuilder &buffer,
+                                             const Features &features, const DeviceKernel &kernel) {
+  auto number = [](int64_t value) { return static_cast<uint32_t>(value); };
+  const Grid &grid = kernel.grid;
+  return device::CreateFormDirect(
+      buffer, features.bits(), &kernel.words, number(kernel.shared_bytes), number(grid.x),
+      number(grid.tokens_each), number(grid.more_tokens), number(grid.keys_each));
+}
 
 llvm::Expected<uint64_t> scratchBytes(ModuleOp planned) {
   auto scratch = planScratch(planned);

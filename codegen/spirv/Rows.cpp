@@ -52,6 +52,32 @@ Num Matrix::codes(Num block, Num row, Num in_group, Num step) const {
   return code.load(binding, code.add(code.mul(at, code.i(value.layout.rows)), row));
 }
 
+Matrix::Place Matrix::place(Num activation_group, int64_t words, Num word) const {
+  const int64_t ratio = group / (4 * words);
+  Place place{code.div(activation_group, ratio), word, Num(), holdsBoth(words)};
+  if (ratio == 1)
+    return place;
+  place.step = code.add(code.mul(code.mod(activation_group, ratio), code.i(words)), word);
+  if (nibbles) {
+    Num half = code.i(step_words), low = code.below(place.step, half);
+    place.step = code.select(low, place.step, code.sub(place.step, half));
+    place.shift = code.select(low, code.i(0), code.i(4));
+  }
+  return place;
+}
+
+std::pair<Num, Num> Matrix::bytes(Num block, Num row, const Place &place) const {
+  Num word = codes(block, row, place.group, place.step), high;
+  if (!nibbles)
+    return {word, high};
+  const Num low_nibbles = code.i(0x0f0f0f0f);
+  if (place.both)
+    high = numbers(code.bitAnd(code.shiftRight(word, code.i(4)), low_nibbles));
+  if (place.shift)
+    word = code.shiftRight(word, place.shift);
+  return {numbers(code.bitAnd(word, low_nibbles)), high};
+}
+
 Num Matrix::number(int32_t from, CodeKind type, Num index) const {
   if (type == CodeKind::f32)
     return code.loadFloat(from, index);

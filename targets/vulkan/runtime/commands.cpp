@@ -95,10 +95,7 @@ VkResult make_kernel(ingot_device_session &session, uint32_t index) {
     result = vk.CreatePipelineLayout(device, &layout, nullptr, &kernel.layout);
   if (result)
     return result;
-  const device::Form *form = nullptr;
-  for (const device::Form *one : *described.forms())
-    if (!form && !(one->needs() & ~session.machine.features))
-      form = one;
+  const device::Form *form = kernel.form;
   if (!form)
     return VK_ERROR_FEATURE_NOT_PRESENT;
   VkShaderModuleCreateInfo module_info{};
@@ -115,7 +112,7 @@ VkResult make_kernel(ingot_device_session &session, uint32_t index) {
   info.stage.stage = VK_SHADER_STAGE_COMPUTE_BIT;
   info.stage.module = module;
   info.stage.pName = "main";
-  if (form->needs() & INGOT_DEVICE_SHUFFLE)
+  if (form->needs() & (INGOT_DEVICE_SHUFFLE | INGOT_DEVICE_ANY_PRODUCT))
     info.stage.flags = VK_PIPELINE_SHADER_STAGE_CREATE_REQUIRE_FULL_SUBGROUPS_BIT;
   info.layout = kernel.layout;
   result = vk.CreateComputePipelines(device, nullptr, 1, &info, nullptr, &kernel.pipeline);
@@ -197,10 +194,11 @@ void record_launch(ingot_device_session &session, uint32_t index, uint32_t launc
                            &step.sets[launch_index], 0, nullptr);
   vk.CmdPushConstants(commands, kernel.layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, arguments * 4,
                       displacements);
-  if ((launch.tokens_each() && described.tokens() > 1) || launch.keys_each())
+  const device::Form &form = *kernel.form;
+  if ((form.tokens_each() && described.tokens() > 1) || form.keys_each())
     vk.CmdDispatchIndirect(commands, session.input.buffer, step.indirect + launch_index * 12u);
   else
-    vk.CmdDispatch(commands, launch.groups(), 1, 1);
+    vk.CmdDispatch(commands, form.groups(), 1, 1);
 }
 
 /// All launches; behind each a time stamp where `queries` is not null.
@@ -243,10 +241,11 @@ void write_input(ingot_device_session &session, uint32_t index, const ingot_step
   const auto &launches = *session.code->steps()->Get(index)->launches();
   auto *groups = reinterpret_cast<uint32_t *>(session.input.mapped + session.steps[index].indirect);
   for (const device::Launch *launch : launches) {
-    const uint32_t each = launch->tokens_each();
-    *groups++ = launch->groups();
-    *groups++ = each ? (tokens + launch->more_tokens() + each - 1) / each : 1;
-    *groups++ = launch->keys_each() ? (keys + launch->keys_each() - 1) / launch->keys_each() : 1;
+    const device::Form &form = *session.kernels[launch->kernel()].form;
+    const uint32_t each = form.tokens_each();
+    *groups++ = form.groups();
+    *groups++ = each ? (tokens + form.more_tokens() + each - 1) / each : 1;
+    *groups++ = form.keys_each() ? (keys + form.keys_each() - 1) / form.keys_each() : 1;
   }
 }
 

@@ -16,22 +16,30 @@ void say(char *problem, const char *text) {
   problem[255] = 0;
 }
 
-/// What the device cannot do although it computes.
-bool fits(const ingot_device_session &session, char *problem) {
+/// Chooses the form of each kernel. False: what the device cannot do although it computes.
+bool fits(ingot_device_session &session, char *problem) {
   const VkPhysicalDeviceLimits &limits = session.machine.properties.limits;
   runtime::Writer said(problem, 255);
-  for (const device::Kernel *kernel : *session.code->kernels())
-    if (kernel->shared_bytes() > limits.maxComputeSharedMemorySize) {
+  for (uint32_t i = 0; i < session.code->kernels()->size(); ++i) {
+    const device::Kernel &kernel = *session.code->kernels()->Get(i);
+    const device::Form *&form = session.kernels[i].form, *too_large = nullptr;
+    for (const device::Form *one : *kernel.forms()) {
+      if (form || one->needs() & ~session.machine.features)
+        continue;
+      (one->shared_bytes() > limits.maxComputeSharedMemorySize ? too_large : form) = one;
+    }
+    if (!form && too_large) {
       said.text(session.machine.properties.deviceName)
           .text(" has ")
           .number(limits.maxComputeSharedMemorySize >> 10)
           .text(" KiB of shared memory, and ")
-          .text(kernel->name()->c_str())
+          .text(kernel.name()->c_str())
           .text(" needs ")
-          .number((kernel->shared_bytes() + 1023) >> 10);
+          .number((too_large->shared_bytes() + 1023) >> 10);
       problem[said.used] = 0;
       return false;
     }
+  }
   for (const device::Step *step : *session.code->steps())
     for (const device::Launch *launch : *step->launches())
       for (const device::Argument *argument : *launch->arguments())

@@ -8,10 +8,15 @@
 namespace ingot::platform::vulkan {
 namespace {
 
-constexpr uint32_t most_devices = 16, most_families = 16, most_extensions = 512;
+constexpr uint32_t most_devices = 16, most_families = 16, most_extensions = 512,
+                   most_products = 256;
 constexpr const char *dot_extension = VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME,
-                     *size_extension = VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME;
+                     *size_extension = VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME,
+                     *matrix_extension = VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME;
 constexpr uint32_t least_subgroup = 8, invocations = 64; // of a workgroup (codegen/spirv)
+#define X(rows, columns, depth) {rows, columns, depth},
+constexpr uint32_t product_shapes[][3] = {INGOT_DEVICE_PRODUCTS(X)};
+#undef X
 
 /// The larger the better.
 int32_t rank(VkPhysicalDeviceType type) {
@@ -59,41 +64,90 @@ bool find_queue(Machine *machine) {
 struct MoreFeatures {
   VkPhysicalDeviceShaderIntegerDotProductFeatures dot{};
   VkPhysicalDeviceSubgroupSizeControlFeatures size{};
+  VkPhysicalDeviceCooperativeMatrixFeaturesKHR matrix{};
+  VkPhysicalDeviceShaderFloat16Int8Features bytes{};
+  VkPhysicalDeviceVulkanMemoryModelFeatures model{};
   void *chain = nullptr;
 
-  MoreFeatures(bool dots, bool sizes) {
+  MoreFeatures(bool dots, bool sizes, bool products) {
     dot.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_FEATURES;
     size.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES;
+    matrix.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR;
+    bytes.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_FLOAT16_INT8_FEATURES;
+    model.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_MEMORY_MODEL_FEATURES;
+    const auto ask = [&](auto &features) { // of what the device knows
+      features.pNext = chain;
+      chain = &features;
+    };
     if (dots)
-      chain = &dot;
-    if (sizes) {
-      size.pNext = chain;
-      chain = &size;
+      ask(dot);
+    if (sizes)
+      ask(size);
+    if (products) {
+      ask(matrix);
+      ask(bytes);
+      ask(model);
     }
   }
 };
 
+/// INGOT_DEVICE_PRODUCT bits: which products of matrices of bytes the device lists.
+uint32_t find_products(const Machine &machine) {
+  const auto list = machine.vk.GetPhysicalDeviceCooperativeMatrixPropertiesKHR;
+  if (!list)
+    return 0;
+  VkCooperativeMatrixPropertiesKHR products[most_products] = {};
+  for (VkCooperativeMatrixPropertiesKHR &product : products)
+    product.sType = VK_STRUCTURE_TYPE_COOPERATIVE_MATRIX_PROPERTIES_KHR;
+  uint32_t count = most_products, found = 0, index = 0;
+  if (list(machine.physical, &count, products) < 0)
+    return 0;
+  for (const auto &shape : product_shapes) {
+    for (uint32_t i = 0; i < count; ++i) {
+      const VkCooperativeMatrixPropertiesKHR &product = products[i];
+      if (product.MSize == shape[0] && product.NSize == shape[1] && product.KSize == shape[2] &&
+          product.AType == VK_COMPONENT_TYPE_SINT8_KHR &&
+          product.BType == VK_COMPONENT_TYPE_SINT8_KHR &&
+          product.CType == VK_COMPONENT_TYPE_SINT32_KHR &&
+          product.ResultType == VK_COMPONENT_TYPE_SINT32_KHR && !product.saturatingAccumulation &&
+          product.scope == VK_SCOPE_SUBGROUP_KHR)
+        found |= INGOT_DEVICE_PRODUCT(index);
+    }
+    ++index;
+  }
+  return found;
+}
+
 void find_features(Machine *machine) {
   machine->features = 0;
-  MoreFeatures more(is_core(*machine) || has_extension(*machine, dot_extension),
-                    is_core(*machine) || has_extension(*machine, size_extension));
+  const bool core = is_core(*machine);
+  const bool products = core && has_extension(*machine, matrix_extension);
+  MoreFeatures more(core || has_extension(*machine, dot_extension),
+                    core || has_extension(*machine, size_extension), products);
   VkPhysicalDeviceFeatures2 features{};
   features.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2;
   features.pNext = more.chain;
   machine->vk.GetPhysicalDeviceFeatures2(machine->physical, &features);
   if (more.dot.shaderIntegerDotProduct)
     machine->features |= INGOT_DEVICE_BYTE_DOT;
+  VkPhysicalDeviceCooperativeMatrixPropertiesKHR matrices{};
+  matrices.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_PROPERTIES_KHR;
   VkPhysicalDeviceSubgroupProperties subgroups{};
   subgroups.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_PROPERTIES;
+  subgroups.pNext = products ? &matrices : nullptr;
   VkPhysicalDeviceProperties2 properties{};
   properties.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2;
   properties.pNext = &subgroups;
   machine->vk.GetPhysicalDeviceProperties2(machine->physical, &properties);
-  if (more.size.computeFullSubgroups && subgroups.subgroupSize >= least_subgroup &&
-      invocations % subgroups.subgroupSize == 0 &&
-      subgroups.supportedStages & VK_SHADER_STAGE_COMPUTE_BIT &&
-      subgroups.supportedOperations & VK_SUBGROUP_FEATURE_SHUFFLE_BIT)
+  if (!more.size.computeFullSubgroups || subgroups.subgroupSize < least_subgroup ||
+      invocations % subgroups.subgroupSize ||
+      !(subgroups.supportedStages & VK_SHADER_STAGE_COMPUTE_BIT))
+    return;
+  if (subgroups.supportedOperations & VK_SUBGROUP_FEATURE_SHUFFLE_BIT)
     machine->features |= INGOT_DEVICE_SHUFFLE;
+  if (more.matrix.cooperativeMatrix && more.bytes.shaderInt8 && more.model.vulkanMemoryModel &&
+      matrices.cooperativeMatrixSupportedStages & VK_SHADER_STAGE_COMPUTE_BIT)
+    machine->features |= find_products(*machine);
 }
 
 } // namespace
@@ -159,10 +213,12 @@ bool open_machine(Machine *machine) {
   queue.queueCount = 1;
   queue.pQueuePriorities = &priority;
   const bool dots = machine->features & INGOT_DEVICE_BYTE_DOT,
-             shuffles = machine->features & INGOT_DEVICE_SHUFFLE;
-  MoreFeatures more(dots, shuffles);
+             products = machine->features & INGOT_DEVICE_ANY_PRODUCT,
+             subgroups = products || machine->features & INGOT_DEVICE_SHUFFLE;
+  MoreFeatures more(dots, subgroups, products);
   more.dot.shaderIntegerDotProduct = dots;
-  more.size.computeFullSubgroups = shuffles;
+  more.size.computeFullSubgroups = subgroups;
+  more.matrix.cooperativeMatrix = more.bytes.shaderInt8 = more.model.vulkanMemoryModel = products;
   const char *extensions[2];
   VkDeviceCreateInfo info{};
   info.sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO;
@@ -172,8 +228,10 @@ bool open_machine(Machine *machine) {
   info.ppEnabledExtensionNames = extensions;
   if (dots && !is_core(*machine))
     extensions[info.enabledExtensionCount++] = dot_extension;
-  if (shuffles && !is_core(*machine))
+  if (subgroups && !is_core(*machine))
     extensions[info.enabledExtensionCount++] = size_extension;
+  if (products) // of core devices only
+    extensions[info.enabledExtensionCount++] = matrix_extension;
   Functions &vk = machine->vk;
   if (vk.CreateDevice(machine->physical, &info, nullptr, &machine->device) != VK_SUCCESS) {
     machine->device = nullptr;

@@ -4,6 +4,39 @@
 #define VK_NO_PROTOTYPES
 #include <vulkan/vulkan.h>
 
+// Of an extension that is younger than some headers (VK_KHR_cooperative_matrix of the registry).
+#ifndef VK_KHR_cooperative_matrix
+#define VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME "VK_KHR_cooperative_matrix"
+constexpr auto VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR =
+    static_cast<VkStructureType>(1000506000);
+constexpr auto VK_STRUCTURE_TYPE_COOPERATIVE_MATRIX_PROPERTIES_KHR =
+    static_cast<VkStructureType>(1000506001);
+constexpr auto VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_PROPERTIES_KHR =
+    static_cast<VkStructureType>(1000506002);
+enum VkComponentTypeKHR { VK_COMPONENT_TYPE_SINT8_KHR = 3, VK_COMPONENT_TYPE_SINT32_KHR = 5 };
+enum VkScopeKHR { VK_SCOPE_SUBGROUP_KHR = 3 };
+struct VkPhysicalDeviceCooperativeMatrixFeaturesKHR {
+  VkStructureType sType;
+  void *pNext;
+  VkBool32 cooperativeMatrix, cooperativeMatrixRobustBufferAccess;
+};
+struct VkPhysicalDeviceCooperativeMatrixPropertiesKHR {
+  VkStructureType sType;
+  void *pNext;
+  VkShaderStageFlags cooperativeMatrixSupportedStages;
+};
+struct VkCooperativeMatrixPropertiesKHR {
+  VkStructureType sType;
+  void *pNext;
+  uint32_t MSize, NSize, KSize;
+  VkComponentTypeKHR AType, BType, CType, ResultType;
+  VkBool32 saturatingAccumulation;
+  VkScopeKHR scope;
+};
+using PFN_vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR =
+    VkResult(VKAPI_PTR *)(VkPhysicalDevice, uint32_t *, VkCooperativeMatrixPropertiesKHR *);
+#endif
+
 namespace ingot::platform::vulkan {
 
 #define INGOT_VULKAN_INSTANCE_FUNCTIONS(X)                                                         \
@@ -14,6 +47,7 @@ namespace ingot::platform::vulkan {
   X(GetPhysicalDeviceProperties2)                                                                  \
   X(GetPhysicalDeviceFeatures2)                                                                    \
   X(GetPhysicalDeviceMemoryProperties)                                                             \
+  X(GetPhysicalDeviceCooperativeMatrixPropertiesKHR)                                               \
   X(GetPhysicalDeviceQueueFamilyProperties)                                                        \
   X(CreateDevice)                                                                                  \
   X(GetDeviceProcAddr)

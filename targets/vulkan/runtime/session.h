@@ -25,6 +25,7 @@ struct WeightChunk {
 constexpr int32_t most_chunks = 64;
 
 struct Kernel {
+  const device::Form *form; ///< the best that the device runs; null: none
   VkDescriptorSetLayout set_layout;
   VkPipelineLayout layout;
   VkPipeline pipeline; ///< null: not used yet

@@ -120,6 +120,48 @@ TEST(SpirvCode, CodesAreMultipliedByDotProducts) {
     }
 }
 
+/// Only what multiplies codes for more tokens than others read weights for at once has products of
+/// matrices, of the shapes whose depth divides a group.
+TEST(SpirvCode, FormsByProducts) {
+  auto products = [](bool quantized, int32_t tokens, int32_t group) {
+    SpecMaker make(tokens);
+    const auto kind = quantized ? KernelValue::Kind::quant : KernelValue::Kind::rows;
+    const int32_t x = make.input(kind, 576), w = make.input(KernelValue::Kind::matrix, 576);
+    make.spec.values[w].height = 64;
+    make.spec.outputs = {make.rowsOp(KernelOp::Kind::linear, {x, w}, 64)};
+    make.spec.ops.back().act_group = group;
+    std::vector<int32_t> depths;
+    for (const spirv::Features &features : spirv::formsOf(make.spec))
+      if (features.product >= 0)
+        depths.push_back(spirv::product_shapes[features.product].depth);
+    return depths;
+  };
+  EXPECT_EQ(products(true, 192, 32), (std::vector<int32_t>{32, 16, 32, 32, 8}));
+  EXPECT_EQ(products(true, 9, 16), (std::vector<int32_t>{16, 8}));
+  EXPECT_TRUE(products(true, 8, 32).empty());
+  EXPECT_TRUE(products(false, 192, 0).empty());
+}
+
+/// A group is as many multiplications of matrices as it has depths, in one place; nothing is
+/// multiplied byte by byte, and floats only where results are scaled.
+TEST(SpirvCode, CodesAreMultipliedByProducts) {
+  for (const Encoding &encoding : {u4, i4, u5, i8, wide})
+    for (int index = 0; index < int(std::size(spirv::product_shapes)); ++index) {
+      const spirv::ProductShape &shape = spirv::product_shapes[index];
+      const Made made = linear(encoding, 192, {.product = index}, 1520);
+      EXPECT_EQ(made.grid.x, 48); // 95 blocks, two at a time
+      EXPECT_EQ(made.grid.tokens_each, 32);
+      const Inner inner = made.with(Opcode::OpCooperativeMatrixMulAddKHR);
+      const int times = 32 / shape.depth;
+      EXPECT_EQ(inner.blocks, 1);
+      EXPECT_EQ(inner.count(Opcode::OpCooperativeMatrixMulAddKHR), times);
+      EXPECT_EQ(inner.count(Opcode::OpCooperativeMatrixLoadKHR), 2 * times);
+      EXPECT_EQ(inner.count(Opcode::OpCooperativeMatrixStoreKHR), 1);
+      for (Opcode other : {Opcode::OpSUDot, Opcode::OpBitFieldSExtract, Opcode::OpBitFieldUExtract})
+        EXPECT_EQ(made.with(other).blocks, 0);
+    }
+}
+
 /// Four invocations share a row: two shuffles a sum (a block of rows and a token each), and nobody
 /// waits; or one barrier before what they left in shared memory is read and one behind.
 TEST(SpirvCode, SumsAreShuffledOrShared) {

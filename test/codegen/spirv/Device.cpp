@@ -1,5 +1,6 @@
 #include "test/codegen/spirv/Device.h"
 
+#include "codegen/spirv/Program.h"
 #include "targets/vulkan/runtime/device.h"
 #include "targets/vulkan/runtime/session.h"
 
@@ -26,46 +27,83 @@ struct Counted {
   int submissions, recordings;
 } counted;
 
-/// What spirv-val says against a module; empty: nothing, or there is no spirv-val.
-std::string invalid(const std::vector<uint32_t> &words) {
-  auto validator = llvm::sys::findProgramByName("spirv-val");
-  if (!validator) {
-    static bool said = false;
-    if (!said)
-      std::fprintf(stderr, "note: spirv-val is missing: modules are not validated\n");
-    said = true;
-    return "";
-  }
-  llvm::SmallString<128> path, out;
-  EXPECT_FALSE(llvm::sys::fs::createTemporaryFile("kernel", "spv", path));
+/// Runs a program; gives its status and what it says.
+std::pair<int, std::string> say(const std::vector<llvm::StringRef> &command) {
+  llvm::SmallString<128> out;
   EXPECT_FALSE(llvm::sys::fs::createTemporaryFile("kernel", "txt", out));
-  llvm::FileRemover remove_path(path), remove_out(out);
+  llvm::FileRemover remove_out(out);
+  const std::optional<llvm::StringRef> redirects[] = {llvm::StringRef(), out.str(), out.str()};
+  const int status = llvm::sys::ExecuteAndWait(command[0], command, std::nullopt, redirects);
+  auto text = llvm::MemoryBuffer::getFile(out);
+  return {status, text ? (*text)->getBuffer().str() : ""};
+}
+
+struct Validator {
+  std::string path; ///< empty: there is none
+  bool knows_products = false;
+
+  Validator() {
+    if (auto found = llvm::sys::findProgramByName("spirv-val"))
+      path = *found;
+    if (path.empty()) {
+      std::fprintf(stderr, "note: spirv-val is missing: modules are not validated\n");
+      return;
+    }
+    const std::string version = say({path, "--version"}).second; // SPIRV-Tools v2023.1 ...
+    const size_t year = version.find(" v");
+    knows_products = year != std::string::npos && std::atoi(version.c_str() + year + 2) > 2023;
+    if (!knows_products)
+      std::fprintf(stderr, "note: spirv-val is of 2023: products of matrices are not validated\n");
+  }
+};
+
+/// What spirv-val says against a module; empty: nothing, or none here knows such modules.
+std::string invalid(const std::vector<uint32_t> &words, const spirv::Features &features) {
+  static const Validator validator;
+  const bool products = features.product >= 0;
+  if (validator.path.empty() || (products && !validator.knows_products))
+    return "";
+  llvm::SmallString<128> path;
+  EXPECT_FALSE(llvm::sys::fs::createTemporaryFile("kernel", "spv", path));
+  llvm::FileRemover remove_path(path);
   {
     std::error_code error;
     llvm::raw_fd_ostream(path, error)
         .write(reinterpret_cast<const char *>(words.data()), words.size() * 4);
   }
-  const std::optional<llvm::StringRef> redirects[] = {llvm::StringRef(), out.str(), out.str()};
-  if (!llvm::sys::ExecuteAndWait(*validator, {*validator, "--target-env", "vulkan1.1", path},
-                                 std::nullopt, redirects))
-    return "";
-  auto text = llvm::MemoryBuffer::getFile(out);
-  return text ? (*text)->getBuffer().str() : "spirv-val failed";
+  auto [status, text] =
+      say({validator.path, "--target-env", products ? "vulkan1.3" : "vulkan1.1", path.str()});
+  return status && text.empty() ? "spirv-val failed" : text;
 }
 
 } // namespace
+
+bool test::everyProduct() { return std::getenv("INGOT_EVERY_PRODUCT") != nullptr; }
+
+uint32_t test::deviceFeatures() {
+  platform::vulkan::Machine machine;
+  if (platform::vulkan::find_machine(&machine))
+    return 0;
+  platform::vulkan::close_machine(&machine);
+  return machine.features;
+}
+
+uint32_t &test::formsThatRan() {
+  static uint32_t needs = 0;
+  return needs;
+}
 
 const char *test::missingDevice() { return platform::vulkan::missing(); }
 
 DeviceKernel::DeviceKernel(KernelSpec kernel, bool per_sequence)
     : spec(std::move(kernel)), per_sequence(per_sequence) {
-  for (const spirv::Features &features : spirv::allFeatures()) {
+  for (const spirv::Features &features : spirv::formsOf(spec)) {
     auto made = spirv::compileKernel(spec, per_sequence, features);
     if (!made) {
       ADD_FAILURE() << llvm::toString(made.takeError());
       return;
     }
-    EXPECT_EQ(invalid(made->words), "");
+    EXPECT_EQ(invalid(made->words, features), "");
     flatbuffers::FlatBufferBuilder buffer;
     std::vector<device::Argument> places;
     uint64_t end = 0;
@@ -79,12 +117,10 @@ DeviceKernel::DeviceKernel(KernelSpec kernel, bool per_sequence)
       const int32_t tokens = per_sequence ? INGOT_PARAMETER_TOKENS_MAX : 1;
       places.emplace_back(0, uint64_t(made->scratch_bytes * tokens), device::Space_scratch);
     }
-    std::vector forms{device::CreateFormDirect(buffer, features.bits(), &made->words)};
-    std::vector kernels{device::CreateKernelDirect(buffer, "kernel", &forms, uint8_t(places.size()),
-                                                   uint32_t(made->shared_bytes))};
-    std::vector launches{device::CreateLaunchDirect(
-        buffer, 0, false, uint32_t(made->grid.x), uint32_t(made->grid.tokens_each),
-        uint32_t(made->grid.more_tokens), uint32_t(made->grid.keys_each), &places)};
+    std::vector forms{spirv::createForm(buffer, features, *made)};
+    std::vector kernels{
+        device::CreateKernelDirect(buffer, "kernel", &forms, uint8_t(places.size()))};
+    std::vector launches{device::CreateLaunchDirect(buffer, 0, false, &places)};
     // Steps for several sequences come behind decode, prefill and score.
     std::vector<flatbuffers::Offset<device::Step>> steps;
     for (int i = 0; i < 4; ++i)
@@ -99,6 +135,7 @@ DeviceKernel::DeviceKernel(KernelSpec kernel, bool per_sequence)
 void DeviceKernel::run(Memory &memory, int32_t tokens, int32_t position,
                        const std::vector<int32_t> &positions) {
   std::vector<std::vector<uint8_t>> results;
+  std::vector<uint32_t> ran; // needs of the forms that did
   for (const std::string &code : programs) {
     const auto &places =
         *device::GetCode(code.data())->steps()->Get(0)->launches()->Get(0)->arguments();
@@ -129,8 +166,12 @@ void DeviceKernel::run(Memory &memory, int32_t tokens, int32_t position,
     ingot_device_session *session;
     ASSERT_EQ(ingot_vulkan_device.open(&request, &session, problem), INGOT_OK) << problem;
     session->machine.properties.limits.minStorageBufferOffsetAlignment = alignment;
-    if (device::GetCode(code.data())->kernels()->Get(0)->forms()->Get(0)->needs() &
-        ~session->machine.features) {
+    const device::Form &form = *device::GetCode(code.data())->kernels()->Get(0)->forms()->Get(0);
+    if (everyProduct() && session->machine.features & INGOT_DEVICE_ANY_PRODUCT) {
+      session->machine.features |= INGOT_DEVICE_ANY_PRODUCT;
+      session->kernels[0].form = &form;
+    }
+    if (form.needs() & ~session->machine.features) {
       ingot_vulkan_device.close(session);
       continue;
     }
@@ -174,11 +215,24 @@ void DeviceKernel::run(Memory &memory, int32_t tokens, int32_t position,
         ASSERT_EQ(after[i], guard_byte) << "written outside of its arguments";
       end = place->offset() + place->bytes();
     }
+    // What tokens hold that only pad the buffers is up to a form.
+    for (uint32_t i = 0; i < interface.arguments.size(); ++i) {
+      const KernelValue &value = spec.values[interface.arguments[i].value];
+      if (!hasTokens(value) || per_sequence)
+        continue;
+      const device::Argument &place = *places.Get(i);
+      const uint64_t each = place.bytes() / uint64_t(paddedTokens(spec.max_tokens)),
+                     used = std::min<uint64_t>(place.bytes(), each * uint64_t(tokens));
+      std::memset(after.data() + place.offset() + used, 0, place.bytes() - used);
+    }
     results.push_back(after);
+    ran.push_back(form.needs());
   }
   ASSERT_FALSE(results.empty());
-  for (const auto &result : results)
-    EXPECT_EQ(result, results.front()) << "the forms differ";
+  for (size_t i = 0; i < results.size(); ++i)
+    EXPECT_EQ(results[i], results.back()) << "the form for " << ran[i] << " differs";
+  for (uint32_t needs : ran)
+    formsThatRan() |= needs;
   const auto &places =
       *device::GetCode(programs[0].data())->steps()->Get(0)->launches()->Get(0)->arguments();
   const KernelInterface interface = kernelInterface(spec);

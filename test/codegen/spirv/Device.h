@@ -9,7 +9,15 @@ namespace ingot::test {
 /// A sentence when nothing here runs such kernels; null when something does.
 const char *missingDevice();
 
-/// Compiles a kernel in each form and runs it; results of both forms are the same bits.
+/// Products of matrices of all shapes are to run where a device lists one (INGOT_EVERY_PRODUCT is
+/// set): Mesa's lavapipe lists one and runs them all.
+bool everyProduct();
+
+/// INGOT_DEVICE_... bits: what the device has, and what forms needed that ran.
+uint32_t deviceFeatures();
+uint32_t &formsThatRan();
+
+/// Compiles a kernel in each form and runs it; results of all forms are the same bits.
 class DeviceKernel {
 public:
   /// Fails the current test when the kernel does not compile or spirv-val objects to it.

@@ -151,6 +151,29 @@ TEST_F(SpirvKernels, LinearOfCodes) {
   checkLinear(encodings[2], {4096, 64, 1, 1}, true);                 // and one after the other
 }
 
+/// Of many tokens, by each product of matrices: rows and tokens that fill no tile, fewer groups
+/// than parts of a sum, groups of weights that are several of activations.
+TEST_F(SpirvKernels, LinearByProducts) {
+  if (!(deviceFeatures() & INGOT_DEVICE_ANY_PRODUCT))
+    GTEST_SKIP() << "the device multiplies no matrices of bytes";
+  formsThatRan() = 0;
+  for (const Encoding &encoding : encodings) {
+    checkLinear(encoding, {48, 160, 19, 17}, true, Epilogue::residual);
+    checkLinear(encoding, {96, 96, 40, 33}, true, Epilogue::silu);
+  }
+  checkLinear(encodings[0], {16, 64, 9, 1}, true);
+  checkLinear(encodings[2], {33, 64, 16, 16}, true);
+  checkLinear(encodings[3], {80, 288, 32, 24}, true);
+  checkLinear(integers(CodeKind::u, 4, 64, CodeKind::f32, true), {80, 192, 24, 23}, true);
+  checkLinear(integers(CodeKind::i, 4, 96, CodeKind::f16, false), {40, 192, 64, 63}, true);
+  checkLinear(integers(CodeKind::u, 8, 64, CodeKind::f16, true), {48, 192, 12, 11}, true);
+  checkLinear(integers(CodeKind::i, 8, 0, CodeKind::f32, false), {64, 160, 30, 29}, true,
+              Epilogue::silu);
+  for (size_t i = 0; i < std::size(spirv::product_shapes); ++i)
+    if (everyProduct() || deviceFeatures() & INGOT_DEVICE_PRODUCT(i))
+      EXPECT_TRUE(formsThatRan() & INGOT_DEVICE_PRODUCT(i)) << i;
+}
+
 TEST_F(SpirvKernels, LinearOfFloats) {
   for (CodeKind kind : {CodeKind::f16, CodeKind::bf16, CodeKind::f32}) {
     checkLinear(floats(kind), {40, 72, 7, 5}, false, Epilogue::residual);

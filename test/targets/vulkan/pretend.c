@@ -1,11 +1,14 @@
 /* A libvulkan.so.1 before the true one (TRUE_VULKAN), of a device that this machine has not:
  *   LOST_AFTER=N  it is lost after N submissions
  *   PLAIN=1       it has nothing that is optional
+ *   NO_PRODUCTS=1 it has no products of matrices
+ *   SAY=1         "a product of matrices" on stderr for each module that has one
  *   DISCRETE=N    the processor does not see its memory, of which there are N MiB */
 #define VK_NO_PROTOTYPES
 #include <vulkan/vulkan.h>
 
 #include <dlfcn.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,6 +19,14 @@ static PFN_vkGetPhysicalDeviceFeatures2 true_features;
 static PFN_vkGetPhysicalDeviceMemoryProperties true_memory;
 static PFN_vkGetBufferMemoryRequirements true_needs;
 static PFN_vkAllocateMemory true_allocate;
+static PFN_vkCreateShaderModule true_create_module;
+
+/* VK_KHR_cooperative_matrix, which is younger than some headers */
+static const VkStructureType cooperative_matrix_features = (VkStructureType)1000506000;
+struct CooperativeMatrixFeatures {
+  VkBaseOutStructure base;
+  VkBool32 cooperativeMatrix, cooperativeMatrixRobustBufferAccess;
+};
 
 static int submissions;
 
@@ -28,14 +39,20 @@ static VkResult submit(VkQueue queue, uint32_t count, const VkSubmitInfo *submit
 
 static void features(VkPhysicalDevice device, VkPhysicalDeviceFeatures2 *found) {
   true_features(device, found);
-  if (!getenv("PLAIN"))
+  const char *plain = getenv("PLAIN");
+  if (!plain && !getenv("NO_PRODUCTS"))
     return;
   for (VkBaseOutStructure *more = found->pNext; more; more = more->pNext)
-    if (more->sType == VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_FEATURES)
+    if (more->sType == cooperative_matrix_features)
+      ((struct CooperativeMatrixFeatures *)more)->cooperativeMatrix = VK_FALSE;
+    else if (!plain)
+      continue;
+    else if (more->sType == VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_FEATURES)
       ((VkPhysicalDeviceShaderIntegerDotProductFeatures *)more)->shaderIntegerDotProduct = VK_FALSE;
     else if (more->sType == VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES)
       ((VkPhysicalDeviceSubgroupSizeControlFeatures *)more)->computeFullSubgroups = VK_FALSE;
-    else
+    else if (more->sType != VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_FLOAT16_INT8_FEATURES &&
+             more->sType != VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_MEMORY_MODEL_FEATURES)
       abort(); /* a feature that this does not know */
 }
 
@@ -71,6 +88,18 @@ static VkResult allocate(VkDevice device, const VkMemoryAllocateInfo *info,
   return true_allocate(device, &changed, callbacks, result);
 }
 
+static VkResult create_module(VkDevice device, const VkShaderModuleCreateInfo *info,
+                              const VkAllocationCallbacks *callbacks, VkShaderModule *result) {
+  enum { header = 5, OpCooperativeMatrixMulAddKHR = 4459 };
+  const size_t words = info->codeSize / 4;
+  size_t at = header;
+  while (at < words && (info->pCode[at] & 0xffff) != OpCooperativeMatrixMulAddKHR)
+    at += info->pCode[at] >> 16;
+  if (getenv("SAY") && at < words)
+    fprintf(stderr, "a product of matrices\n");
+  return true_create_module(device, info, callbacks, result);
+}
+
 static PFN_vkVoidFunction device_function(VkDevice device, const char *name) {
   PFN_vkVoidFunction found = of_device(device, name);
 #define INSTEAD(of, variable, function)                                                            \
@@ -79,6 +108,7 @@ static PFN_vkVoidFunction device_function(VkDevice device, const char *name) {
   INSTEAD("vkQueueSubmit", true_submit, submit);
   INSTEAD("vkGetBufferMemoryRequirements", true_needs, needs);
   INSTEAD("vkAllocateMemory", true_allocate, allocate);
+  INSTEAD("vkCreateShaderModule", true_create_module, create_module);
   return found;
 }
 
