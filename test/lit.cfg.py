@@ -7,6 +7,7 @@
 #   smollm2      %model: SmolLM2-135M-Instruct, Q4_1 (./dev test gets it; INGOT_MODEL)
 #   wikitext     %wikitext: the validation text (INGOT_WIKITEXT)
 #   browser      %browser: a Chromium without a window
+#   swiftshader  %swiftshader: the description of Chromium's Vulkan driver (VK_DRIVER_FILES)
 #   avx2, avx512vnni    the processor has them
 #   gcc          there is one, with g++
 #   zsh, fish    the shells
@@ -84,6 +85,8 @@ else:
 
 substitute_file("browser", "browser",
                 pathlib.Path(shutil.which("chromium-headless-shell") or "chromium-headless-shell"))
+
+substitute_file("swiftshader", "swiftshader", pathlib.Path("/usr/lib/chromium/vk_swiftshader_icd.json"))
 
 flags = set()
 cpuinfo = pathlib.Path("/proc/cpuinfo")
