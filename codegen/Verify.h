@@ -28,7 +28,7 @@ LogitComparison compareLogits(const float *program, const float *reference, int6
 /// error, as a share of the reference's largest logit.
 constexpr double kErrorBound = 1e-3;
 constexpr double meanKlBound(Activations rounded) {
-  return rounded == Activations::int16 ? 1e-4 : 0.02;
+  return rounded == Activations::int8 ? 0.02 : 1e-4;
 }
 
 struct VerifyReport {

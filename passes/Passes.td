@@ -40,12 +40,13 @@ def LmLegalizeEncodings : Pass<"lm-legalize-encodings", "::mlir::ModuleOp"> {
 }
 
 def LmQuantizeActivations : Pass<"lm-quantize-activations", "::mlir::ModuleOp"> {
-  let summary = "Feed linear layers of integer weights with integer activations";
+  let summary = "Feed linear layers of integer weights with integer activations, or halves";
   let description = [{
     Inserts one `lm.quantize` for each value that such layers read. The group is 32 columns, or what
     divides the weight's group.
   }];
-  let options = [Option<"bits", "bits", "int32_t", "8", "Of a code: 8 or 16">];
+  let options = [Option<"bits", "bits", "int32_t", "8", "Of a code: 8 or 16">,
+                 Option<"halves", "halves", "bool", "false", "Codes are floats of 16 bits">];
   let statistics = [Statistic<"inserted", "quantize-inserted", "lm.quantize operations inserted">];
 }
 

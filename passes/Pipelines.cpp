@@ -41,7 +41,7 @@ void buildLoweringPipeline(OpPassManager &manager, const LoweringOptions &option
 
   // Needs the final formats (the group of activations follows the weight's).
   if (const int32_t bits = codeBits(options.activations))
-    manager.addPass(createLmQuantizeActivations({bits}));
+    manager.addPass(createLmQuantizeActivations({bits, options.activations == Activations::f16}));
 
   // From here on there is a function for each step; everything above was done once.
   LmSpecializeStepsOptions steps;
@@ -72,7 +72,7 @@ struct PipelineOptions : PassPipelineOptions<PipelineOptions> {
   Option<std::string> quantize{*this, "quantize", llvm::cl::desc("Weight format"),
                                llvm::cl::init("")};
   Option<std::string> activations{*this, "activations",
-                                  llvm::cl::desc("int8, int16 or f32; empty: the target's"),
+                                  llvm::cl::desc("int8, int16, f16 or f32; empty: the target's"),
                                   llvm::cl::init("")};
 };
 } // namespace

@@ -145,6 +145,11 @@ public:
   Tile tile(const KernelSpec &spec) const;
   /// What its linear layers read where the user does not choose (--activations).
   virtual Activations activations() const { return Activations::int8; }
+  /// What its linear layers can read.
+  virtual llvm::ArrayRef<Activations> readableActivations() const {
+    static constexpr Activations all[] = {Activations::int8, Activations::int16, Activations::f32};
+    return all;
+  }
   /// Most tokens that one prefill step should take.
   virtual int32_t prefillTokens() const = 0;
 

@@ -84,10 +84,14 @@ Activations ingot::defaultActivations(llvm::StringRef name) {
 
 llvm::Error ingot::checkActivations(const Target &target, Activations activations) {
   for (const Target *variant : target.variants())
-    if (activations == Activations::int16 && variant->kernelForm() != KernelForm::objects)
-      return inputError("", "--activations int16",
-                        "kernels for " + variant->machine().name + " read codes of 8 bits only",
-                        "--activations int8 or f32");
+    if (!llvm::is_contained(variant->readableActivations(), activations)) {
+      std::string known;
+      for (Activations one : variant->readableActivations())
+        known += (known.empty() ? "" : ", ") + toString(one).str();
+      return inputError("", ("--activations " + toString(activations)).str(),
+                        "kernels for " + variant->machine().name + " do not read that",
+                        "--activations " + known);
+    }
   return llvm::Error::success();
 }
 

@@ -19,9 +19,11 @@ struct Rows {
   std::function<Num(Num column, Num token)> at;
 };
 
-/// Quantized rows: words of 4 codes; scales (f32) and sums of codes (i32) of groups.
+/// Quantized rows: words of 4 codes, or of 2 that are halves; scales (f32) and sums of codes (i32,
+/// of halves f32) of groups.
 struct Quant {
   int32_t group = 32;
+  bool halves = false;
   std::function<Num(Num word, Num token)> codes;
   std::function<Num(Num group, Num token)> scale, sum;
 };
@@ -86,6 +88,7 @@ private:
   void rope(const KernelOp &op);
   void ropeAngles(const KernelOp &op);
   llvm::Error quantize(const KernelOp &op);
+  void roundToHalves(const KernelOp &op);
   void storeRows(int32_t output);
   void storeQuant(int32_t output);
   /// `combine` over what each invocation has: the same for all. In a loop, the caller has a barrier
@@ -104,7 +107,7 @@ private:
   };
   /// Of codes that were stored `less` below what they are.
   GroupTerms groupTerms(const Encoding &encoding, Num scale, Num sum, int32_t less = 0);
-  /// `sum` and the group's products, `dot`.
+  /// `sum` and the group's products, `dot` (i32, of halves f32).
   Num addGroup(Num sum, Num dot, Num scale, Num min, const GroupTerms &terms);
   /// Add to sums[part][token] what rows `row` of `blocks` give; every splits-th part of the sum.
   void sumCodes(const Matrix &matrix, const Quant &x, Num row, Num split,

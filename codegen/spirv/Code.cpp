@@ -56,9 +56,11 @@ Code::Code(MLIRContext &context, int32_t threads, int32_t bindings, const Featur
     capabilities.push_back(spv::Capability::GroupNonUniformShuffle);
   }
   if (features.product >= 0) {
+    const auto element = product_shapes[features.product].halves() ? spv::Capability::Float16
+                                                                   : spv::Capability::Int8;
     for (spv::Capability needed :
-         {spv::Capability::CooperativeMatrixKHR, spv::Capability::Int8,
-          spv::Capability::GroupNonUniform, spv::Capability::VulkanMemoryModel})
+         {spv::Capability::CooperativeMatrixKHR, element, spv::Capability::GroupNonUniform,
+          spv::Capability::VulkanMemoryModel})
       capabilities.push_back(needed);
     extensions.push_back(spv::Extension::SPV_KHR_cooperative_matrix);
     extensions.push_back(spv::Extension::SPV_KHR_vulkan_memory_model);
@@ -343,12 +345,15 @@ void Code::multiply(const Panel &a, const Panel &b_panel, const Panel &c, int32_
   using Layout = spv::CooperativeMatrixLayoutKHR;
   using Use = spv::CooperativeMatrixUseKHR;
   const ProductShape &shape = product_shapes[features.product];
-  const Type byte = b.getIntegerType(8);
+  const bool halves = shape.halves();
+  const Type element = halves ? Type(b.getF16Type()) : b.getIntegerType(8),
+             sum = halves ? f32 : i32;
   auto type = [](Type element, int32_t rows, int32_t columns, Use use) {
     return spv::CooperativeMatrixType::get(element, rows, columns, spv::Scope::Subgroup, use);
   };
   auto load = [&](Type matrix, const Panel &panel, int32_t part, Layout layout) -> Value {
-    Num first = part ? add(panel.first, i(int64_t(part) * shape.depth / 4)) : panel.first;
+    Num first =
+        part ? add(panel.first, i(int64_t(part) * shape.depth * shape.bytes / 4)) : panel.first;
     return spv::KHRCooperativeMatrixLoadOp::create(
         b, matrix, arrayElement(panel.array.variable, first), layout, i(panel.stride),
         sharedAccess(), IntegerAttr());
@@ -359,13 +364,13 @@ void Code::multiply(const Panel &a, const Panel &b_panel, const Panel &c, int32_
                     spv::CooperativeMatrixOperandsKHR::CSigned |
                     spv::CooperativeMatrixOperandsKHR::ResultSigned);
   Value sums = spv::CompositeConstructOp::create(
-      b, type(i32, shape.rows, shape.columns, Use::MatrixAcc), ValueRange{i(0)});
+      b, type(sum, shape.rows, shape.columns, Use::MatrixAcc), ValueRange{halves ? f(0) : i(0)});
   for (int32_t part = 0; part < parts; ++part)
     sums = spv::KHRCooperativeMatrixMulAddOp::create(
-        b, load(type(byte, shape.rows, shape.depth, Use::MatrixA), a, part, Layout::RowMajor),
-        load(type(byte, shape.depth, shape.columns, Use::MatrixB), b_panel, part,
+        b, load(type(element, shape.rows, shape.depth, Use::MatrixA), a, part, Layout::RowMajor),
+        load(type(element, shape.depth, shape.columns, Use::MatrixB), b_panel, part,
              Layout::ColumnMajor),
-        sums, all_signed);
+        sums, halves ? spv::CooperativeMatrixOperandsKHRAttr() : all_signed);
   spv::KHRCooperativeMatrixStoreOp::create(b, arrayElement(c.array.variable, c.first), sums,
                                            Layout::ColumnMajor, i(c.stride), sharedAccess(),
                                            IntegerAttr());

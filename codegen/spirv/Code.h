@@ -24,10 +24,12 @@ using Num = mlir::Value;
 
 /// A product of matrices [rows][depth] by [depth][columns] that a subgroup makes together.
 struct ProductShape {
+  int32_t bytes; ///< of an element: 1, signed, with i32 as sums; or 2, halves, with f32
   int32_t rows, columns, depth;
+  constexpr bool halves() const { return bytes == 2; }
 };
 constexpr ProductShape product_shapes[] = {
-#define X(rows, columns, depth) {rows, columns, depth},
+#define X(bytes, rows, columns, depth) {bytes, rows, columns, depth},
     INGOT_DEVICE_PRODUCTS(X)
 #undef X
 };
@@ -36,7 +38,10 @@ constexpr ProductShape product_shapes[] = {
 struct Features {
   bool byte_dot = false; ///< i32 = 4 products of signed by unsigned bytes
   bool shuffle = false;  ///< `neighbours` invocations read each other's numbers
-  int product = -1;      ///< which of product_shapes, of signed bytes; then neither of the others
+  int product = -1;      ///< which of product_shapes; then neither of the others
+
+  /// Sums have the order that the other forms have.
+  bool exact() const { return product < 0 || !product_shapes[product].halves(); }
 
   uint32_t bits() const;
 };
@@ -146,6 +151,7 @@ public:
   Num exponential(Num x);
   Num toFloat(Num a); ///< of a signed integer
   Num toInt(Num a);   ///< of a whole float
+  bool isFloat(Num a) const { return a.getType() == f32; }
   Num asFloat(Num bits);
   Num asBits(Num value);
   /// f32 of the half-precision number in the low (0) or high (1) part of a word.
@@ -184,7 +190,7 @@ public:
   /// The `value` of invocation (thread xor mask), mask < neighbours; all of them are here.
   Num shuffle(Num value, int32_t mask);
   /// c = a * b, with b and c transposed, of the shape that features name, or of `parts` such side
-  /// by side in depth: signed bytes, four a word; sums are i32. A subgroup does it together.
+  /// by side in depth. A subgroup does it together, and sums of halves in an order of its own.
   void multiply(const Panel &a, const Panel &b, const Panel &c, int32_t parts);
   /// All invocations of the workgroup meet; what they wrote to shared memory is seen.
   void barrier();

@@ -42,12 +42,11 @@ llvm::Error Builder::linear(const KernelOp &op) {
   const Encoding &encoding = matrix.value.encoding;
   const Rows x = values[op.operands[0]].rows;
   const Quant quant = values[op.operands[0]].quant;
-  const bool integers = bool(quant.codes);
   if (matrix.value.layout.rows != block_rows)
     return fail("blocks of " + llvm::Twine(matrix.value.layout.rows) + " rows");
-  if (integers ? encoding.isFloat() : !x.at)
+  if (quant.codes ? encoding.isFloat() : !x.at)
     return fail("a float matrix needs float activations");
-  if (integers && matrix.group % quant.group)
+  if (quant.codes && matrix.group % quant.group)
     return fail("weight groups of " + llvm::Twine(matrix.group) +
                 " are not whole activation groups of " + llvm::Twine(quant.group));
   if (code.features.product >= 0)
@@ -84,7 +83,7 @@ llvm::Error Builder::linear(const KernelOp &op) {
       for (int32_t j = 0; j < tokens; ++j)
         sums.push_back(code.local(code.f(0)));
     }
-    if (integers)
+    if (quant.codes)
       sumCodes(matrix, quant, row, split, blocks, tokens, tokenAt, sums);
     else
       sumFloats(matrix, x, row, split, blocks, tokens, tokenAt, sums);
@@ -184,17 +183,20 @@ void Builder::storeSums(const KernelOp &op, Num column, Num t, const std::array<
 Builder::GroupTerms Builder::groupTerms(const Encoding &encoding, Num scale, Num sum,
                                         int32_t less) {
   GroupTerms terms{scale, Num(), Num()};
-  if (const int32_t offset = encoding.minCode() + less)
+  // Codes that meet halves are made signed before.
+  if (const int32_t offset = code.isFloat(sum) ? 0 : encoding.minCode() + less)
     terms.offset = code.mul(sum, code.i(offset));
   if (!encoding.symmetric())
-    terms.weighted = code.fmul(scale, code.toFloat(sum));
+    terms.weighted = code.fmul(scale, code.isFloat(sum) ? sum : code.toFloat(sum));
   return terms;
 }
 
 Num Builder::addGroup(Num sum, Num dot, Num scale, Num min, const GroupTerms &terms) {
   if (terms.offset)
     dot = code.add(dot, terms.offset);
-  Num total = code.fma(code.toFloat(dot), code.fmul(scale, terms.scale), sum);
+  if (!code.isFloat(dot))
+    dot = code.toFloat(dot);
+  Num total = code.fma(dot, code.fmul(scale, terms.scale), sum);
   return terms.weighted ? code.fma(min, terms.weighted, total) : total;
 }
 
@@ -206,12 +208,30 @@ void Builder::sumCodes(const Matrix &matrix, const Quant &x, Num row, Num split,
   const int64_t groups = matrix.value.width / x.group;
   const int64_t words = x.group / 4; // of a group of activations
   code.loop(split, code.i(groups), splits, [&](Num g) {
-    Num first = code.mul(g, code.i(words)), weight_group = code.div(g, matrix.group / x.group);
+    Num first = code.mul(g, code.i(x.halves ? 2 * words : words)),
+        weight_group = code.div(g, matrix.group / x.group);
     std::vector<Local> dots;
     for (size_t i = 0; i < sums.size(); ++i)
-      dots.push_back(code.local(code.i(0)));
-    // Words `codes` of all blocks meet word `word` of the activations.
+      dots.push_back(code.local(x.halves ? code.f(0) : code.i(0)));
+    // Words `codes` of all blocks meet word `word` of the activations, of halves the one behind,
+    // too.
     auto addProducts = [&](const std::vector<Num> &codes, Num word) {
+      if (x.halves)
+        word = code.mul(word, code.i(2));
+      for (int32_t j = 0; x.halves && j < tokens; ++j)
+        for (int k = 0; k < 4; ++k) {
+          Num at = code.add(first, k < 2 ? word : code.add(word, code.i(1)));
+          Num activation = code.halfToFloat(x.codes(at, tokenAt(j)), k % 2);
+          for (size_t block = 0; block < blocks.size(); ++block) {
+            Num weight = code.unsignedByte(codes[block], k);
+            if (const int offset = encoding.minCode())
+              weight = code.add(weight, code.i(offset));
+            const Local &dot = dots[block * tokens + j];
+            dot.set(code.fma(code.toFloat(weight), activation, dot.get()));
+          }
+        }
+      if (x.halves)
+        return;
       for (int32_t j = 0; j < tokens; ++j) {
         Num activations = x.codes(code.add(first, word), tokenAt(j));
         for (size_t block = 0; block < blocks.size(); ++block)

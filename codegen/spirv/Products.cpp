@@ -2,8 +2,9 @@
 //
 // A workgroup computes two blocks of rows for up to 32 tokens. Group by group, the codes of both
 // are laid out as bytes in shared memory and multiplied; each invocation then scales and adds up
-// what is of its row, in the order of the other forms (Linear.cpp): sums of products are integers,
-// so that the bits are the same.
+// what is of its row, in the order of the other forms (Linear.cpp): of bytes, sums of products are
+// integers, so that the bits are the same. Of halves, products with codes are exact, and their sums
+// go in an order that only the driver knows.
 #include "codegen/spirv/Builder.h"
 
 namespace ingot::spirv {
@@ -27,13 +28,18 @@ const KernelOp *layerOf(const KernelSpec &spec) {
 
 std::vector<Features> formsOf(const KernelSpec &spec) {
   using Kind = KernelOp::Kind;
-  auto any = [&](auto is) {
-    return llvm::any_of(spec.ops, [&](const KernelOp &op) { return is(op.kind); });
+  auto any = [&](auto is) { return llvm::any_of(spec.ops, is); };
+  auto holdsCodes = [&](int32_t value) {
+    return spec.values[value].kind == KernelValue::Kind::quant &&
+           spec.values[value].encoding.code != CodeKind::f16;
   };
-  const bool codes = any([](Kind kind) { return kind == Kind::linear || kind == Kind::quantize; });
-  const bool sums = any([&](Kind kind) {
-    return kind == Kind::linear || kind == Kind::rms_norm || kind == Kind::attention ||
-           (kind == Kind::append && spec.kv == CodeKind::i);
+  const bool codes = any([&](const KernelOp &op) {
+    return (op.kind == Kind::linear && holdsCodes(op.operands[0])) ||
+           (op.kind == Kind::quantize && holdsCodes(op.result));
+  });
+  const bool sums = any([&](const KernelOp &op) {
+    return op.kind == Kind::linear || op.kind == Kind::rms_norm || op.kind == Kind::attention ||
+           (op.kind == Kind::append && spec.kv == CodeKind::i);
   });
   std::vector<Features> forms;
   const KernelOp *layer = layerOf(spec);
@@ -41,7 +47,9 @@ std::vector<Features> formsOf(const KernelSpec &spec) {
       llvm::is_contained(spec.inputs, layer->operands[0]) &&
       spec.values[layer->operands[0]].kind == KernelValue::Kind::quant)
     for (int i = 0; i < int(std::size(product_shapes)); ++i)
-      if (layer->act_group % product_shapes[i].depth == 0)
+      if (layer->act_group % product_shapes[i].depth == 0 &&
+          product_shapes[i].halves() ==
+              (spec.values[layer->operands[0]].encoding.code == CodeKind::f16))
         forms.push_back({.product = i});
   for (bool dot : {true, false})
     for (bool shuffle : {true, false})
@@ -67,14 +75,14 @@ llvm::Error Builder::linearByProducts(const KernelOp &op, const Matrix &matrix) 
   auto tokenAt = [&](Num t) { return code.umin(code.add(first_token, t), last); };
 
   // Rows begin on 16 bytes, and eight of them one behind the other in as many banks of memory.
-  const int32_t stride = words + 4;
+  const int32_t activation_words = x.halves ? 2 * words : words, stride = activation_words + 4;
   Shared weights = code.shared(int64_t(rows_at_once) * stride, false),
          activations = code.shared(int64_t(tokens) * stride, false),
-         dots = code.shared(int64_t(rows_at_once) * tokens, false), // [row][token]
+         dots = code.shared(int64_t(rows_at_once) * tokens, x.halves), // [token][row]
       scales = code.shared(tokens, true), offsets = code.shared(tokens, false),
          weighted = code.shared(tokens, true);
-  // Codes that take 8 bits are made signed: 128 less.
-  const bool high_codes = encoding.maxCode() - encoding.minCode() > 127;
+  // Codes that take 8 bits are made signed: 128 less. As halves, codes are what they are.
+  const bool high_codes = encoding.maxCode() - encoding.minCode() > 127 && !x.halves;
   const int32_t less = high_codes ? 128 : 0;
 
   auto layOut = [&](Num g) {
@@ -85,21 +93,28 @@ llvm::Error Builder::linearByProducts(const KernelOp &op, const Matrix &matrix) 
       const Matrix::Place place = matrix.place(g, words, word);
       auto [own, other] =
           matrix.bytes(code.umin(code.add(first_block, block), last_block), row, place);
-      if (high_codes) {
-        own = code.bitXor(own, code.i(0x80808080));
-        if (place.both)
-          other = code.bitXor(other, code.i(0x80808080));
-      }
-      Num at = code.add(code.mul(block, code.i(block_rows)), row);
-      at = code.add(code.mul(at, code.i(stride)), word);
-      weights.set(at, own);
+      Num begin = code.mul(code.add(code.mul(block, code.i(block_rows)), row), code.i(stride));
+      auto put = [&](Num at, Num codes) {
+        if (high_codes)
+          codes = code.bitXor(codes, code.i(0x80808080));
+        if (!x.halves)
+          return weights.set(code.add(begin, at), codes);
+        Num numbers[4];
+        for (int k = 0; k < 4; ++k)
+          numbers[k] =
+              code.toFloat(code.add(code.unsignedByte(codes, k), code.i(encoding.minCode())));
+        at = code.add(begin, code.mul(at, code.i(2)));
+        weights.set(at, code.packHalves(numbers[0], numbers[1]));
+        weights.set(code.add(at, code.i(1)), code.packHalves(numbers[2], numbers[3]));
+      };
+      put(word, own);
       if (place.both)
-        weights.set(code.add(at, code.i(words / 2)), other);
+        put(code.add(word, code.i(words / 2)), other);
     });
-    code.share(int64_t(tokens) * words, [&](Num index) {
-      Num word = code.mod(index, words), t = code.div(index, words);
+    code.share(int64_t(tokens) * activation_words, [&](Num index) {
+      Num word = code.mod(index, activation_words), t = code.div(index, activation_words);
       activations.set(code.add(code.mul(t, code.i(stride)), word),
-                      x.codes(code.add(code.mul(g, code.i(words)), word), tokenAt(t)));
+                      x.codes(code.add(code.mul(g, code.i(activation_words)), word), tokenAt(t)));
     });
   };
   auto multiply = [&](Num g) {
@@ -142,7 +157,8 @@ llvm::Error Builder::linearByProducts(const KernelOp &op, const Matrix &matrix) 
     }
     for (int32_t i = 0; i < own; ++i) {
       Num t = code.add(first, code.i(i * apart));
-      const GroupTerms terms{scales.get(t), encoding.minCode() + less ? offsets.get(t) : Num(),
+      const GroupTerms terms{scales.get(t),
+                             !x.halves && encoding.minCode() + less ? offsets.get(t) : Num(),
                              encoding.symmetric() ? Num() : weighted.get(t)};
       for (int32_t part = 0; part < parts; ++part) {
         Num at = code.add(code.mul(t, code.i(rows_at_once)), row);

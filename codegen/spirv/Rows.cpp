@@ -173,10 +173,15 @@ void Builder::declareInput(int32_t index) {
         return code.load(from, code.add(code.mul(t, code.i(stride)), column));
       };
     };
-    auto scale = at(binding(index, 1), value.width / group);
-    values[index].quant = {group, at(binding(index), value.width / 4),
-                           [=, this](Num g, Num t) { return code.asFloat(scale(g, t)); },
-                           at(binding(index, 2), value.width / group)};
+    auto floats = [this](std::function<Num(Num, Num)> bits) {
+      return [=, this](Num g, Num t) { return code.asFloat(bits(g, t)); };
+    };
+    const bool halves = value.encoding.code == CodeKind::f16;
+    auto sums = at(binding(index, 2), value.width / group);
+    values[index].quant = {group, halves, at(binding(index), value.width * value.codeBits() / 32),
+                           floats(at(binding(index, 1), value.width / group)), sums};
+    if (halves)
+      values[index].quant.sum = floats(sums);
   }
 }
 
@@ -261,6 +266,10 @@ llvm::Error Builder::quantize(const KernelOp &op) {
   if (!x.at || group <= 0 || group % 16 || x.width % group)
     return fail("rows of " + llvm::Twine(x.width) + " columns cannot be quantized in groups of " +
                 llvm::Twine(group));
+  if (spec.values[op.result].encoding.code == CodeKind::f16) {
+    roundToHalves(op);
+    return llvm::Error::success();
+  }
   const int64_t groups = x.width / group;
   Shared codes = code.shared(x.width / 4, false), scales = code.shared(groups, true),
          sums = code.shared(groups, false);
@@ -311,10 +320,62 @@ llvm::Error Builder::quantize(const KernelOp &op) {
     sums.set(g, sum.get());
   });
   code.barrier();
-  values[op.result].quant = {group, [=](Num word, Num) { return codes.get(word); },
+  values[op.result].quant = {group, false, [=](Num word, Num) { return codes.get(word); },
                              [=](Num g, Num) { return scales.get(g); },
                              [=](Num g, Num) { return sums.get(g); }};
   return llvm::Error::success();
+}
+
+/// Per group: scale = the largest power of two that is not above max|x|, code = x / scale as a
+/// half: however large or small the numbers are, codes are within (-2, 2).
+void Builder::roundToHalves(const KernelOp &op) {
+  const Rows x = values[op.operands[0]].rows;
+  const int32_t group = op.act_group, words = group / 2;
+  const int64_t groups = x.width / group;
+  Shared codes = code.shared(x.width / 2, false), scales = code.shared(groups, true),
+         sums = code.shared(groups, true);
+  auto element = [&](Num word, int k) {
+    return x.at(code.add(code.mul(word, code.i(2)), code.i(k)), token);
+  };
+  // First each word's largest magnitude where its codes will be.
+  code.share(x.width / 2, [&](Num word) {
+    codes.set(word,
+              code.asBits(code.fmax(code.fabs(element(word, 0)), code.fabs(element(word, 1)))));
+  });
+  code.barrier();
+  code.share(groups, [&](Num g) {
+    Local largest = code.local(code.f(0));
+    Num first = code.mul(g, code.i(words));
+    code.loop(code.i(0), code.i(words), 1, [&](Num word) {
+      largest.set(code.fmax(largest.get(), code.asFloat(codes.get(code.add(first, word)))));
+    });
+    Num scale = code.asFloat(code.bitAnd(code.asBits(largest.get()), code.i(0x7f800000)));
+    // The inverse of less could overflow.
+    scales.set(g, code.select(code.fabove(scale, code.f(1e-30)), scale, code.f(0)));
+  });
+  code.barrier();
+  code.share(x.width / 2, [&](Num word) {
+    Num scale = scales.get(code.div(word, words));
+    // Of a power of two, exactly: 2^-e has 254 less its biased exponent.
+    Num inverse = code.asFloat(code.sub(code.i(0x7f000000), code.asBits(scale)));
+    inverse = code.select(code.fabove(scale, code.f(0)), inverse, code.f(0));
+    codes.set(word, code.packHalves(code.fmul(element(word, 0), inverse),
+                                    code.fmul(element(word, 1), inverse)));
+  });
+  code.barrier();
+  code.share(groups, [&](Num g) {
+    Local sum = code.local(code.f(0));
+    Num first = code.mul(g, code.i(words));
+    code.loop(code.i(0), code.i(words), 1, [&](Num word) {
+      Num both = codes.get(code.add(first, word));
+      sum.add(code.fadd(code.halfToFloat(both, 0), code.halfToFloat(both, 1)));
+    });
+    sums.set(g, sum.get());
+  });
+  code.barrier();
+  values[op.result].quant = {group, true, [=](Num word, Num) { return codes.get(word); },
+                             [=](Num g, Num) { return scales.get(g); },
+                             [=](Num g, Num) { return sums.get(g); }};
 }
 
 /// Rotates pairs of columns of the first `heads` heads (Su et al. 2021).
@@ -404,12 +465,14 @@ void Builder::storeQuant(int32_t output) {
   auto at = [&](int64_t stride, Num column) {
     return code.add(code.mul(row, code.i(stride)), column);
   };
-  code.share(width / 4, [&](Num word) {
-    code.store(binding(output), at(width / 4, word), quant.codes(word, token));
+  const int64_t words = width / (quant.halves ? 2 : 4);
+  code.share(words, [&](Num word) {
+    code.store(binding(output), at(words, word), quant.codes(word, token));
   });
   code.share(groups, [&](Num g) {
     code.storeFloat(binding(output, 1), at(groups, g), quant.scale(g, token));
-    code.store(binding(output, 2), at(groups, g), quant.sum(g, token));
+    Num sum = quant.sum(g, token);
+    code.store(binding(output, 2), at(groups, g), quant.halves ? code.asBits(sum) : sum);
   });
 }
 

@@ -624,11 +624,11 @@ static std::string scaleText(const ScaleFormat &format) {
 std::string Encoding::str() const {
   if (code == CodeKind::none)
     return "none";
-  if (isFloat())
+  if (isFloat() && scale.type == CodeKind::none)
     return floatName(code);
   const NamedTable *of_table = findTable(table);
-  std::string text =
-      of_table ? of_table->name : (code == CodeKind::u ? "u" : "i") + std::to_string(bits);
+  const char *kind = code == CodeKind::u ? "u" : code == CodeKind::i ? "i" : "f";
+  std::string text = of_table ? of_table->name : kind + std::to_string(bits);
   text += group_size ? ", g" + std::to_string(group_size) : ", row";
   text += ", " + scaleText(scale);
   if (!symmetric())
@@ -675,11 +675,12 @@ static std::optional<Encoding> checked(const Encoding &encoding) {
 llvm::StringRef toString(Activations activations) {
   return activations == Activations::int8    ? "int8"
          : activations == Activations::int16 ? "int16"
+         : activations == Activations::f16   ? "f16"
                                              : "f32";
 }
 
 std::optional<Activations> parseActivations(llvm::StringRef text) {
-  for (Activations activations : {Activations::int8, Activations::int16, Activations::f32})
+  for (Activations activations : allActivations)
     if (text == toString(activations))
       return activations;
   return std::nullopt;
@@ -697,13 +698,14 @@ std::optional<Encoding> Encoding::parse(llvm::StringRef text) {
   bool is_signed = true;
   const auto *of_table =
       llvm::find_if(tables, [&](const NamedTable &row) { return words[0].trim() == row.name; });
+  const bool halves = words[0].trim() == "f16";
   if (of_table != std::end(tables))
     encoding.bits = 4, encoding.table = of_table->table;
-  else if (words[0].trim() == "i16")
+  else if (halves || words[0].trim() == "i16")
     encoding.bits = 16;
   else if (!parseCode(words[0].trim(), is_signed, encoding.bits) || encoding.bits < 2)
     return std::nullopt;
-  encoding.code = is_signed ? CodeKind::i : CodeKind::u;
+  encoding.code = halves ? CodeKind::f16 : is_signed ? CodeKind::i : CodeKind::u;
   llvm::StringRef group = words[1].trim();
   if (group == "row")
     encoding.group_size = 0;

@@ -39,8 +39,8 @@ struct ScaleFormat {
 ///
 /// Text form (IR, inspect): `u4, g32, f16+f16` (Q4_1), `i4, g32, f16` (Q4_0), `i8, row, f32`,
 /// `u4, g32, f16*u6+f16*u6` (Q4_K), `i6, g16, f16*i8` (Q6_K), `iq4_nl, g32, f16`,
-/// `e2m1, g32, e8m0` (MXFP4), `f16`. Codes of a table are the numbers in it, here as everywhere but
-/// where they are stored.
+/// `e2m1, g32, e8m0` (MXFP4), `f16`; of activations also `i16, g32, f32` and `f16, g32, f32`. Codes
+/// of a table are the numbers in it, here as everywhere but where they are stored.
 /// Mins are added: formats that store a subtracted minimum (K-quants) give negated mins.
 struct Encoding {
   CodeKind code = CodeKind::none;
@@ -124,14 +124,17 @@ const NamedEncoding *findGgmlType(uint32_t ggml_type);
 std::string displayName(const Encoding &);
 
 /// What linear layers of integer weights read: activations rounded to symmetric codes with one f32
-/// scale for each group of columns, or as they are.
-enum class Activations : uint8_t { int8, int16, f32 };
+/// scale for each group of columns, to halves with a power of two for each group (so that none
+/// overflows), or as they are.
+enum class Activations : uint8_t { int8, int16, f16, f32 };
+constexpr Activations allActivations[] = {Activations::int8, Activations::int16, Activations::f16,
+                                          Activations::f32};
 /// "int8", as a user writes it after --activations.
 llvm::StringRef toString(Activations activations);
 std::optional<Activations> parseActivations(llvm::StringRef name);
 /// Bits of their codes; 0: they have none.
 constexpr int32_t codeBits(Activations activations) {
-  return activations == Activations::int8 ? 8 : activations == Activations::int16 ? 16 : 0;
+  return activations == Activations::int8 ? 8 : activations == Activations::f32 ? 0 : 16;
 }
 /// The largest code. A group's sum of at most 32 products with weights of 8 bits fits i32.
 constexpr int32_t activationCodeLimit(int32_t bits) { return (1 << (bits - 1)) - 1; }

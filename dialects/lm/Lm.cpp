@@ -72,7 +72,8 @@ bool isQuantizedRows(Type type) {
   if (!quant)
     return false;
   const Encoding format = quant.getFormat();
-  return format.code == CodeKind::i && (format.bits == 8 || format.bits == 16) &&
+  const bool halves = format.code == CodeKind::f16 && format.scale.type != CodeKind::none;
+  return (halves || (format.code == CodeKind::i && (format.bits == 8 || format.bits == 16))) &&
          format.group_size && format.scale == ScaleFormat{CodeKind::f32} && format.symmetric();
 }
 

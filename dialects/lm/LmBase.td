@@ -76,7 +76,7 @@ def Lm_Activations : TypeConstraint<CPred<[{
   }]>, "a 2-D tensor of f32 or of quantized activations, one row per token">;
 def Lm_QuantizedRows : TypeConstraint<CPred<[{
     ::ingot::lm::isQuantizedRows($_self)
-  }]>, "a 2-D tensor of quantized activations (!lm.q<i8, gN, f32> or i16)">;
+  }]>, "a 2-D tensor of quantized activations (!lm.q<i8, gN, f32>, i16 or f16)">;
 def Lm_Matrix : TypeConstraint<CPred<[{
     ::ingot::lm::isMatrix($_self)
   }]>, "a static 2-D tensor [outputs, inputs] of a float or !lm.q type">;

@@ -127,9 +127,9 @@ def Lm_QuantizeOp : Lm_Op<"quantize", [Pure]> {
   let summary = "Quantizes activations, row by row";
   let description = [{
     Per group of columns: scale = max|x| / L, code = round_half_even(x / scale), where L is 127 for
-    codes of 8 bits and 32767 for 16.
+    codes of 8 bits and 32767 for 16. Of halves: scale = 2^floor(log2(max|x|)), code = f16(x / scale).
 
-    1. The result has the shape of `x`, codes i8 or i16, a whole number of groups and f32 scales, no minimum.
+    1. The result has the shape of `x`, codes i8, i16 or f16, a whole number of groups and f32 scales, no minimum.
 
     ```mlir
     %a = lm.quantize %x : tensor<?x576xf32> -> tensor<?x576x!lm.q<i8, g32, f32>>

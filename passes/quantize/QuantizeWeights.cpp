@@ -138,7 +138,7 @@ struct QuantizeActivations : impl::LmQuantizeActivationsBase<QuantizeActivations
   using LmQuantizeActivationsBase::LmQuantizeActivationsBase;
 
   void runOnOperation() override {
-    if (bits != 8 && bits != 16) {
+    if (bits != 16 && (bits != 8 || halves)) {
       getOperation().emitError() << "codes of activations have 8 or 16 bits, not " << int32_t(bits);
       return signalPassFailure();
     }
@@ -155,7 +155,7 @@ struct QuantizeActivations : impl::LmQuantizeActivationsBase<QuantizeActivations
       Value &quantized = made[{x, group}];
       if (!quantized) {
         OpBuilder builder(op);
-        Encoding format{CodeKind::i,
+        Encoding format{halves ? CodeKind::f16 : CodeKind::i,
                         static_cast<uint8_t>(bits),
                         static_cast<uint32_t>(group),
                         {CodeKind::f32},

@@ -14,11 +14,21 @@ extern "C" {
 #define INGOT_DEVICE_BYTE_DOT 1u /* i32 = 4 products of signed by unsigned bytes */
 /* Workgroups are full subgroups of 8 invocations or more, which read each other's numbers. */
 #define INGOT_DEVICE_SHUFFLE 2u
-/* Workgroups are full subgroups, which multiply matrices of signed bytes together and sum as i32: a
- * bit for each shape X(rows, columns, depth) that devices are known to list, the largest first. */
-#define INGOT_DEVICE_PRODUCTS(X) X(16, 16, 32) X(16, 16, 16) X(8, 16, 32) X(8, 8, 32) X(8, 8, 8)
+/* Workgroups are full subgroups, which multiply matrices together: signed bytes with i32 as sums,
+ * or halves with f32. A bit for each shape X(bytes of an element, rows, columns, depth) that
+ * devices are known to list, of either the largest first. */
+#define INGOT_DEVICE_PRODUCTS(X)                                                                   \
+  X(1, 16, 16, 32)                                                                                 \
+  X(1, 16, 16, 16)                                                                                 \
+  X(1, 8, 16, 32)                                                                                  \
+  X(1, 8, 8, 32)                                                                                   \
+  X(1, 8, 8, 8)                                                                                    \
+  X(2, 16, 16, 16)                                                                                 \
+  X(2, 8, 16, 16)                                                                                  \
+  X(2, 8, 8, 16)                                                                                   \
+  X(2, 8, 8, 8)
 #define INGOT_DEVICE_PRODUCT(index) (0x100u << (index))
-#define INGOT_DEVICE_ANY_PRODUCT 0xff00u
+#define INGOT_DEVICE_ANY_PRODUCT 0xffff00u
 
 /* The parameters of a step, words of a buffer that all kernels have behind their arguments. */
 #define INGOT_PARAMETER_TOKENS 0     /* how many tokens the step has */

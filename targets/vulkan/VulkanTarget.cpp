@@ -49,6 +49,10 @@ public:
   /// Decode takes the time that its bytes of weights take, whatever they are multiplied by; and
   /// rounded activations would decide by the last bit of a float, which no two devices share.
   Activations activations() const override { return Activations::f32; }
+  llvm::ArrayRef<Activations> readableActivations() const override {
+    static constexpr Activations all[] = {Activations::int8, Activations::f16, Activations::f32};
+    return all;
+  }
   int32_t prefillTokens() const override { return 192; }
   KernelForm kernelForm() const override { return KernelForm::spirv; }
   std::string device() const override { return "ingot_vulkan_device"; }

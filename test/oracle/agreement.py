@@ -53,7 +53,7 @@ class Pair:
         self.ingot, self.model, self.count = options.ingot, options.model, options.tokens
         self.folder = pathlib.Path(folder)
         self.programs = {name: self.folder / name for name in ("here", "there")}
-        for name, target in (("here", []), ("there", ["--target", options.target])):
+        for name, target in (("here", []), ("there", ["--target", options.target, *options.there])):
             run(self.ingot, "compile", self.model, "-o", self.programs[name], *target,
                 *options.option)
         self.here = [self.programs["here"]]
@@ -142,6 +142,7 @@ def main():
     parser.add_argument("--target", required=True)
     parser.add_argument("--runner", default="", help="the words before a program of the target")
     parser.add_argument("--option", action="append", default=[], help="of ingot compile, for both")
+    parser.add_argument("--there", action="append", default=[], help="of ingot compile, for the target's alone")
     parser.add_argument("--tokens", type=int, default=16)
     parser.add_argument("--text")
     parser.add_argument("--text-tokens", type=int, default=64)

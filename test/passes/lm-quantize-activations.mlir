@@ -2,6 +2,9 @@
 // RUN: %ingot-opt %s --lm-quantize-activations=bits=16 | %FileCheck %s --check-prefix WIDE
 // WIDE: lm.quantize %{{.*}} -> tensor<?x96x!lm.q<i16, g32, f32>>
 // WIDE: lm.quantize %{{.*}} -> tensor<?x96x!lm.q<i16, g16, f32>>
+// RUN: %ingot-opt %s "--lm-quantize-activations=bits=16 halves" | %FileCheck %s --check-prefix HALVES
+// HALVES: lm.quantize %{{.*}} -> tensor<?x96x!lm.q<f16, g32, f32>>
+// HALVES: lm.quantize %{{.*}} -> tensor<?x96x!lm.q<f16, g16, f32>>
 
 // CHECK-LABEL: func.func @forward
 func.func @forward(%x: tensor<?x96xf32>, %a: tensor<8x96x!lm.q<u4, g32, f16+f16>>,

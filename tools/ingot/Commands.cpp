@@ -51,14 +51,15 @@ static llvm::Error reference(const ReferenceOptions &options) {
   mlir::MLIRContext context;
   ImportOptions import;
   import.context = tokens->size();
-  const int32_t bits = codeBits(parseActivations(options.activations).value_or(Activations::f32));
+  const Activations activations = parseActivations(options.activations).value_or(Activations::f32);
+  const int32_t bits = codeBits(activations);
   import.kv_cache = bits ? CodeKind::i : CodeKind::f32;
   auto model = importModel(context, options.model, import);
   if (!model)
     return model.takeError();
   if (bits) {
     mlir::PassManager manager(&context);
-    manager.addPass(createLmQuantizeActivations({bits}));
+    manager.addPass(createLmQuantizeActivations({bits, activations == Activations::f16}));
     if (failed(manager.run(*model->module)))
       return inputError(options.model, "", "lm-quantize-activations failed");
   }

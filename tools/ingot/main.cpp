@@ -65,10 +65,11 @@ int main(int argc, char **argv) {
       "--quantize-output", compile.lowering.quantize_output,
       "Format of the output layer (default: as --quantize, at least 8 bits)");
   compile_command
-      ->add_option("--activations", activations,
-                   "What linear layers read: rounded to codes of 8 or 16 bits, or as it is "
-                   "(default: the target's)")
-      ->check(CLI::IsMember({"int8", "int16", "f32"}));
+      ->add_option(
+          "--activations", activations,
+          "What linear layers read: rounded to codes of 8 or 16 bits, to halves, or as it is "
+          "(default: the target's)")
+      ->check(CLI::IsMember({"int8", "int16", "f16", "f32"}));
   compile_command
       ->add_option("--kv-cache", cache,
                    "Elements of the KV cache (default: i16, with a scale for each head and "
@@ -188,8 +189,9 @@ int main(int argc, char **argv) {
       ->add_option("--logits", reference.output, "File for float32 [tokens, vocab] (.npy)")
       ->required();
   reference_command
-      ->add_option("--activations", reference.activations, "int8, int16: rounded as kernels do it")
-      ->check(CLI::IsMember({"int8", "int16", "f32"}))
+      ->add_option("--activations", reference.activations,
+                   "int8, int16, f16: rounded as kernels do it")
+      ->check(CLI::IsMember({"int8", "int16", "f16", "f32"}))
       ->capture_default_str();
   reference_command->add_flag("--json", reference.json, "Say what was written as JSON");
 
@@ -261,6 +263,7 @@ int main(int argc, char **argv) {
     if (cache.empty())
       cache = activations == "f32"                               ? "f32"
               : compile.lowering.activations == Activations::f32 ? "f16"
+              : compile.lowering.activations == Activations::f16 ? "f16"
                                                                  : "i16";
     compile.kv_cache = cache == "i16"   ? CodeKind::i
                        : cache == "f16" ? CodeKind::f16

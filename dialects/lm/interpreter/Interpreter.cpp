@@ -139,6 +139,8 @@ llvm::Expected<std::vector<Interpreter::Value>> Interpreter::runOp(Operation &op
       .Case([&](QuantizeOp q) -> Result {
         auto type = cast<RankedTensorType>(q.getResult().getType());
         const Encoding format = *encodingOf(type.getElementType());
+        if (format.code == CodeKind::f16)
+          return one(reference::roundToHalves(rows(q.getX()), format.group_size));
         return one(reference::quantize(rows(q.getX()), format.group_size, format.bits));
       })
       .Case<LinearOp, LogitsOp>([&](auto linear) -> Result {

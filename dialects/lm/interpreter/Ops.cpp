@@ -56,6 +56,21 @@ Rows quantize(const Rows &x, int64_t group_size, int32_t bits) {
   return result;
 }
 
+Rows roundToHalves(const Rows &x, int64_t group_size) {
+  Rows result(x.tokens, x.columns);
+  for (int64_t t = 0; t < x.tokens; ++t)
+    for (int64_t g = 0; g < x.columns; g += group_size) {
+      const float *in = x.row(t) + g;
+      float peak = 0;
+      for (int64_t i = 0; i < group_size; ++i)
+        peak = std::max(peak, std::fabs(in[i]));
+      const float scale = peak > 0 ? std::ldexp(1.0f, std::ilogb(peak)) : 0.0f;
+      for (int64_t i = 0; i < group_size; ++i)
+        result.row(t)[g + i] = scale > 0 ? halfToFloat(floatToHalf(in[i] / scale)) * scale : 0.0f;
+    }
+  return result;
+}
+
 Rows linear(const Rows &x, const WeightReader &weight) {
   Rows result(x.tokens, weight.rows());
   constexpr int64_t block = 16; // rows a task decodes into its own buffer

@@ -33,6 +33,8 @@ Rows embedding(const std::vector<int32_t> &tokens, const WeightReader &table);
 Rows rmsNorm(const Rows &x, const std::vector<float> &gain, double eps);
 /// Rounded to symmetric codes of `bits` bits, with a scale for each group.
 Rows quantize(const Rows &x, int64_t group_size, int32_t bits);
+/// Rounded to halves beside a power of two for each group.
+Rows roundToHalves(const Rows &x, int64_t group_size);
 Rows linear(const Rows &x, const WeightReader &weight);
 Rows ropeAngles(int64_t tokens, int64_t position, int64_t head_dim, double theta);
 Rows rope(const Rows &x, const Rows &angles, bool interleaved);

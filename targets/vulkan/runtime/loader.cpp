@@ -14,9 +14,22 @@ constexpr const char *dot_extension = VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSIO
                      *size_extension = VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME,
                      *matrix_extension = VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME;
 constexpr uint32_t least_subgroup = 8, invocations = 64; // of a workgroup (codegen/spirv)
-#define X(rows, columns, depth) {rows, columns, depth},
-constexpr uint32_t product_shapes[][3] = {INGOT_DEVICE_PRODUCTS(X)};
+struct ProductShape {
+  uint32_t bytes, rows, columns, depth;
+};
+#define X(bytes, rows, columns, depth) {bytes, rows, columns, depth},
+constexpr ProductShape product_shapes[] = {INGOT_DEVICE_PRODUCTS(X)};
 #undef X
+/// Of those shapes; the rest are of bytes.
+constexpr uint32_t halves_of(uint32_t features) {
+  uint32_t found = 0, index = 0;
+  for (const ProductShape &shape : product_shapes) {
+    if (shape.bytes == 2)
+      found |= features & INGOT_DEVICE_PRODUCT(index);
+    ++index;
+  }
+  return found;
+}
 
 /// The larger the better.
 int32_t rank(VkPhysicalDeviceType type) {
@@ -65,7 +78,7 @@ struct MoreFeatures {
   VkPhysicalDeviceShaderIntegerDotProductFeatures dot{};
   VkPhysicalDeviceSubgroupSizeControlFeatures size{};
   VkPhysicalDeviceCooperativeMatrixFeaturesKHR matrix{};
-  VkPhysicalDeviceShaderFloat16Int8Features bytes{};
+  VkPhysicalDeviceShaderFloat16Int8Features elements{};
   VkPhysicalDeviceVulkanMemoryModelFeatures model{};
   void *chain = nullptr;
 
@@ -73,7 +86,7 @@ struct MoreFeatures {
     dot.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_FEATURES;
     size.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES;
     matrix.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR;
-    bytes.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_FLOAT16_INT8_FEATURES;
+    elements.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_FLOAT16_INT8_FEATURES;
     model.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_MEMORY_MODEL_FEATURES;
     const auto ask = [&](auto &features) { // of what the device knows
       features.pNext = chain;
@@ -85,13 +98,13 @@ struct MoreFeatures {
       ask(size);
     if (products) {
       ask(matrix);
-      ask(bytes);
+      ask(elements);
       ask(model);
     }
   }
 };
 
-/// INGOT_DEVICE_PRODUCT bits: which products of matrices of bytes the device lists.
+/// INGOT_DEVICE_PRODUCT bits: which products of matrices the device lists.
 uint32_t find_products(const Machine &machine) {
   const auto list = machine.vk.GetPhysicalDeviceCooperativeMatrixPropertiesKHR;
   if (!list)
@@ -105,11 +118,14 @@ uint32_t find_products(const Machine &machine) {
   for (const auto &shape : product_shapes) {
     for (uint32_t i = 0; i < count; ++i) {
       const VkCooperativeMatrixPropertiesKHR &product = products[i];
-      if (product.MSize == shape[0] && product.NSize == shape[1] && product.KSize == shape[2] &&
-          product.AType == VK_COMPONENT_TYPE_SINT8_KHR &&
-          product.BType == VK_COMPONENT_TYPE_SINT8_KHR &&
-          product.CType == VK_COMPONENT_TYPE_SINT32_KHR &&
-          product.ResultType == VK_COMPONENT_TYPE_SINT32_KHR && !product.saturatingAccumulation &&
+      const bool halves = shape.bytes == 2;
+      const VkComponentTypeKHR element = halves ? VK_COMPONENT_TYPE_FLOAT16_KHR
+                                                : VK_COMPONENT_TYPE_SINT8_KHR,
+                               sum = halves ? VK_COMPONENT_TYPE_FLOAT32_KHR
+                                            : VK_COMPONENT_TYPE_SINT32_KHR;
+      if (product.MSize == shape.rows && product.NSize == shape.columns &&
+          product.KSize == shape.depth && product.AType == element && product.BType == element &&
+          product.CType == sum && product.ResultType == sum && !product.saturatingAccumulation &&
           product.scope == VK_SCOPE_SUBGROUP_KHR)
         found |= INGOT_DEVICE_PRODUCT(index);
     }
@@ -145,9 +161,14 @@ void find_features(Machine *machine) {
     return;
   if (subgroups.supportedOperations & VK_SUBGROUP_FEATURE_SHUFFLE_BIT)
     machine->features |= INGOT_DEVICE_SHUFFLE;
-  if (more.matrix.cooperativeMatrix && more.bytes.shaderInt8 && more.model.vulkanMemoryModel &&
-      matrices.cooperativeMatrixSupportedStages & VK_SHADER_STAGE_COMPUTE_BIT)
-    machine->features |= find_products(*machine);
+  if (more.matrix.cooperativeMatrix && more.model.vulkanMemoryModel &&
+      matrices.cooperativeMatrixSupportedStages & VK_SHADER_STAGE_COMPUTE_BIT) {
+    const uint32_t listed = find_products(*machine), halves = halves_of(listed);
+    if (more.elements.shaderInt8)
+      machine->features |= listed & ~halves;
+    if (more.elements.shaderFloat16)
+      machine->features |= halves;
+  }
 }
 
 } // namespace
@@ -218,7 +239,10 @@ bool open_machine(Machine *machine) {
   MoreFeatures more(dots, subgroups, products);
   more.dot.shaderIntegerDotProduct = dots;
   more.size.computeFullSubgroups = subgroups;
-  more.matrix.cooperativeMatrix = more.bytes.shaderInt8 = more.model.vulkanMemoryModel = products;
+  more.matrix.cooperativeMatrix = more.model.vulkanMemoryModel = products;
+  const uint32_t halves = halves_of(machine->features);
+  more.elements.shaderFloat16 = halves != 0;
+  more.elements.shaderInt8 = (machine->features & INGOT_DEVICE_ANY_PRODUCT & ~halves) != 0;
   const char *extensions[2];
   VkDeviceCreateInfo info{};
   info.sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO;

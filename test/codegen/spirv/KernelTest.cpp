@@ -41,9 +41,9 @@ double silu(double v) { return v / (1 + std::exp(-v)); }
 
 /// A sum and what its rounding may depend on: the sum of magnitudes.
 struct Sum {
-  double value = 0, magnitude = 0;
+  double value = 0, magnitude = 0, share = 2e-6;
   void add(double term) { value += term, magnitude += std::fabs(term); }
-  double bound() const { return 2e-6 * magnitude + 1e-7; }
+  double bound() const { return share * magnitude + 1e-7; }
 };
 
 Sum dot(const TestMatrix &m, int64_t row, const int8_t *codes, const float *scales, int32_t group) {
@@ -53,21 +53,45 @@ Sum dot(const TestMatrix &m, int64_t row, const int8_t *codes, const float *scal
   return sum;
 }
 
+/// The same of halves, whose products with codes are exact. Sums in whatever order, each rounded in
+/// whatever direction: 2^-23 of all magnitudes for each that an element goes through, which are the
+/// group's, the groups', what adds minima, and the parts'.
+Sum dotOfHalves(const TestMatrix &m, int64_t row, const uint16_t *codes, const float *scales,
+                int32_t group) {
+  Sum sum;
+  sum.share = double(group + 2 * (m.columns / group) + 8) / (1 << 23);
+  for (int64_t k = 0; k < m.columns; ++k) {
+    const int64_t g = row * m.groups + k / m.encoding.groupElements(m.columns);
+    const double x = double(halfToFloat(codes[k])) * scales[k / group];
+    sum.add(double(m.codes[row * m.columns + k]) * m.scales[g] * x);
+    if (!m.encoding.symmetric())
+      sum.add(m.mins[g] * x);
+  }
+  return sum;
+}
+
 struct Shape {
   int64_t rows, columns;
   int32_t max_tokens, tokens;
 };
 enum class Epilogue { none, residual, silu };
+enum class Reads { codes, halves, floats };
 
-void checkLinear(const Encoding &encoding, Shape shape, bool quantized,
+void checkLinear(const Encoding &encoding, Shape shape, Reads reads,
                  Epilogue epilogue = Epilogue::none) {
+  const bool quantized = reads != Reads::floats, halves = reads == Reads::halves;
   SCOPED_TRACE(encoding.str() + " " + std::to_string(shape.rows) + "x" +
                std::to_string(shape.columns) + " tokens " + std::to_string(shape.tokens) + "/" +
-               std::to_string(shape.max_tokens) + (quantized ? " int8" : " f32"));
+               std::to_string(shape.max_tokens) +
+               (halves      ? " f16"
+                : quantized ? " int8"
+                            : " f32"));
   const int32_t group = encoding.groupElements(shape.columns) % 32 ? 16 : 32;
   SpecMaker make(shape.max_tokens);
   const int32_t x =
       make.input(quantized ? KernelValue::Kind::quant : KernelValue::Kind::rows, shape.columns);
+  if (halves)
+    make.spec.values[x].encoding = {CodeKind::f16, 16, uint32_t(group), {CodeKind::f32}, {}};
   const int32_t w = matrixOf(make, encoding, shape.rows, shape.columns);
   const int32_t residual = epilogue == Epilogue::residual ? make.rows(shape.rows) : -1;
   int32_t y = make.rowsOp(Kind::linear, {x, w}, shape.rows);
@@ -88,7 +112,21 @@ void checkLinear(const Encoding &encoding, Shape shape, bool quantized,
   for (int32_t t = 0; t < shape.tokens; ++t) {
     for (float &v : source)
       v = normal(random);
-    if (quantized)
+    if (halves)
+      for (int64_t g = 0; g < groups; ++g) {
+        float peak = 0, sum = 0;
+        for (int64_t k = g * group; k < (g + 1) * group; ++k)
+          peak = std::fmax(peak, std::fabs(source[k]));
+        const float scale = std::ldexp(1.0f, std::ilogb(peak));
+        for (int64_t k = g * group; k < (g + 1) * group; ++k) {
+          const uint16_t half = floatToHalf(source[k] / scale);
+          memory.get<uint16_t>(x)[t * shape.columns + k] = half;
+          sum += halfToFloat(half);
+        }
+        memory.get<float>(x, 1)[t * groups + g] = scale;
+        memory.get<float>(x, 2)[t * groups + g] = sum;
+      }
+    else if (quantized)
       twinQuantize(source.data(), shape.columns, group, memory.get<int8_t>(x) + t * shape.columns,
                    memory.get<float>(x, 1) + t * groups, memory.get<int32_t>(x, 2) + t * groups);
     else
@@ -96,34 +134,39 @@ void checkLinear(const Encoding &encoding, Shape shape, bool quantized,
   }
   if (residual >= 0)
     memory.randomRows(residual, 5);
-  kernel.run(memory, shape.tokens);
   const int64_t out_rows = epilogue == Epilogue::silu ? shape.rows / 2 : shape.rows;
   const int64_t out_stride = roundUp(out_rows, 16);
-  for (int32_t t = 0; t < shape.tokens; ++t) {
-    auto product = [&](int64_t row) {
-      if (quantized)
-        return dot(matrix, row, memory.get<int8_t>(x) + t * shape.columns,
-                   memory.get<float>(x, 1) + t * groups, group);
-      Sum sum;
-      for (int64_t k = 0; k < shape.columns; ++k)
-        sum.add(double(matrix.at(row, k)) * memory.get<float>(x)[t * stride + k]);
-      return sum;
-    };
-    for (int64_t n = 0; n < out_rows; ++n) {
-      Sum want = product(epilogue == Epilogue::silu ? n / 16 * 32 + n % 16 : n);
-      if (epilogue == Epilogue::residual) {
-        want.add(memory.get<float>(residual)[t * out_stride + n]);
-      } else if (epilogue == Epilogue::silu) {
-        const Sum up = product(n / 16 * 32 + n % 16 + 16);
-        const double gate = want.value;
-        want = {silu(gate) * up.value,
-                (1 + std::fabs(gate)) * (up.magnitude + std::fabs(up.value)) +
-                    want.magnitude * std::fabs(up.value)};
+  kernel.run(memory, shape.tokens, [&] {
+    for (int32_t t = 0; t < shape.tokens; ++t) {
+      auto product = [&](int64_t row) {
+        if (halves)
+          return dotOfHalves(matrix, row, memory.get<uint16_t>(x) + t * shape.columns,
+                             memory.get<float>(x, 1) + t * groups, group);
+        if (quantized)
+          return dot(matrix, row, memory.get<int8_t>(x) + t * shape.columns,
+                     memory.get<float>(x, 1) + t * groups, group);
+        Sum sum;
+        for (int64_t k = 0; k < shape.columns; ++k)
+          sum.add(double(matrix.at(row, k)) * memory.get<float>(x)[t * stride + k]);
+        return sum;
+      };
+      for (int64_t n = 0; n < out_rows; ++n) {
+        Sum want = product(epilogue == Epilogue::silu ? n / 16 * 32 + n % 16 : n);
+        if (epilogue == Epilogue::residual) {
+          want.add(memory.get<float>(residual)[t * out_stride + n]);
+        } else if (epilogue == Epilogue::silu) {
+          const Sum up = product(n / 16 * 32 + n % 16 + 16);
+          const double gate = want.value;
+          want = {silu(gate) * up.value,
+                  (1 + std::fabs(gate)) * (up.magnitude + std::fabs(up.value)) +
+                      want.magnitude * std::fabs(up.value),
+                  want.share};
+        }
+        ASSERT_NEAR(memory.get<float>(y)[t * out_stride + n], want.value, want.bound())
+            << "row " << n << " token " << t;
       }
-      ASSERT_NEAR(memory.get<float>(y)[t * out_stride + n], want.value, want.bound())
-          << "row " << n << " token " << t;
     }
-  }
+  });
 }
 
 const Encoding encodings[] = {
@@ -139,35 +182,50 @@ const Encoding encodings[] = {
 
 TEST_F(SpirvKernels, LinearOfCodes) {
   for (const Encoding &encoding : encodings) {
-    checkLinear(encoding, {48, 192, 19, 13}, true);
-    checkLinear(encoding, {40, 96, 1, 1}, true, Epilogue::residual);
-    checkLinear(encoding, {64, 64, 4, 3}, true, Epilogue::silu);
-    checkLinear(encoding, {33, 96, 2, 2}, false);
+    checkLinear(encoding, {48, 192, 19, 13}, Reads::codes);
+    checkLinear(encoding, {40, 96, 1, 1}, Reads::codes, Epilogue::residual);
+    checkLinear(encoding, {64, 64, 4, 3}, Reads::codes, Epilogue::silu);
+    checkLinear(encoding, {33, 96, 2, 2}, Reads::floats);
   }
-  checkLinear(integers(CodeKind::u, 4, 64, CodeKind::f32, true), {80, 192, 7, 6}, true);
-  checkLinear(integers(CodeKind::i, 4, 96, CodeKind::f16, false), {48, 192, 1, 1}, true);
-  checkLinear(integers(CodeKind::i, 8, 0, CodeKind::f32, false), {64, 160, 7, 5}, true);
-  checkLinear(encodings[0], {3072, 64, 1, 1}, true, Epilogue::silu); // several blocks at once
-  checkLinear(encodings[2], {4096, 64, 1, 1}, true);                 // and one after the other
+  checkLinear(integers(CodeKind::u, 4, 64, CodeKind::f32, true), {80, 192, 7, 6}, Reads::codes);
+  checkLinear(integers(CodeKind::i, 4, 96, CodeKind::f16, false), {48, 192, 1, 1}, Reads::codes);
+  checkLinear(integers(CodeKind::i, 8, 0, CodeKind::f32, false), {64, 160, 7, 5}, Reads::codes);
+  checkLinear(encodings[0], {3072, 64, 1, 1}, Reads::codes,
+              Epilogue::silu);                               // several blocks at once
+  checkLinear(encodings[2], {4096, 64, 1, 1}, Reads::codes); // and one after the other
+}
+
+TEST_F(SpirvKernels, LinearOfHalves) {
+  for (const Encoding &encoding : encodings) {
+    checkLinear(encoding, {48, 192, 7, 5}, Reads::halves);
+    checkLinear(encoding, {40, 96, 1, 1}, Reads::halves, Epilogue::residual);
+    checkLinear(encoding, {64, 64, 4, 3}, Reads::halves, Epilogue::silu);
+  }
+  checkLinear(integers(CodeKind::u, 4, 64, CodeKind::f32, true), {80, 192, 7, 6}, Reads::halves);
+  checkLinear(integers(CodeKind::i, 8, 0, CodeKind::f32, false), {64, 160, 7, 5}, Reads::halves);
 }
 
 /// Of many tokens, by each product of matrices: rows and tokens that fill no tile, fewer groups
 /// than parts of a sum, groups of weights that are several of activations.
 TEST_F(SpirvKernels, LinearByProducts) {
   if (!(deviceFeatures() & INGOT_DEVICE_ANY_PRODUCT))
-    GTEST_SKIP() << "the device multiplies no matrices of bytes";
+    GTEST_SKIP() << "the device multiplies no matrices";
   formsThatRan() = 0;
   for (const Encoding &encoding : encodings) {
-    checkLinear(encoding, {48, 160, 19, 17}, true, Epilogue::residual);
-    checkLinear(encoding, {96, 96, 40, 33}, true, Epilogue::silu);
+    checkLinear(encoding, {48, 160, 19, 17}, Reads::codes, Epilogue::residual);
+    checkLinear(encoding, {96, 96, 40, 33}, Reads::codes, Epilogue::silu);
+    checkLinear(encoding, {48, 160, 19, 17}, Reads::halves, Epilogue::residual);
   }
-  checkLinear(encodings[0], {16, 64, 9, 1}, true);
-  checkLinear(encodings[2], {33, 64, 16, 16}, true);
-  checkLinear(encodings[3], {80, 288, 32, 24}, true);
-  checkLinear(integers(CodeKind::u, 4, 64, CodeKind::f32, true), {80, 192, 24, 23}, true);
-  checkLinear(integers(CodeKind::i, 4, 96, CodeKind::f16, false), {40, 192, 64, 63}, true);
-  checkLinear(integers(CodeKind::u, 8, 64, CodeKind::f16, true), {48, 192, 12, 11}, true);
-  checkLinear(integers(CodeKind::i, 8, 0, CodeKind::f32, false), {64, 160, 30, 29}, true,
+  checkLinear(encodings[0], {96, 96, 40, 33}, Reads::halves, Epilogue::silu);
+  checkLinear(encodings[3], {80, 288, 32, 24}, Reads::halves);
+  checkLinear(integers(CodeKind::i, 8, 0, CodeKind::f32, false), {64, 160, 30, 29}, Reads::halves);
+  checkLinear(encodings[0], {16, 64, 9, 1}, Reads::codes);
+  checkLinear(encodings[2], {33, 64, 16, 16}, Reads::codes);
+  checkLinear(encodings[3], {80, 288, 32, 24}, Reads::codes);
+  checkLinear(integers(CodeKind::u, 4, 64, CodeKind::f32, true), {80, 192, 24, 23}, Reads::codes);
+  checkLinear(integers(CodeKind::i, 4, 96, CodeKind::f16, false), {40, 192, 64, 63}, Reads::codes);
+  checkLinear(integers(CodeKind::u, 8, 64, CodeKind::f16, true), {48, 192, 12, 11}, Reads::codes);
+  checkLinear(integers(CodeKind::i, 8, 0, CodeKind::f32, false), {64, 160, 30, 29}, Reads::codes,
               Epilogue::silu);
   for (size_t i = 0; i < std::size(spirv::product_shapes); ++i)
     if (everyProduct() || deviceFeatures() & INGOT_DEVICE_PRODUCT(i))
@@ -176,8 +234,8 @@ TEST_F(SpirvKernels, LinearByProducts) {
 
 TEST_F(SpirvKernels, LinearOfFloats) {
   for (CodeKind kind : {CodeKind::f16, CodeKind::bf16, CodeKind::f32}) {
-    checkLinear(floats(kind), {40, 72, 7, 5}, false, Epilogue::residual);
-    checkLinear(floats(kind), {96, 64, 1, 1}, false, Epilogue::silu);
+    checkLinear(floats(kind), {40, 72, 7, 5}, Reads::floats, Epilogue::residual);
+    checkLinear(floats(kind), {96, 64, 1, 1}, Reads::floats, Epilogue::silu);
   }
 }
 
@@ -268,6 +326,47 @@ TEST_F(SpirvKernels, NormQuantizeLinear) {
       half_codes += 0.5001 * peak / 127 * std::fabs(matrix.at(n, k));
     }
     ASSERT_NEAR(memory.get<float>(y)[n], want.value, half_codes + want.bound());
+  }
+}
+
+/// Rounded to halves beside powers of two, whatever the size of the numbers.
+TEST_F(SpirvKernels, NormThenHalves) {
+  constexpr int64_t width = 96;
+  constexpr int32_t tokens = 7;
+  for (float size : {1e-6f, 1.0f, 1e20f}) {
+    SpecMaker make(19);
+    const int32_t x = make.rows(width), gain = make.input(KernelValue::Kind::vector, width);
+    const int32_t norm = make.rowsOp(Kind::rms_norm, {x, gain}, width);
+    make.spec.ops.back().eps = 1e-5;
+    const int32_t y = make.quantize(norm, 32, 16);
+    make.spec.values[y].encoding = {CodeKind::f16, 16, 32, {CodeKind::f32}, {}};
+    const KernelSpec spec = finish(make, {y});
+    DeviceKernel kernel(spec);
+    Memory memory(spec);
+    memory.randomRows(x, 3);
+    memory.randomRows(gain, 4, size);
+    for (int64_t c = 32; c < 64; ++c)
+      memory.get<float>(gain)[c] = 0;
+    kernel.run(memory, tokens);
+    std::vector<double> want;
+    for (int32_t t = 0; t < tokens; ++t) {
+      checkNorm(memory.get<float>(x) + t * width, memory.get<float>(gain), 1e-5, width, want);
+      for (int64_t g = 0; g < width / 32; ++g) {
+        const float scale = memory.get<float>(y, 1)[t * 3 + g];
+        double sum = 0, peak = 0;
+        for (int64_t c = g * 32; c < g * 32 + 32; ++c) {
+          const double code = halfToFloat(memory.get<uint16_t>(y)[t * width + c]);
+          sum += code, peak = std::fmax(peak, std::fabs(want[c]));
+          ASSERT_LE(std::fabs(code), 2);
+          ASSERT_NEAR(code * scale, want[c], 1e-3 * std::fabs(want[c]) + 1e-7 * scale);
+        }
+        ASSERT_NEAR(memory.get<float>(y, 2)[t * 3 + g], sum, 1e-5);
+        if (g == 1)
+          ASSERT_EQ(scale, 0);
+        else
+          ASSERT_TRUE(scale <= peak * 1.001 && peak < scale * 2.002) << scale << " " << peak;
+      }
+    }
   }
 }
 

@@ -272,9 +272,11 @@ TEST(Encoding, TextComesBack) {
   EXPECT_EQ(findGgmlType(39)->encoding.str(), "e2m1, g32, e8m0");
   EXPECT_EQ(displayName(*Encoding::parse("i8, g32, f16")), "Q8_0");
   EXPECT_EQ(Encoding::parse("i16, g32, f32")->str(), "i16, g32, f32");
-  for (Activations activations : {Activations::int8, Activations::int16, Activations::f32})
+  EXPECT_EQ(Encoding::parse("f16, g32, f32")->str(), "f16, g32, f32");
+  EXPECT_EQ(Encoding::parse("f16, g32, f32")->code, CodeKind::f16);
+  for (Activations activations : allActivations)
     EXPECT_EQ(parseActivations(toString(activations)), activations);
-  EXPECT_FALSE(parseActivations("f16").has_value());
+  EXPECT_FALSE(parseActivations("bf16").has_value());
   for (const char *text : {"",
                            "u4",
                            "u4, g32",
