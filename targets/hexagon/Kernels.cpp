@@ -140,12 +140,7 @@ private:
     int32_t source = op.operands[0];
     const KernelValue &rows = spec.values[source];
     std::string gain = "null", first = oneToken() ? "0" : "%begin", count = "%extent";
-    QuantizeShape shape{int32_t(rows.width),
-                        group,
-                        planes,
-                        int32_t(roundUp(rows.width, 16)),
-                        0,
-                        float(1.0 / double(rows.width))};
+    QuantizeShape shape{int32_t(rows.width), group, planes, 0, float(1.0 / double(rows.width))};
     for (const KernelOp *before = producer(source); before; before = producer(source)) {
       if (before->kind == Kind::rms_norm && gain == "null" && first != "%last") {
         gain = hostOf(before->operands[1], 0);
@@ -324,8 +319,7 @@ private:
     shape.heads = op.heads;
     shape.kv_heads = op.kv_heads;
     shape.positions = int32_t(cachePositions(spec.context));
-    shape.one_token = oneToken();
-    shape.weight_limit = kWeightCodeLimit;
+    static_assert(weight_limit == kWeightCodeLimit && weight_span == kWeightCodeSpan);
     shape.out_width = int32_t(roundUp(spec.values[op.result].width, 16));
     shape.scale = float(op.scale * 1.4426950408889634);
     const std::string buffers = cache(op.operands[1]);

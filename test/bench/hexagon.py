@@ -6,9 +6,9 @@ says it could do at best.
 PROGRAM is what `ingot compile MODEL.gguf --target hexagon-v68` makes. A packet is what the processor
 issues at once, so packets are cycles in which nothing waits: memory is assumed to deliver as fast as
 the model says, which the emulator cannot know. Bounds of a kernel's time: the products of its sums of
-codes at 2 `vrmpy` (256 products of bytes, a byte of an activation's code each; of attention `vdmpy`: 128
-of 16 bits) a packet, and the bytes of weights
-and caches that it reads at the model's bandwidth. The table says what part of the time that the larger
+codes at 2 `vrmpy` a packet (256 products of bytes, a byte of an activation's code each), of attention at
+one `vdmpy` (64 products of 16 bits), which takes both multipliers, and the bytes of weights and caches
+that it reads at the model's bandwidth. The table says what part of the time that the larger
 bound would take a kernel takes: max(packets, bytes' time) is its time.
 """
 
@@ -124,7 +124,7 @@ def main():
                       for terms in (kernel["macs"], kernel["weight_bytes"]))
         linear = "linear" in name or "logits" in name
         rows.append({"kernel": name, "decode": decode, "tokens": tokens, **of,
-                     "bound_products": macs * planes / 256 if linear else of["vdmpy"] / 2,
+                     "bound_products": macs * planes / 256 if linear else of["vdmpy"],
                      "bound_bytes": read / BYTES_A_PACKET})
     for step, decode in (("prefill", False), ("decode", True)):
         print(f"\n{step}: a token\n\n| kernel | calls | packets | vector instructions | products' bound "

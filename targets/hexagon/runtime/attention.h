@@ -5,18 +5,19 @@
 
 namespace ingot::hexagon {
 
+/// Weights of a span of positions are codes of one scale, the largest of which is this.
+constexpr int32_t weight_span = 64, weight_limit = 16383;
+
 struct AttentionShape {
   HeadShape query;
   int32_t heads, kv_heads;
   int32_t positions; ///< of the cache
-  int32_t one_token;
-  int32_t weight_limit; ///< largest code of a weight
-  int32_t out_width;    ///< floats from a token to the next
-  float scale;          ///< of scores, times log2(e)
+  int32_t out_width; ///< floats from a token to the next
+  float scale;       ///< of scores, times log2(e)
 };
 
-/// Heads [begin, begin + extent) of `tokens` tokens, the first of which is at `position`. `out`
-/// starts at head `begin`.
+/// Heads [begin, begin + extent), all that share keys and values, of `tokens` tokens, the first of
+/// which is at `position`. `out` starts at head `begin`.
 extern "C" void ingot_hexagon_attention(const AttentionShape *shape, const float *query,
                                         const float *angles, const CacheBuffers *cache, float *out,
                                         int32_t begin, int32_t extent, int32_t tokens,

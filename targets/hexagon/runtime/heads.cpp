@@ -11,8 +11,8 @@ namespace {
 constexpr int32_t lanes = 32;
 
 /// Lanes `at` to `at` + 31 of `count`.
-Words bits_at(const float *from, int32_t at, int32_t count) {
-  return at < count ? load_lanes(from + at, count - at) : splat(0);
+template <bool whole> Words bits_at(const float *from, int32_t at, int32_t count) {
+  return whole ? load(from + at) : at < count ? load_lanes(from + at, count - at) : splat(0);
 }
 
 /// a * c - b * s and a * s + b * c of fixed numbers: half of that.
@@ -22,79 +22,121 @@ void rotate(Words &a, Words &b, Words c, Words s) {
   a = first;
 }
 
-/// A head's columns in order, in 31 bits of what has the biased exponent that is returned; what
-/// lies behind them is anything. Whole vectors are stored.
-int32_t read_head(const HeadShape &shape, const float *from, const float *angles, int32_t *out) {
+/// cos and sin of a token as fixed numbers, a vector of each in turn.
+template <bool whole> void read_angles(const float *angles, int32_t half, Words *out) {
+  const Words one = splat(127);
+  for (int32_t i = 0; i < half; i += lanes) {
+    *out++ = fixed(bits_at<whole>(angles, i, half), one);
+    *out++ = fixed(bits_at<whole>(angles + half, i, half), one);
+  }
+}
+
+/// A head's columns in order, in 31 bits of what has the biased exponent `top` (of rotated ones, of
+/// one more); what lies behind them is anything. `whole`: halves of a head are whole vectors.
+/// Returns the largest magnitudes.
+template <bool whole>
+Words read_head(const HeadShape &shape, const float *from, const Words *angles, Words top,
+                int32_t *out) {
   const int32_t head_dim = shape.head_dim, half = head_dim / 2;
-  Words most = splat(0);
-  for (int32_t i = 0; i < head_dim; i += lanes)
-    most = larger(most, bits_at(from, i, head_dim) & INT32_MAX);
-  const int32_t exponent = first_lane(largest_lane(most)) >> 23;
-  const Words top = splat(exponent), one = splat(127);
   if (!shape.rotates) {
     for (int32_t i = 0; i < head_dim; i += lanes)
-      store(out + i, fixed(bits_at(from, i, head_dim), top));
-    return exponent;
-  }
-  int32_t second[most_head_dim / 2 + lanes];
-  for (int32_t i = 0; i < half; i += lanes) {
-    const Words c = fixed(bits_at(angles, i, half), one),
-                s = fixed(bits_at(angles + half, i, half), one);
-    if (shape.interleaved) {
+      store(out + i, fixed(bits_at<whole>(from, i, head_dim), top));
+  } else if (shape.interleaved) {
+    for (int32_t i = 0; i < half; i += lanes) {
       const HVX_VectorPair x =
-          Q6_W_vdeal_VVR(raw(fixed(bits_at(from, 2 * i + lanes, head_dim), top)),
-                         raw(fixed(bits_at(from, 2 * i, head_dim), top)), -4);
+          Q6_W_vdeal_VVR(raw(fixed(bits_at<whole>(from, 2 * i + lanes, head_dim), top)),
+                         raw(fixed(bits_at<whole>(from, 2 * i, head_dim), top)), -4);
       Words a = words(Q6_V_lo_W(x)), b = words(Q6_V_hi_W(x));
-      rotate(a, b, c, s);
+      rotate(a, b, *angles, *(angles + 1));
+      angles += 2;
       const HVX_VectorPair y = Q6_W_vshuff_VVR(raw(b), raw(a), -4);
       store(out + 2 * i, words(Q6_V_lo_W(y)));
       if (2 * i + lanes < head_dim)
         store(out + 2 * i + lanes, words(Q6_V_hi_W(y)));
-    } else {
-      Words a = fixed(bits_at(from, i, half), top), b = fixed(bits_at(from + half, i, half), top);
-      rotate(a, b, c, s);
+    }
+  } else {
+    int32_t second[most_head_dim / 2 + lanes];
+    for (int32_t i = 0; i < half; i += lanes) {
+      Words a = fixed(bits_at<whole>(from, i, half), top),
+            b = fixed(bits_at<whole>(from + half, i, half), top);
+      rotate(a, b, *angles, *(angles + 1));
+      angles += 2;
       store(out + i, a);
-      store(second + i, b);
+      store(whole ? out + half + i : second + i, b);
+    }
+    for (int32_t i = 0; i < half && !whole; i += lanes)
+      store(out + half + i, load(second + i));
+  }
+  Words peak = splat(0);
+  for (int32_t i = 0; i < head_dim; i += lanes) {
+    const Words magnitude = words(Q6_Vw_vabs_Vw(raw(load(out + i))));
+    peak = larger(peak, whole ? magnitude : first_lanes(magnitude, head_dim - i));
+  }
+  return peak;
+}
+
+/// code = x * limit / max|x| rounded to nearest; scale = max|x| / limit, or 0 for less than 1e-30.
+template <bool whole>
+void some_codes(const HeadShape &shape, const HeadRow *heads, int32_t count, int16_t *codes,
+                int32_t *scales) {
+  const int32_t head_dim = shape.head_dim, stride = code_stride(head_dim);
+  // Of head i, in lane 2 i.
+  int32_t tops[lanes] __attribute__((aligned(128))), shifts[lanes] __attribute__((aligned(128))),
+      factors[lanes] __attribute__((aligned(128))), bits[lanes] __attribute__((aligned(128)));
+  auto row = [&](int32_t i) { return heads[i].row + shape.offset + heads[i].head * head_dim; };
+  Words most[most_heads];
+  for (int32_t i = 0; i < most_heads; ++i) {
+    most[i] = splat(0);
+    for (int32_t at = 0; i < count && at < head_dim; at += lanes)
+      most[i] = larger(most[i], bits_at<whole>(row(i), at, head_dim) & INT32_MAX);
+  }
+  const Words top = fold_lanes<most_heads>(most, larger) >> 23;
+  store(tops, top);
+  auto *columns = static_cast<int32_t *>(
+      __builtin_alloca_with_align(static_cast<size_t>(count * stride) * 4, 8 * sizeof(Words)));
+  Words angles[2 * most_head_dim / lanes];
+  const float *known = nullptr;
+  for (int32_t i = 0; i < count; ++i) {
+    if (shape.rotates && heads[i].angles != known)
+      read_angles<whole>(known = heads[i].angles, head_dim / 2, angles);
+    most[i] = read_head<whole>(shape, row(i), angles, splat(tops[2 * i]), columns + i * stride);
+  }
+  for (int32_t i = count; i < most_heads; ++i)
+    most[i] = splat(0);
+  const Words peak = fold_lanes<most_heads>(most, larger);
+  const Words by = words(Q6_Vw_vnormamt_Vw(raw(peak)));
+  const Words normal = shifted_left(peak, by) >> 2;
+  const Numbers scale{normal, top - by + (2 + shape.rotates - (127 + 30))};
+  // Times 1 / limit, of which 30 bits are known.
+  const float inverse_limit = 1.0f / static_cast<float>(shape.limit);
+  const Words of_scale = to_floats(
+      product(normalized(scale), from_floats(splat(__builtin_bit_cast(int32_t, inverse_limit)))));
+  const Words least = splat(0x0da24260); // 1e-30
+  store(bits, where_greater(of_scale, least, of_scale, splat(0)));
+  // A number of 31 bits times that has 14 bits behind the code's point.
+  store(factors, where_greater(of_scale, least,
+                               product(reciprocal(normal), splat(shape.limit << 16)), splat(0)));
+  store(shifts, by);
+  for (int32_t i = 0; i < count; ++i) {
+    scales[i] = bits[2 * i];
+    const Words factor = splat(factors[2 * i]), shift = splat(shifts[2 * i]);
+    for (int32_t at = 0; at < head_dim; at += 2 * lanes) {
+      auto code = [&](int32_t column) {
+        return raw(product(shifted_left(load(columns + i * stride + column), shift), factor));
+      };
+      const HVX_Vector low = code(at), high = code(at + lanes); // there is room for whole vectors
+      store(codes + i * stride + at,
+            words(Q6_Vh_vdeal_Vh(Q6_Vh_vasr_VwVwR_rnd_sat(high, low, 14))));
     }
   }
-  for (int32_t i = 0; i < half && !shape.interleaved; i += lanes)
-    store(out + half + i, load(second + i));
-  return exponent + 1;
 }
 
 } // namespace
 
-/// code = x * limit / max|x| rounded to nearest; scale = max|x| / limit, or 0 for less than 1e-30.
-int32_t head_codes(const HeadShape &shape, const float *row, const float *angles, int32_t head,
-                   int16_t *codes) {
-  int32_t columns[most_head_dim + lanes] __attribute__((aligned(128)));
-  const int32_t head_dim = shape.head_dim;
-  const int32_t exponent =
-      read_head(shape, row + shape.offset + head * head_dim, angles, columns) - (127 + 30);
-  Words peak = splat(0);
-  for (int32_t i = 0; i < head_dim; i += lanes)
-    peak = larger(peak, first_lanes(words(Q6_Vw_vabs_Vw(raw(load(columns + i)))), head_dim - i));
-  peak = largest_lane(peak);
-  const Words by = words(Q6_Vw_vnormamt_Vw(raw(peak)));
-  const Words normal = shifted_left(peak, by) >> 2;
-  const Numbers scale{normal, exponent - by + 2};
-  // Times 1 / limit, of which 30 bits are known.
-  const float inverse_limit = 1.0f / static_cast<float>(shape.limit);
-  const Words bits = to_floats(
-      product(normalized(scale), from_floats(splat(__builtin_bit_cast(int32_t, inverse_limit)))));
-  constexpr int32_t least = 0x0da24260; // 1e-30
-  const Words inverse = where_greater(bits, splat(least), reciprocal(normal), splat(0));
-  const Words limit = splat(shape.limit << 10);
-  for (int32_t i = 0; i < head_dim; i += 2 * lanes) {
-    auto code = [&](int32_t at) {
-      const Words ratio = product(shifted_left(load(columns + at), by), inverse); // 29 bits
-      return raw((product(ratio, limit) + (1 << 7)) >> 8);
-    };
-    const HVX_Vector low = code(i), high = i + lanes < head_dim ? code(i + lanes) : Q6_V_vzero();
-    store(codes + i, words(Q6_Vh_vpacke_VwVw(high, low))); // room for whole vectors
-  }
-  const int32_t result = first_lane(bits);
-  return result > least ? result : 0;
+void head_codes(const HeadShape &shape, const HeadRow *heads, int32_t count, int16_t *codes,
+                int32_t *scales) {
+  shape.head_dim % (2 * lanes) ? some_codes<false>(shape, heads, count, codes, scales)
+                               : some_codes<true>(shape, heads, count, codes, scales);
 }
 
 void ingot_hexagon_angles(const uint64_t *turns, int32_t pairs, float *out, int32_t position,
@@ -130,28 +172,90 @@ void ingot_hexagon_angles(const uint64_t *turns, int32_t pairs, float *out, int3
     }
 }
 
+/// Keys of positions [from, to) of 16: [d % 2][position % 16][d / 2].
+void store_keys(const int16_t *codes, int32_t head_dim, int32_t from, int32_t to, int16_t *keys) {
+  int32_t those[lanes] __attribute__((aligned(128)));
+  for (int32_t i = 0; i < lanes; ++i)
+    those[i] = i % 16 >= from && i % 16 < to ? -1 : 0;
+  const HVX_VectorPred stored = Q6_Q_vand_VR(aligned(those), -1);
+  const int32_t stride = code_stride(head_dim);
+  for (int32_t at = 0; at < head_dim; at += 2 * lanes, keys += 2 * lanes * 16) {
+    // Pairs of codes, transposed: 16 positions of one beside each other.
+    HVX_Vector of[16];
+#pragma unroll
+    for (int32_t i = 0; i < 16; ++i)
+      of[i] = aligned(codes + i * stride + at);
+#pragma unroll
+    for (int32_t step = 1; step < 16; step *= 2)
+#pragma unroll
+      for (int32_t i = 0; i < 16; ++i)
+        if (!(i & step)) {
+          const HVX_VectorPair both = Q6_W_vshuff_VVR(of[i + step], of[i], -4 * step);
+          of[i] = Q6_V_lo_W(both);
+          of[i + step] = Q6_V_hi_W(both);
+        }
+#pragma unroll
+    for (int32_t i = 0; i < 16; ++i) {
+      // Which pairs vector i has: its bits are in the order in which they were taken apart.
+      const int32_t first = (i & 1) * 8 + (i & 2) * 2 + (i & 4) / 2 + (i & 8) / 8;
+      if (at + 4 * first < head_dim)
+        Q6_vmem_QRIV(stored, reinterpret_cast<HVX_Vector *>(keys) + first, of[i]);
+    }
+  }
+}
+
+/// Values of positions [from, to) of 16: [position % 2][d][position / 2].
+void store_values(const int16_t *codes, int32_t head_dim, int32_t from, int32_t to,
+                  int16_t *values) {
+  const int32_t stride = code_stride(head_dim);
+  if (head_dim % lanes) {
+    for (int32_t at = from; at < to; ++at)
+      for (int32_t i = 0; i < head_dim; ++i)
+        values[at / 2 * head_dim * 2 + i * 2 + at % 2] = codes[at * stride + i];
+    return;
+  }
+  for (int32_t at = from / 2 * 2; at < to; at += 2) {
+    const HVX_VectorPred stored =
+        Q6_Q_vand_VR(Q6_V_vsplat_R((at >= from ? 0xffff : 0) | (at + 1 < to ? 0xffff0000 : 0)), -1);
+    auto *out = reinterpret_cast<HVX_Vector *>(values + at * head_dim);
+    for (int32_t i = 0; i < head_dim; i += 2 * lanes) {
+      const HVX_VectorPair pairs = Q6_W_vshuff_VVR(aligned(codes + (at + 1) * stride + i),
+                                                   aligned(codes + at * stride + i), -2);
+      Q6_vmem_QRIV(stored, out++, Q6_V_lo_W(pairs));
+      if (i + lanes < head_dim)
+        Q6_vmem_QRIV(stored, out++, Q6_V_hi_W(pairs));
+    }
+  }
+}
+
+/// Blocks of 16 positions; threads may share one, so nothing is stored but what is a token's own.
 void ingot_hexagon_append(const AppendShape *shape, const float *keys, const float *values,
                           const float *angles, const CacheBuffers *cache, int32_t position,
                           int32_t first, int32_t count) {
+  constexpr int32_t block = 16;
+  static_assert(block <= most_heads);
   const int32_t head_dim = shape->keys.head_dim, positions = shape->positions;
-  int16_t codes[most_head_dim + 2 * lanes] __attribute__((aligned(128)));
-  for (int32_t t = first; t < first + count; ++t) {
-    const int32_t at = position + t;
-    const float *own_angles = angles + t * head_dim;
+  int16_t codes[block * (most_head_dim + 2 * lanes)] __attribute__((aligned(128))); // also unset
+  int32_t scales[block];
+  HeadRow rows[block];
+  const int32_t end = first + count;
+  for (int32_t t = first, next; t < end; t = next) {
+    const int32_t at = position + t, from = at % block;
+    next = t + block - from < end ? t + block - from : end;
+    const int32_t some = next - t;
     for (int32_t h = 0; h < shape->kv_heads; ++h) {
-      int32_t bits = head_codes(shape->keys, keys + t * shape->keys.stride, own_angles, h, codes);
-      __builtin_memcpy(cache->key_scales + h * positions + at, &bits, 4);
-      // [d % 2][position % 16][d / 2][position / 16][head]
-      auto *pairs = reinterpret_cast<int32_t *>(cache->keys) +
-                    (h * (positions / 16) + at / 16) * (head_dim / 2) * 16 + at % 16;
-      for (int32_t i = 0; i < head_dim / 2; ++i)
-        pairs[i * 16] = reinterpret_cast<const int32_t *>(codes)[i];
-      bits = head_codes(shape->values, values + t * shape->values.stride, own_angles, h, codes);
-      __builtin_memcpy(cache->value_scales + h * positions + at, &bits, 4);
-      // [position % 2][d][position / 2][head]
-      int16_t *to = cache->values + (h * (positions / 2) + at / 2) * head_dim * 2 + at % 2;
-      for (int32_t i = 0; i < head_dim; ++i)
-        to[i * 2] = codes[i];
+      auto code = [&](const HeadShape &own, const float *from_rows, float *to) {
+        for (int32_t i = 0; i < some; ++i)
+          rows[i] = {from_rows + (t + i) * own.stride, angles + (t + i) * head_dim, h};
+        head_codes(own, rows, some, codes + from * code_stride(head_dim), scales);
+        __builtin_memcpy(to + h * positions + at, scales, static_cast<size_t>(some) * 4);
+      };
+      code(shape->keys, keys, cache->key_scales);
+      store_keys(codes, head_dim, from, from + some,
+                 cache->keys + (h * positions + at - from) * head_dim);
+      code(shape->values, values, cache->value_scales);
+      store_values(codes, head_dim, from, from + some,
+                   cache->values + (h * positions + at - from) * head_dim);
     }
   }
 }

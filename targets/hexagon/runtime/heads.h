@@ -42,10 +42,18 @@ void ingot_hexagon_append(const AppendShape *shape, const float *keys, const flo
 } // extern "C"
 
 #ifdef __hexagon__
-/// A head of one row: head_dim codes, columns in order. `angles`: of that token. Returns the bits
-/// of the scale.
-int32_t head_codes(const HeadShape &shape, const float *row, const float *angles, int32_t head,
-                   int16_t *codes);
+/// Rows of floats and angles of a token.
+struct HeadRow {
+  const float *row, *angles;
+  int32_t head;
+};
+constexpr int32_t most_heads = 16; ///< coded together
+/// Codes of a head take whole vectors.
+constexpr int32_t code_stride(int32_t head_dim) { return (head_dim + 63) / 64 * 64; }
+/// Some heads: head_dim codes of each, columns in order, code_stride() apart, and the bits of each
+/// scale.
+void head_codes(const HeadShape &shape, const HeadRow *heads, int32_t count, int16_t *codes,
+                int32_t *scales);
 #endif
 
 } // namespace ingot::hexagon

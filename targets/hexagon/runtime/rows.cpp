@@ -31,101 +31,132 @@ float power_of_two(int32_t exponent) {
   return power;
 }
 
-/// 1 / sqrt(mean of squares + eps).
-Numbers inverse_rms(const QuantizeShape &shape, const float *x) {
+/// 1 / sqrt(mean of squares + eps) of a row. `whole`: of whole vectors.
+template <bool whole> Numbers inverse_rms(const QuantizeShape &shape, const float *x) {
+  auto get = [&](int32_t i) { return whole ? load(x + i) : load_lanes(x + i, shape.width - i); };
   Words most = splat(0);
   int32_t vectors = 0, shift = 1;
+#pragma unroll 2
   for (int32_t i = 0; i < shape.width; i += lanes, ++vectors)
-    most = larger(most, load_lanes(x + i, shape.width - i) & INT32_MAX);
+    most = larger(most, get(i) & INT32_MAX);
   const int32_t top = first_lane(largest_lane(most)) >> 23;
   while (vectors >> shift)
     ++shift;
   Words squares = splat(0);
+#pragma unroll 2
   for (int32_t i = 0; i < shape.width; i += lanes) {
-    const Words some = fixed_magnitudes(load_lanes(x + i, shape.width - i), splat(top));
+    const Words some = fixed_magnitudes(get(i), splat(top));
     squares += (product(some, some) + (1 << (shift - 1))) >> splat(shift);
   }
   const int64_t total = (int64_t{first_lane(sum_of_lanes(squares >> 16))} << 16) +
                         first_lane(sum_of_lanes(squares & 0xffff));
   const int32_t exponent = 2 * (top - 127 - 30) + 31 + shift; // of a square
   const float mean = static_cast<float>(total) * power_of_two(exponent) * shape.inverse_width;
-  const float inverse = inverse_root(mean + shape.eps);
-  uint32_t bits;
-  __builtin_memcpy(&bits, &inverse, sizeof bits);
-  return from_floats(splat(static_cast<int32_t>(bits)));
+  return from_floats(splat(__builtin_bit_cast(int32_t, inverse_root(mean + shape.eps))));
 }
 
-/// Two vectors' lanes folded by `combine`, halves, quarters ... of both in turn.
-template <typename Combine> Words fold(Words a, Words b, int32_t bytes, Combine combine) {
-  const HVX_VectorPair both = Q6_W_vshuff_VVR(raw(b), raw(a), bytes);
-  return combine(words(Q6_V_lo_W(both)), words(Q6_V_hi_W(both)));
-}
+/// A norm's gains as numbers of 31 bits, and what a row is multiplied with besides.
+struct Norm {
+  Numbers *gains; ///< null: there is no norm
+  struct Row {
+    int32_t mantissa, exponent;
+  } *rows;
+};
 
-/// Up to 32 groups of a row: codes, scales times `times`, sums.
-struct Batch {
+/// Up to 32 groups, which lie in rows without a gap between them.
+template <bool whole> struct Batch {
   const QuantizeShape &shape;
-  const float *x;
+  const Norm &norm;
+  int32_t groups; ///< of a row
   int32_t count;
 
-  Words group(int32_t i) const {
-    return i < count ? load_lanes(x + i * shape.group, shape.group) : splat(0);
-  }
+  /// `row`, `group`: the first one's; they go on to the next batch's.
+  void run(const float *x, int32_t &row, int32_t &group, int8_t *codes, float *scales,
+           int32_t *sums) const {
+    Numbers values[lanes];
+    Words folded[lanes];
+    int32_t mantissas[lanes] __attribute__((aligned(128))),
+        exponents[lanes] __attribute__((aligned(128)));
+    // Mantissas of 30 bits.
+    for (int32_t i = 0; i < count; ++i) {
+      const float *from = x + i * shape.group;
+      values[i] = from_floats(whole ? load(from) : load_lanes(from, shape.group));
+      if (norm.gains) {
+        const Numbers &gain = norm.gains[group];
+        values[i] = {product(values[i].mantissa, gain.mantissa),
+                     values[i].exponent + gain.exponent};
+        mantissas[i] = norm.rows[row].mantissa;
+        exponents[i] = norm.rows[row].exponent;
+        if (++group == groups)
+          group = 0, ++row;
+      }
+      folded[i] = values[i].exponent;
+    }
+    for (int32_t i = count; i < lanes; ++i)
+      folded[i] = splat(0);
+    const Words top = fold_lanes<lanes>(folded, larger);
+    int32_t of_groups[lanes] __attribute__((aligned(128)));
+    store(of_groups, top);
+    // Of what has the exponent `top`; the largest has 28 bits or more.
+#pragma unroll 2
+    for (int32_t i = 0; i < count; ++i) {
+      values[i].mantissa =
+          shifted_right(values[i].mantissa, smaller(of_groups[i] - values[i].exponent, splat(31)));
+      folded[i] = words(Q6_Vw_vabs_Vw(raw(values[i].mantissa)));
+    }
+    for (int32_t i = count; i < lanes; ++i)
+      folded[i] = splat(0);
+    const Words peak = fold_lanes<lanes>(folded, larger);
 
-  void run(const Numbers *times, int8_t *codes, float *scales, int32_t *sums) const {
-    Words peaks[lanes];
-    for (int32_t i = 0; i < lanes; ++i)
-      peaks[i] = group(i) & INT32_MAX; // floats are in order as integers are
-    for (int32_t step = lanes / 2; step; step /= 2)
-      for (int32_t i = 0; i < step; ++i)
-        peaks[i] = fold(peaks[i], peaks[i + step], step * 4, larger);
     const bool wide = shape.planes == 2;
-    const Numbers peak = from_floats(peaks[0]);
-    const Words normal = peak.mantissa >> 1;                      // 2^28 <= normal < 2^29, or 0
+    const Words by = words(Q6_Vw_vnormamt_Vw(raw(peak)));
+    const Words normal = shifted_left(peak, by) >> 2;             // 2^28 <= normal < 2^29, or 0
     const int32_t inverse_limit = wide ? 1073774594 : 1082196484; // 2^45 / 32767, 2^37 / 127
-    Numbers exact{product(normal, splat(inverse_limit)), peak.exponent + (wide ? -13 : -5)};
-    if (times)
-      exact = product(normalized(exact), *times);
+    Numbers exact{product(normal, splat(inverse_limit)), top - by + (2 - (wide ? 14 : 6))};
+    if (norm.gains)
+      exact = product(normalized(exact), {load(mantissas), load(exponents)});
     const Words scale = to_floats(exact), least = splat(0x0da24260); // 1e-30
-    const Words kept = where_greater(scale, least, scale, splat(0));
-    // 2^58 / normal times the limit, a number below 1; 14 bits of a code are then behind the point.
-    const Words ratio = product(reciprocal(normal), splat(INT32_MAX - (wide ? 0xffff : 0xffffff)));
-    const Words factor = where_greater(scale, least, wide ? ratio : ratio >> 8, splat(0));
-    int32_t factors[lanes] __attribute__((aligned(128))), tops[lanes] __attribute__((aligned(128)));
-    store(factors, factor);
-    store(tops, peaks[0] >> 23);
-    store_lanes(scales, kept, count);
-
+    store_lanes(scales, where_greater(scale, least, scale, splat(0)), count);
+    // A number of 30 bits times that has 12 bits of a wide code behind the point, or 14.
+    const Words factor = product(reciprocal(normal), splat(wide ? 32767 << 16 : 127 << 18));
+    store(of_groups,
+          where_greater(scale, least, shifted_right(factor, larger(2 - by, splat(0))), splat(0)));
+    for (int32_t i = count; i < (count + together - 1) / together * together; ++i)
+      values[i].mantissa = splat(0);
+    Words partial[lanes / together];
+    for (int32_t i = 0; i < lanes / together; ++i)
+      partial[i] = splat(0);
     for (int32_t first = 0; first < count; first += together) {
       Words products[together];
 #pragma unroll
-      for (int32_t i = 0; i < together; ++i) {
-        products[i] =
-            product(fixed(group(first + i), splat(tops[first + i])), splat(factors[first + i]));
-      }
-      const HVX_Vector low_groups = Q6_Vh_vdeal_Vh(
-                           Q6_Vh_vasr_VwVwR_rnd_sat(raw(products[1]), raw(products[0]), 14)),
-                       high_groups = Q6_Vh_vdeal_Vh(
-                           Q6_Vh_vasr_VwVwR_rnd_sat(raw(products[3]), raw(products[2]), 14));
-      write(first, high_groups, low_groups, codes + first * shape.group * shape.planes,
-            sums + first);
+      for (int32_t i = 0; i < together; ++i)
+        products[i] = product(values[first + i].mantissa, splat(of_groups[first + i]));
+      auto halves = [&](int32_t i) {
+        return Q6_Vh_vdeal_Vh(
+            Q6_Vh_vasr_VwVwR_rnd_sat(raw(products[i + 1]), raw(products[i]), wide ? 12 : 14));
+      };
+      partial[first / together] =
+          write(halves(2), halves(0), count - first, codes + first * shape.group * shape.planes);
     }
+    // Sums of group 4 j + k are 8 lanes of vector j; then lane 8 k + j, which moves to 4 j + k.
+#pragma unroll
+    for (int32_t step = lanes / together / 2, bytes = 16; step; step /= 2, bytes /= 2)
+#pragma unroll
+      for (int32_t j = 0; j < step; ++j)
+        partial[j] = fold(partial[j], partial[j + step], bytes, added);
+    HVX_Vector all = raw(partial[0]);
+    for (int32_t i = 0; i < 2; ++i)
+      all = Q6_V_lo_W(Q6_W_vshuff_VVR(Q6_V_vror_VR(all, 64), all, -4));
+    store_lanes(sums, words(all), count);
   }
 
 private:
-  /// Codes of four groups, two in each vector of halves.
-  void write(int32_t first, HVX_Vector second, HVX_Vector halves, int8_t *codes,
-             int32_t *sums) const {
+  /// Codes of four groups, two in each vector of halves. Returns sums of four each.
+  Words write(HVX_Vector second, HVX_Vector first, int32_t left, int8_t *codes) const {
     const bool wide = shape.planes == 2;
-    const HVX_Vector low = Q6_Vb_vpacke_VhVh(second, halves), ones = Q6_Vb_vsplat_R(1);
-    HVX_Vector high = low;
-    Words sum = words(Q6_Vw_vrmpy_VbVb(low, ones));
-    if (wide) {
-      high = Q6_Vb_vpacko_VhVh(second, halves);
-      sum = (words(Q6_Vw_vrmpy_VbVb(high, ones)) << 8) + words(Q6_Vw_vrmpy_VubVb(low, ones));
-    }
-    for (int32_t step = 16; step >= 4; step /= 2)
-      sum = fold(sum, sum, step, [](Words a, Words b) { return a + b; });
-    if (count - first >= together && shape.group == lanes) {
+    const HVX_Vector low = Q6_Vb_vpacke_VhVh(second, first), ones = Q6_Vb_vsplat_R(1),
+                     high = wide ? Q6_Vb_vpacko_VhVh(second, first) : low;
+    if (whole && left >= together) {
       const HVX_VectorPair beside = Q6_W_vshuff_VVR(low, high, -lanes);
       if (wide) {
         store(codes, words(Q6_V_lo_W(beside)));
@@ -134,37 +165,42 @@ private:
         store(codes, words(low));
       }
     } else {
-      for (int32_t i = 0; i < together && first + i < count; ++i) {
+      for (int32_t i = 0; i < together && i < left; ++i) {
         int8_t *own = codes + i * shape.group * shape.planes;
         store_lanes(own, words(Q6_V_vror_VR(high, i * lanes)), shape.group / 4);
         if (wide)
           store_lanes(own + shape.group, words(Q6_V_vror_VR(low, i * lanes)), shape.group / 4);
       }
     }
-    int32_t of_lanes[lanes] __attribute__((aligned(128)));
-    store(of_lanes, sum);
-    for (int32_t i = 0; i < together && first + i < count; ++i)
-      sums[i] = of_lanes[i * (lanes / together)];
+    return wide ? (words(Q6_Vw_vrmpy_VbVb(high, ones)) << 8) + words(Q6_Vw_vrmpy_VubVb(low, ones))
+                : words(Q6_Vw_vrmpy_VbVb(low, ones));
   }
 };
 
-/// `scratch`: a row.
-void quantize_row(const QuantizeShape &shape, const float *x, const float *gain, float *scratch,
-                  int8_t *codes, float *scales, int32_t *sums) {
+template <bool whole>
+void quantize(const QuantizeShape &shape, const float *x, const float *gain, int8_t *codes,
+              float *scales, int32_t *sums, int32_t count) {
   const int32_t groups = shape.width / shape.group;
-  Numbers inverse;
+  Norm norm{};
   if (gain) {
-    inverse = inverse_rms(shape, x);
-    for (int32_t i = 0; i < shape.width; i += lanes) {
-      const int32_t some = shape.width - i;
-      store(scratch + i, to_floats(product(from_floats(load_lanes(x + i, some)),
-                                           from_floats(load_lanes(gain + i, some)))));
+    norm.gains = static_cast<Numbers *>(__builtin_alloca_with_align(
+        static_cast<uint32_t>(groups) * sizeof(Numbers), 8 * sizeof(Words)));
+    norm.rows = static_cast<Norm::Row *>(
+        __builtin_alloca(static_cast<uint32_t>(count) * sizeof(Norm::Row)));
+    for (int32_t i = 0; i < groups; ++i) {
+      const Numbers own = from_floats(load_lanes(gain + i * shape.group, shape.group));
+      norm.gains[i] = {own.mantissa << 1, own.exponent + 30};
     }
-    x = scratch;
+    for (int32_t i = 0; i < count; ++i) {
+      const Numbers inverse = inverse_rms<whole>(shape, x + i * shape.width);
+      norm.rows[i] = {first_lane(inverse.mantissa), first_lane(inverse.exponent)};
+    }
   }
-  for (int32_t at = 0; at < groups; at += lanes)
-    Batch{shape, x + at * shape.group, groups - at < lanes ? groups - at : lanes}.run(
-        gain ? &inverse : nullptr, codes + at * shape.group * shape.planes, scales + at, sums + at);
+  int32_t row = 0, group = 0;
+  for (int32_t at = 0, all = count * groups; at < all; at += lanes)
+    Batch<whole>{shape, norm, groups, all - at < lanes ? all - at : lanes}.run(
+        x + at * shape.group, row, group, codes + at * shape.group * shape.planes, scales + at,
+        sums + at);
 }
 
 } // namespace
@@ -172,12 +208,9 @@ void quantize_row(const QuantizeShape &shape, const float *x, const float *gain,
 extern "C" void ingot_hexagon_quantize(const QuantizeShape *shape, const float *x,
                                        const float *gain, int8_t *codes, float *scales,
                                        int32_t *sums, int32_t first, int32_t count) {
-  const int32_t groups = shape->width / shape->group;
-  auto *scratch = static_cast<float *>(
-      __builtin_alloca_with_align(gain ? (shape->width + lanes) * 4 : 4, 8 * sizeof(HVX_Vector)));
-  for (int32_t i = 0; i < count; ++i)
-    quantize_row(*shape, x + (first + i) * shape->stride, gain, scratch,
-                 codes + i * shape->width * shape->planes, scales + i * groups, sums + i * groups);
+  x += first * shape->width;
+  shape->group == lanes ? quantize<true>(*shape, x, gain, codes, scales, sums, count)
+                        : quantize<false>(*shape, x, gain, codes, scales, sums, count);
 }
 
 } // namespace ingot::hexagon

@@ -11,7 +11,6 @@ struct QuantizeShape {
   int32_t width;  ///< a multiple of the group
   int32_t group;  ///< 16 or 32 columns
   int32_t planes; ///< bytes of a code: 1 or 2
-  int32_t stride; ///< floats from a row to the next
   float eps, inverse_width;
 };
 

@@ -92,10 +92,33 @@ inline void store_lanes(void *to, Words value, int32_t count) {
 }
 inline int32_t first_lane(Words a) { return Q6_R_vextract_VR(raw(a), 0); }
 
+/// Two vectors' lanes folded by `combine`, halves, quarters ... of both in turn.
+template <typename Combine> inline Words fold(Words a, Words b, int32_t bytes, Combine combine) {
+  const HVX_VectorPair both = Q6_W_vshuff_VVR(raw(b), raw(a), bytes);
+  return combine(words(Q6_V_lo_W(both)), words(Q6_V_hi_W(both)));
+}
+/// All lanes of each of `count` vectors, a power of two, folded into one: that of vector i is in
+/// lanes [i, i + 1) * 32 / count. The vectors are written over.
+template <int32_t count, typename Combine>
+inline Words fold_lanes(Words *vectors, Combine combine) {
+  int32_t bytes = 64;
+#pragma unroll
+  for (int32_t step = count / 2; step; step /= 2, bytes /= 2)
+#pragma unroll
+    for (int32_t i = 0; i < step; ++i)
+      vectors[i] = fold(vectors[i], vectors[i + step], bytes, combine);
+  Words all = vectors[0];
+#pragma unroll
+  for (int32_t left = 64 / count; left >= 4; left /= 2)
+    all = fold(all, all, left, combine);
+  return all;
+}
+inline Words added(Words a, Words b) { return a + b; }
+
 /// Magnitudes of floats as integers: 30 bits behind the point of what has the biased exponent
 /// `top`, which none is above. Numbers below 2^-126 count as that.
 inline Words fixed_magnitudes(Words bits, Words top) {
-  const Words exponent = words(Q6_Vuw_vlsr_VuwR(raw(bits << 1), 24));
+  const Words exponent = (bits & INT32_MAX) >> 23;
   return words(
       Q6_Vw_vlsr_VwVw(raw((bits << 8) | INT32_MIN), raw(smaller(top + 1 - exponent, splat(31)))));
 }
@@ -128,7 +151,7 @@ inline Numbers normalized(const Numbers &a) {
 
 /// Of normal numbers; others count as 0.
 inline Numbers from_floats(Words bits) {
-  const Words exponent = words(Q6_Vuw_vlsr_VuwR(raw(bits << 1), 24));
+  const Words exponent = (bits & INT32_MAX) >> 23;
   const Words magnitude = (bits & 0x7fffff) | 0x800000;
   const Words mantissa = where_greater(splat(0), bits, -magnitude, magnitude) << 6;
   return {where_greater(exponent, splat(0), mantissa, splat(0)), exponent - (127 + 23 + 6)};
