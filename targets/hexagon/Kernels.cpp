@@ -56,13 +56,14 @@ public:
 private:
   using Place = std::pair<int32_t, int32_t>; // value, part
 
+  // Pointers are aligned to 4 bytes: text without a data layout means 8.
   std::string fresh() { return "%v" + std::to_string(names++); }
 
   /// The memory of an argument: `host` of its halide_buffer_t.
   std::string host(int32_t argument) {
     const std::string place = fresh(), result = fresh();
     body << "  " << place << " = getelementptr {i64, ptr, ptr}, ptr %a" << argument
-         << ", i32 0, i32 2\n  " << result << " = load ptr, ptr " << place << "\n";
+         << ", i32 0, i32 2\n  " << result << " = load ptr, ptr " << place << ", align 4\n";
     return result;
   }
   std::string hostOf(int32_t value, int32_t part) {
@@ -85,11 +86,11 @@ private:
   /// Pointers side by side in memory.
   std::string pointers(const std::vector<std::string> &all) {
     const std::string name = fresh();
-    body << "  " << name << " = alloca [" << all.size() << " x ptr]\n";
+    body << "  " << name << " = alloca [" << all.size() << " x ptr], align 4\n";
     for (auto [i, pointer] : llvm::enumerate(all)) {
       const std::string place = fresh();
       body << "  " << place << " = getelementptr ptr, ptr " << name << ", i32 " << i
-           << "\n  store ptr " << pointer << ", ptr " << place << "\n";
+           << "\n  store ptr " << pointer << ", ptr " << place << ", align 4\n";
     }
     return name;
   }
