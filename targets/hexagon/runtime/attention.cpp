@@ -50,11 +50,11 @@ struct Attention {
   const AttentionShape &shape;
   const CacheBuffers &cache;
   int32_t kv_head;
-  Words *key_scales;   ///< 30 bits of what has the exponent `top`
+  Numbers *key_scales;
   Words *value_scales; ///< log2
   int32_t *scores;     ///< of the queries, each of all positions
-  Words *tops;         ///< of each span: its largest score; then 2^that, of the largest of all
-  int32_t top = 0, room = 0;
+  Words *tops;         ///< of each span: its largest score, scales of values added
+  int32_t room;        ///< positions, in whole spans
 
   const int32_t *keys(int32_t position) const { // of 16 positions
     const int32_t half = shape.query.head_dim / 2;
@@ -68,14 +68,10 @@ struct Attention {
 
   /// Takes the scales of positions before `end`; what lies behind them in a vector is anything.
   void take_scales(int32_t end) {
-    const float *own = cache.key_scales + kv_head * shape.positions;
-    Words most = splat(0);
-    for (int32_t at = 0; at < end; at += lanes)
-      most = larger(most, first_lanes(load(own + at), end - at));
-    top = first_lane(largest_lane(most)) >> 23;
     for (int32_t at = 0; at < end; at += lanes) {
-      key_scales[at / lanes] = fixed_magnitudes(load(own + at), splat(top));
-      value_scales[at / lanes] = log2_of(load(cache.value_scales + kv_head * shape.positions + at));
+      const int32_t from = kv_head * shape.positions + at;
+      key_scales[at / lanes] = from_floats(load(cache.key_scales + from));
+      value_scales[at / lanes] = log2_of(load(cache.value_scales + from));
     }
   }
 
@@ -109,15 +105,9 @@ struct Attention {
         of_lanes[i] = i;
       order = load(of_lanes);
     }
-    Words most[together], most_of_span[together], limit[count], shift[count];
+    Words most[together], most_of_span[together];
     for (Words &own : most)
       own = splat(unseen);
-    for (int32_t q = 0; q < count; ++q) {
-      // A product of mantissas lacks 62 bits, a score has 16: the rest is its exponent.
-      const int32_t by = 16 + 62 + (top - (127 + 30)) + queries[q].exponent;
-      shift[q] = splat(by < -31 ? -31 : by > 29 ? 29 : by);
-      limit[q] = shifted_right(splat(most_score), larger(shift[q], splat(0)));
-    }
     for (int32_t at = 0; at < end; at += span) {
       for (Words &own : most_of_span)
         own = splat(INT32_MIN);
@@ -129,13 +119,18 @@ struct Attention {
         }
         Words sums[count];
         dots(queries, from, sums);
-        const Words keys = key_scales[from / lanes], values = value_scales[from / lanes];
+        const Numbers keys = key_scales[from / lanes];
+        const Words values = value_scales[from / lanes];
 #pragma unroll
         for (int32_t q = 0; q < count; ++q) {
-          const Words exact = product(product(sums[q], keys), splat(queries[q].mantissa));
+          const Words exact = product(product(sums[q], keys.mantissa), splat(queries[q].mantissa));
+          // A product of mantissas lacks 62 bits, a score has 16: the rest is its exponent.
+          const Words by = larger(
+              smaller(keys.exponent + (16 + 62 + queries[q].exponent), splat(31)), splat(-31));
+          const Words limit = shifted_right(splat(most_score), larger(by, splat(0)));
           const Words score =
               where_greater(order + from, splat(queries[q].last), splat(unseen),
-                            shifted_left(larger(smaller(exact, limit[q]), -limit[q]), shift[q]));
+                            shifted_left(larger(smaller(exact, limit), -limit), by));
           store(scores + q * room + from, score);
           most[q] = larger(most[q], score);
           most_of_span[q] = larger(most_of_span[q], score + values);
@@ -299,8 +294,10 @@ extern "C" void ingot_hexagon_attention(const AttentionShape *shape, const float
   const int32_t shared = shape->heads / shape->kv_heads, head_dim = shape->query.head_dim,
                 stride = code_stride(head_dim), end = position + tokens;
   const int32_t room = (end + span - 1) / span * span;
-  auto *scales = static_cast<Words *>(
+  auto *key_scales = static_cast<Numbers *>(
       __builtin_alloca_with_align(static_cast<size_t>(2 * room) * 4, 8 * sizeof(Words)));
+  auto *value_scales = static_cast<Words *>(
+      __builtin_alloca_with_align(static_cast<size_t>(room) * 4, 8 * sizeof(Words)));
   auto *scores = static_cast<int32_t *>(
       __builtin_alloca_with_align(static_cast<size_t>(together * room) * 4, 8 * sizeof(Words)));
   auto *tops = static_cast<Words *>(__builtin_alloca_with_align(
@@ -311,8 +308,7 @@ extern "C" void ingot_hexagon_attention(const AttentionShape *shape, const float
   for (int32_t group = begin, next; group < begin + extent; group = next) {
     const int32_t kv_head = group / shared, last = (kv_head + 1) * shared;
     next = last < begin + extent ? last : begin + extent;
-    Attention attention{*shape, *cache, kv_head, scales, scales + room / lanes,
-                        scores, tops,   0,       room};
+    Attention attention{*shape, *cache, kv_head, key_scales, value_scales, scores, tops, room};
     attention.take_scales(end);
     // Queries that are coded together: tokens of a head, then of the next.
     int32_t head = group, t = 0;

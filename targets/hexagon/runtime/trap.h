@@ -25,6 +25,7 @@ enum Call : int32_t {
   call_sigaction = 134,
   call_getpid = 172,
   call_munmap = 215,
+  call_clone = 220,
   call_mmap = 222,
   call_mprotect = 226,
   call_getrandom = 278,

@@ -28,7 +28,14 @@ def check(*options, **shape):
     if "--activations" not in options:
         options += ("--activations", "int16")
     there, here = (*emulator, tiny.path / "there"), tiny.compiled("here", *options)
-    assert run(*there, "--selftest").splitlines()[-1] == "pass"
+    said = run(*there, "--selftest").splitlines()
+    assert said[-1] == "pass", said
+    # Threads are there when they are asked for, and change no bit.
+    logits = tiny.logits(*there)
+    for threads in ("2", "5"):
+        shared = run(*there, "--selftest", "--threads", threads).splitlines()
+        assert f"threads {threads}," in shared[0] and shared[1:] == said[1:], (said, shared)
+        assert tiny.logits(*there, "--threads", threads) == logits, threads
     answer = ("--raw", "-p", "one two three", "-n", "12", "--temp", "0")
     if "int8" not in options:  # of codes of 8 bits, random models leave near ties to chance
         assert run(*there, *answer) == run(here, *answer), (shape, options)
