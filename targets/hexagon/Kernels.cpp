@@ -26,8 +26,9 @@ int64_t roundUp(int64_t value, int64_t to) { return (value + to - 1) / to * to; 
 
 class Writer {
 public:
-  explicit Writer(const KernelSpec &spec)
-      : spec(spec), interface(kernelInterface(spec)), body(body_text), constants(constants_text) {}
+  Writer(const KernelSpec &spec, const Machine &machine)
+      : spec(spec), machine(machine), interface(kernelInterface(spec)), body(body_text),
+        constants(constants_text) {}
 
   /// Empty where the runtime lacks an op, or a form of it.
   std::string run() {
@@ -209,6 +210,10 @@ private:
         reinterpret_cast<uint8_t *>(shape.table)[place] = uint8_t(number - shape.min_code);
     }
     shape.one_token = oneToken();
+    // Tokens pass by two blocks, while two more are asked for, and come again for those.
+    const int64_t blocks = int64_t(4 * layout.rows) * shape.columns * layout.code_bits / 8,
+                  tokens = (machine.l2_bytes * 3 / 4 - blocks) / (shape.columns * shape.planes);
+    shape.near_tokens = int32_t(std::max<int64_t>(tokens / token_tile, 1) * token_tile);
     int32_t result = op.result, added = -1;
     if (index + 1 < spec.ops.size()) {
       const KernelOp &after = spec.ops[index + 1];
@@ -333,6 +338,7 @@ private:
   }
 
   const KernelSpec &spec;
+  const Machine &machine;
   const KernelInterface interface;
   std::string body_text, constants_text;
   llvm::raw_string_ostream body, constants;
@@ -343,8 +349,8 @@ private:
 
 } // namespace
 
-std::string hexagon::kernelCode(const KernelSpec &spec) {
-  std::string code = Writer(spec).run();
+std::string hexagon::kernelCode(const KernelSpec &spec, const Machine &machine) {
+  std::string code = Writer(spec, machine).run();
   // Codes of 16 bits lie as these functions alone have them (QuantizeShape), for which every layer
   // that reads integers has a form.
   assert((!code.empty() || llvm::none_of(spec.values,

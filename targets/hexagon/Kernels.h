@@ -6,6 +6,6 @@
 namespace ingot::hexagon {
 
 /// See Target::kernelCode.
-std::string kernelCode(const KernelSpec &spec);
+std::string kernelCode(const KernelSpec &spec, const Machine &machine);
 
 } // namespace ingot::hexagon

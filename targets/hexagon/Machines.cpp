@@ -40,7 +40,7 @@ public:
       : CpuTarget(family, row, name) {}
 
   std::string kernelCode(const KernelSpec &spec) const override {
-    return hexagon::kernelCode(spec);
+    return hexagon::kernelCode(spec, description);
   }
   void schedule(ScheduleRequest &request) const override { hexagon::schedule(request); }
   /// Functions read nibbles and bytes, and one scale a group. How many bits a code has decides how

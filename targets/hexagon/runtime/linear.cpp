@@ -329,8 +329,6 @@ template <int32_t bits, int32_t steps, int32_t tile, int32_t planes, bool by_gro
   results.take(sums_of);
 }
 
-constexpr int32_t most_tile = 4;
-
 template <int32_t bits, int32_t steps, int32_t tile, int32_t planes, bool by_group>
 void run_offset(const LinearShape &shape, const Pair &pair, const Token *tokens,
                 const Results &results) {
@@ -348,7 +346,7 @@ void run_tokens(const LinearShape &shape, const Pair &pair, const Token *tokens,
         ? run_offset<bits, steps, tile, planes, !packed>(shape, pair, tokens, results)
         : run_offset<bits, steps, tile, planes, true>(shape, pair, tokens, results);
   };
-  shape.one_token ? run.template operator()<1>() : run.template operator()<most_tile>();
+  shape.one_token ? run.template operator()<1>() : run.template operator()<token_tile>();
 }
 
 /// Codes of a table, whose groups are of 32 elements and have no minima.
@@ -357,7 +355,7 @@ void run_table(const LinearShape &shape, const Pair &pair, const Token *tokens,
                const Results &results) {
   shape.one_token
       ? run_tile<tabled, 8, 1, planes, true, true>(shape, pair, tokens, results)
-      : run_tile<tabled, 8, most_tile, planes, true, true>(shape, pair, tokens, results);
+      : run_tile<tabled, 8, token_tile, planes, true, true>(shape, pair, tokens, results);
 }
 
 template <int32_t bits, int32_t steps>
@@ -413,7 +411,7 @@ struct Layer {
   const LinearShape &shape;
   const LinearBuffers &buffers;
   Token *tokens;
-  int32_t count;         ///< tokens, padding included
+  int32_t from, to;      ///< tokens, padding included
   int32_t weight_groups; ///< of a row
   HVX_Vector *scratch;
   HVX_Vector table; ///< Pair::table
@@ -482,10 +480,10 @@ struct Layer {
 
   /// Slices `slice` and, where `both`, the next, counted from `begin`.
   void rows_of(int32_t begin, int32_t slice, bool both) const {
-    const int32_t a = begin + slice, b = both ? a + 1 : a, tile = shape.one_token ? 1 : most_tile;
+    const int32_t a = begin + slice, b = both ? a + 1 : a, tile = shape.one_token ? 1 : token_tile;
     const Pair own = pair(a, b, scratch);
     fetch(b);
-    for (int32_t t = 0; t < count; t += tile)
+    for (int32_t t = from; t < to; t += tile)
       run(own, tokens + t,
           {nullptr, out(slice, t),
            shape.after == after_add ? buffers.added + a * rows + t * shape.out_width : nullptr,
@@ -497,7 +495,7 @@ struct Layer {
     const Pair first = pair(a, a + 1, scratch), second = pair(b, b + 1, scratch + 2 * pairs());
     fetch(b + 1);
     Numbers of_first[tile], of_second[tile];
-    for (int32_t t = 0; t < count; t += tile) {
+    for (int32_t t = from; t < to; t += tile) {
       run(first, tokens + t, {of_first, nullptr, nullptr, 0, 0});
       run(second, tokens + t, {of_second, nullptr, nullptr, 0, 0});
       Words values[tile];
@@ -521,7 +519,7 @@ struct Layer {
 extern "C" void ingot_hexagon_linear(const LinearShape *shape, const LinearBuffers *buffers,
                                      int32_t begin, int32_t extent, int32_t tokens) {
   const int32_t groups = shape->groups, pairs = (groups + 1) / 2;
-  const int32_t count = shape->one_token ? 1 : rounded_up(tokens, most_tile);
+  const int32_t count = shape->one_token ? 1 : rounded_up(tokens, token_tile);
   // On the stack of a step, which has room for it. Vectors are written whole.
   auto *of_tokens = static_cast<Token *>(__builtin_alloca(count * sizeof(Token)));
   auto *factors = static_cast<Factors *>(__builtin_alloca((count * 2 * pairs + 16) * 8));
@@ -535,8 +533,6 @@ extern "C" void ingot_hexagon_linear(const LinearShape *shape, const LinearBuffe
   if (shape->has_table)
     for (int32_t i = 0; i < 16; ++i)
       table[2 * i] = reinterpret_cast<const uint8_t *>(shape->table)[i];
-  const Layer layer{*shape,  *buffers,      of_tokens, count, groups / shape->ratio,
-                    scratch, aligned(table)};
   for (int32_t t = 0; t < count; ++t) {
     const float *scales = buffers->x_scales + t * groups;
     const int32_t *sums = buffers->x_sums + t * groups;
@@ -588,14 +584,19 @@ extern "C" void ingot_hexagon_linear(const LinearShape *shape, const LinearBuffe
       fixed[i] = product(fixed[i], load_lanes(sums + i * 32, groups - i * 32) << left);
     token.sums_exponent = exponent + 31 - left - 15 + fix(vectors, fixed, 15, own_factors + pairs);
   }
-  for (int32_t slice = 0; slice < extent; slice += 2) {
-    const bool both = slice + 1 < extent;
-    if (shape->after != after_silu_mul)
-      layer.rows_of(begin, slice, both);
-    else if (shape->one_token)
-      layer.gated<1>(begin, slice, both);
-    else
-      layer.gated<most_tile>(begin, slice, both);
+  for (int32_t first = 0; first < count; first += shape->near_tokens) {
+    const int32_t last = count - first < shape->near_tokens ? count : first + shape->near_tokens;
+    const Layer layer{*shape,  *buffers,      of_tokens, first, last, groups / shape->ratio,
+                      scratch, aligned(table)};
+    for (int32_t slice = 0; slice < extent; slice += 2) {
+      const bool both = slice + 1 < extent;
+      if (shape->after != after_silu_mul)
+        layer.rows_of(begin, slice, both);
+      else if (shape->one_token)
+        layer.gated<1>(begin, slice, both);
+      else
+        layer.gated<token_tile>(begin, slice, both);
+    }
   }
 }
 

@@ -5,6 +5,8 @@
 
 namespace ingot::hexagon {
 
+constexpr int32_t token_tile = 4; ///< tokens whose sums are in registers
+
 /// Blocks of 16 rows in codes as PackedLayout has them; activations in codes by groups
 /// (QuantizeShape).
 struct LinearShape {
@@ -20,8 +22,9 @@ struct LinearShape {
   int32_t has_mins;
   int32_t scale_bytes; ///< f32 4, f16 2, exponents 1 (e8m0)
   int32_t one_token;
-  int32_t after;     ///< LinearAfter
-  int32_t out_width; ///< floats from a token to the next
+  int32_t near_tokens; ///< whole tiles, whose codes the second-level cache keeps
+  int32_t after;       ///< LinearAfter
+  int32_t out_width;   ///< floats from a token to the next
   /// Of codes that a table has the numbers for: 16 bytes, min_code less. Activations then have
   /// groups of 32, as weights do.
   int32_t has_table, table[4];
