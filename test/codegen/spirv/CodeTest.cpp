@@ -55,8 +55,8 @@ Made linear(const Encoding &encoding, int32_t tokens, spirv::Features features,
   const int32_t x = make.input(KernelValue::Kind::quant, 576),
                 w = make.input(KernelValue::Kind::matrix, 576);
   make.spec.values[w].height = rows;
-  make.spec.values[w].encoding = encoding;
-  make.spec.values[w].layout = blockLayout(encoding);
+  make.spec.values[w].encoding = oneScaleEncoding(encoding);
+  make.spec.values[w].layout = blockLayout(make.spec.values[w].encoding);
   make.spec.outputs = {make.rowsOp(KernelOp::Kind::linear, {x, w}, rows)};
   make.spec.ops.back().act_group = 32;
   auto kernel = spirv::compileKernel(make.spec, false, features);
@@ -73,7 +73,9 @@ const Encoding u4 = integers(CodeKind::u, 4, 32, CodeKind::f16, true),
                i8 = integers(CodeKind::i, 8, 32, CodeKind::f16, false),
                wide = integers(CodeKind::i, 6, 32, CodeKind::f32, false);
 
-bool nibbles(const Encoding &encoding) { return blockLayout(encoding).code_bits == 4; }
+bool nibbles(const Encoding &encoding) {
+  return blockLayout(oneScaleEncoding(encoding)).code_bits == 4;
+}
 
 /// 1536 rows are 96 blocks of 16; 4 of them go together, of a single token for each of 16 or more
 /// workgroups.

@@ -27,8 +27,8 @@ int32_t matrixOf(SpecMaker &make, const Encoding &encoding, int64_t height, int6
   const int32_t index = make.input(KernelValue::Kind::matrix, width);
   KernelValue &value = make.spec.values[index];
   value.height = height;
-  value.encoding = encoding;
-  value.layout = blockLayout(encoding);
+  value.encoding = oneScaleEncoding(encoding); // what devices read
+  value.layout = blockLayout(value.encoding);
   return index;
 }
 
