@@ -1,5 +1,8 @@
 #include "dialects/lm/Encoding.h"
 
+#include "dialects/lm/Blocks.h"
+#include "dialects/lm/StoredFloat.h"
+#include "dialects/lm/TableRounding.h"
 #include "support/Error.h"
 
 #include "llvm/ADT/STLExtras.h"
@@ -7,7 +10,6 @@
 #include "llvm/Support/MathExtras.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <cstring>
 #include <vector>
@@ -77,187 +79,7 @@ const NamedEncoding *findEncoding(const Encoding &encoding) {
   return nullptr;
 }
 
-float loadHalf(const uint8_t *p) {
-  uint16_t bits;
-  memcpy(&bits, p, 2);
-  return halfToFloat(bits);
-}
-
-//===--- GGUF block layouts ------------------------------------------------------===//
-// Each reads one block and writes its affine view, or what a super-block's is a product of.
-
-struct SuperBlock {
-  float scale = 0, min = 0;
-  int16_t scales[16], mins[16];
-};
-
-/// Q4_0, Q4_1, Q5_0, Q5_1: [scale][min][32 fifth bits][low nibbles: elements 0-15, high: 16-31].
-void unpackNibbles(const Encoding &e, const uint8_t *block, int16_t *codes, float *scales,
-                   float *mins) {
-  scales[0] = loadHalf(block);
-  block += 2;
-  mins[0] = 0;
-  if (!e.symmetric()) {
-    mins[0] = loadHalf(block);
-    block += 2;
-  }
-  if (e.bits == 4) { // most of what is ever unpacked, so without the fifth bit in the way
-    const int lowest = e.minCode();
-    for (int i = 0; i < 16; ++i) {
-      codes[i] = static_cast<int16_t>((block[i] & 15) + lowest);
-      codes[16 + i] = static_cast<int16_t>((block[i] >> 4) + lowest);
-    }
-    return;
-  }
-  uint32_t fifth;
-  memcpy(&fifth, block, 4);
-  block += 4;
-  for (int i = 0; i < 32; ++i) {
-    const int nibble = i < 16 ? block[i] & 15 : block[i - 16] >> 4;
-    codes[i] = static_cast<int16_t>((nibble | int(fifth >> i & 1) << 4) + e.minCode());
-  }
-}
-
-/// Q8_0: [scale][32 signed bytes].
-void unpackBytes(const Encoding &, const uint8_t *block, int16_t *codes, float *scales,
-                 float *mins) {
-  scales[0] = loadHalf(block);
-  mins[0] = 0;
-  for (int i = 0; i < 32; ++i)
-    codes[i] = static_cast<int8_t>(block[2 + i]);
-}
-
-/// Q4_K, Q5_K: [scale][min][12 bytes: eight 6-bit scales and mins][256 fifth bits][nibbles].
-void unpackSixBitScales(const Encoding &e, const uint8_t *block, int16_t *codes,
-                        SuperBlock &super) {
-  super.scale = loadHalf(block);
-  super.min = -loadHalf(block + 2);
-  const uint8_t *packed = block + 4;
-  for (int g = 0; g < 8; ++g) {
-    // The first four scales and mins are the low 6 bits of bytes 0-3 and 4-7; the others have their
-    // low nibble in bytes 8-11 and their high bits on top of bytes 0-7.
-    const int scale = g < 4 ? packed[g] & 63 : (packed[g + 4] & 15) | (packed[g - 4] >> 6) << 4;
-    const int min = g < 4 ? packed[g + 4] & 63 : packed[g + 4] >> 4 | (packed[g] >> 6) << 4;
-    super.scales[g] = static_cast<int16_t>(scale);
-    super.mins[g] = static_cast<int16_t>(min);
-  }
-  const uint8_t *fifth = block + 16, *nibbles = e.bits == 5 ? block + 48 : block + 16;
-  for (int i = 0; i < superblock; ++i) {
-    const int chunk = i / 64, within = i % 32, high = i / 32 % 2;
-    int code = high ? nibbles[chunk * 32 + within] >> 4 : nibbles[chunk * 32 + within] & 15;
-    if (e.bits == 5)
-      code |= (fifth[within] >> (i / 32) & 1) << 4;
-    codes[i] = static_cast<int16_t>(code);
-  }
-}
-
-/// Q2_K: [16 bytes: low nibble scale, high nibble min][64 bytes: 2-bit codes][scale][min].
-void unpackTwoBit(const Encoding &, const uint8_t *block, int16_t *codes, SuperBlock &super) {
-  super.scale = loadHalf(block + 80);
-  super.min = -loadHalf(block + 82);
-  for (int g = 0; g < 16; ++g) {
-    super.scales[g] = block[g] & 15;
-    super.mins[g] = block[g] >> 4;
-  }
-  for (int i = 0; i < superblock; ++i)
-    codes[i] = block[16 + i / 128 * 32 + i % 32] >> (i % 128 / 32 * 2) & 3;
-}
-
-/// Q3_K: [32 bytes: third bits][64 bytes: 2-bit codes][12 bytes: sixteen 6-bit scales][scale].
-void unpackThreeBit(const Encoding &, const uint8_t *block, int16_t *codes, SuperBlock &super) {
-  super.scale = loadHalf(block + 108);
-  const uint8_t *packed = block + 96;
-  for (int g = 0; g < 16; ++g) {
-    const int low = g < 8 ? packed[g] & 15 : packed[g - 8] >> 4;
-    const int high = packed[8 + g % 4] >> (g / 4 * 2) & 3;
-    super.scales[g] = static_cast<int16_t>((low | high << 4) - 32);
-  }
-  for (int i = 0; i < superblock; ++i) {
-    const int low = block[32 + i / 128 * 32 + i % 32] >> (i % 128 / 32 * 2) & 3;
-    const int third = block[i % 32] >> (i / 32) & 1;
-    codes[i] = static_cast<int16_t>((low | third << 2) - 4);
-  }
-}
-
-/// Q6_K: [128 bytes: low nibbles][64 bytes: high bit pairs][16 signed scales][scale].
-void unpackSixBit(const Encoding &, const uint8_t *block, int16_t *codes, SuperBlock &super) {
-  super.scale = loadHalf(block + 208);
-  for (int g = 0; g < 16; ++g)
-    super.scales[g] = static_cast<int8_t>(block[192 + g]);
-  for (int i = 0; i < superblock; ++i) {
-    const int half = i / 128, quarter = i % 128 / 32, within = i % 32;
-    const uint8_t byte = block[half * 64 + quarter % 2 * 32 + within];
-    const int low = quarter < 2 ? byte & 15 : byte >> 4;
-    const int high = block[128 + half * 32 + within] >> (quarter * 2) & 3;
-    codes[i] = static_cast<int16_t>((low | high << 4) - 32);
-  }
-}
-
-/// IQ4_NL, MXFP4: [scale][16 bytes: low nibbles: elements 0-15, high: 16-31].
-void unpackTable(const Encoding &e, const uint8_t *block, int16_t *codes, float *scales,
-                 float *mins) {
-  const llvm::ArrayRef<int8_t> values = e.values();
-  scales[0] = e.scale.type == CodeKind::e8m0 ? e8m0ToFloat(*block) : loadHalf(block);
-  mins[0] = 0;
-  block += scaleBytes(e.scale.type);
-  for (int i = 0; i < 16; ++i) {
-    codes[i] = values[block[i] & 15];
-    codes[16 + i] = values[block[i] >> 4];
-  }
-}
-
-using Unpack = void (*)(const Encoding &, const uint8_t *, int16_t *, float *, float *);
-
-Unpack unpackFor(const Encoding &e) {
-  return e.table != CodeTable::none ? unpackTable : e.bits == 8 ? unpackBytes : unpackNibbles;
-}
-
-using UnpackSuper = void (*)(const Encoding &, const uint8_t *, int16_t *, SuperBlock &);
-
-UnpackSuper unpackSuperFor(const Encoding &e) {
-  switch (e.bits) {
-  case 2:
-    return unpackTwoBit;
-  case 3:
-    return unpackThreeBit;
-  case 6:
-    return unpackSixBit;
-  default:
-    return unpackSixBitScales;
-  }
-}
-
 //===--- The generic layout: [scale][min][codes] per group ------------------------===//
-
-int64_t floatBytes(const ScaleFormat &format) { return scaleBytes(format.type); }
-
-float loadFloat(const ScaleFormat &format, const uint8_t *p) {
-  if (format.type == CodeKind::f32) {
-    float value;
-    memcpy(&value, p, 4);
-    return value;
-  }
-  if (format.type == CodeKind::e8m0)
-    return e8m0ToFloat(*p);
-  uint16_t bits;
-  memcpy(&bits, p, 2);
-  return format.type == CodeKind::f16 ? halfToFloat(bits) : bfloatToFloat(bits);
-}
-
-/// Stores `value` rounded to the format and returns what was stored.
-float storeFloat(const ScaleFormat &format, uint8_t *p, float value) {
-  if (format.type == CodeKind::f32) {
-    memcpy(p, &value, 4);
-    return value;
-  }
-  if (format.type == CodeKind::e8m0) {
-    *p = floatToE8m0(value);
-    return e8m0ToFloat(*p);
-  }
-  const uint16_t bits = format.type == CodeKind::f16 ? floatToHalf(value) : floatToBfloat(value);
-  memcpy(p, &bits, 2);
-  return format.type == CodeKind::f16 ? halfToFloat(bits) : bfloatToFloat(bits);
-}
 
 int readBits(const uint8_t *bytes, int64_t index, int bits) {
   int value = 0;
@@ -305,107 +127,6 @@ int roundCode(const Encoding &e, float x, float scale, float min) {
   const float code = std::nearbyint((x - min) / scale);
   return static_cast<int>(std::clamp(code, float(e.minCode()), float(e.maxCode())));
 }
-
-constexpr int table_group = 32; ///< of every format with a table
-
-/// A group rounded to the numbers of a table times a scale.
-struct Rounded {
-  float scale = 0;
-  float error = 0;                 ///< of all squares
-  float products = 0, squares = 0; ///< of numbers by elements, of numbers
-  std::array<float, table_group> numbers{};
-};
-
-/// The scale of least squared error for a group, of both signs and all ways in which its largest
-/// element may be near one of the table's outer numbers: each is tried, and then the scale that has
-/// the least error for the numbers that this one gave.
-class TableRounding {
-public:
-  explicit TableRounding(const Encoding &encoding)
-      : encoding(encoding), power(encoding.scale.type == CodeKind::e8m0) {
-    const llvm::ArrayRef<int8_t> values = encoding.values();
-    numbers.assign(values.begin(), values.end());
-    llvm::sort(numbers);
-    numbers.erase(llvm::unique(numbers), numbers.end());
-    for (size_t rank = 0; rank + 1 < numbers.size(); ++rank) {
-      middles.push_back((numbers[rank] + numbers[rank + 1]) / 2);
-      gaps.push_back(numbers[rank + 1] - numbers[rank]);
-    }
-  }
-
-  /// Writes the scale at `out` and what is stored for each element.
-  void round(const float *x, uint8_t *out, uint8_t *stored) const {
-    // The largest number times the scale must not become infinite.
-    const float limit = power ? 0x1p125f : 65504.0f * float(encoding.maxCode());
-    std::array<float, table_group> finite{};
-    float peak = 0;
-    for (int i = 0; i < table_group; ++i) {
-      finite[i] = std::isfinite(x[i]) ? std::clamp(x[i], -limit, limit) : 0;
-      if (std::fabs(finite[i]) > std::fabs(peak))
-        peak = finite[i];
-    }
-    // Then their squares are floats.
-    const float unit = peak != 0 ? std::ldexp(1.0f, std::clamp(std::ilogb(peak), -126, 126)) : 1,
-                by_unit = 1 / unit;
-    Rounded best = with(finite, 0, by_unit);
-    auto take = [&](const Rounded &other) {
-      if (other.error < best.error)
-        best = other;
-    };
-    constexpr int steps = 4; // up and down
-    const float step = power ? 0.6f / steps : 0.1f / steps;
-    for (const float outer : {numbers.front(), numbers.back()})
-      for (int i = -steps; peak != 0 && i <= steps; ++i) {
-        const float wanted = peak / outer * (1 + float(i) * step);
-        if (power && wanted < 0)
-          continue; // its table is symmetric
-        const Rounded first = with(finite, wanted, by_unit);
-        take(first);
-        if (!power && first.squares > 0)
-          take(with(finite, first.products / first.squares * unit, by_unit));
-      }
-    storeFloat(encoding.scale, out, best.scale);
-    for (int i = 0; i < table_group; ++i)
-      stored[i] = encoding.storedCode(int(best.numbers[i]));
-  }
-
-private:
-  /// With the scale that is stored for `wanted`; sums are of elements times `by_unit`.
-  Rounded with(const std::array<float, table_group> &x, float wanted, float by_unit) const {
-    Rounded rounded;
-    uint8_t bytes[4];
-    rounded.scale = storeFloat(encoding.scale, bytes, wanted);
-    const float inverse =
-        rounded.scale != 0 ? std::clamp(1 / rounded.scale, -0x1p127f, 0x1p127f) : 0;
-    std::array<float, table_group> scaled{};
-    for (int i = 0; i < table_group; ++i)
-      scaled[i] = x[i] * inverse;
-    rounded.numbers.fill(numbers.front());
-    for (auto [middle, gap] : llvm::zip(middles, gaps))
-      for (int i = 0; i < table_group; ++i)
-        rounded.numbers[i] += scaled[i] > middle ? gap : 0;
-    constexpr int lanes = 8; // of sums side by side
-    std::array<float, lanes> error{}, products{}, squares{};
-    for (int i = 0; i < table_group; i += lanes)
-      for (int lane = 0; lane < lanes; ++lane) {
-        const float number = rounded.numbers[i + lane], own = x[i + lane] * by_unit,
-                    off = own - number * (rounded.scale * by_unit);
-        error[lane] += off * off;
-        products[lane] += number * own;
-        squares[lane] += number * number;
-      }
-    for (int lane = 0; lane < lanes; ++lane) {
-      rounded.error += error[lane];
-      rounded.products += products[lane];
-      rounded.squares += squares[lane];
-    }
-    return rounded;
-  }
-
-  const Encoding &encoding;
-  const bool power;
-  std::vector<float> numbers, middles, gaps; ///< in order; between each and the next
-};
 
 } // namespace
 
@@ -486,10 +207,9 @@ void Encoding::affineRow(const uint8_t *row, int64_t columns, int16_t *codes, fl
   const int64_t block = blockElements(columns), group = groupElements(columns);
   const NamedEncoding *named = findEncoding(*this);
   if (twoLevel()) {
-    const UnpackSuper unpack = unpackSuperFor(*this);
     SuperBlock super;
     for (int64_t at = 0; at < columns; at += block, row += named->block_bytes) {
-      unpack(*this, row, codes + at, super);
+      unpackSuperBlock(*this, row, codes + at, super);
       for (int64_t g = 0; g < block / group; ++g) {
         *scales++ = super.scale * float(super.scales[g]);
         *mins++ = symmetric() ? 0.0f : super.min * float(super.mins[g]);
@@ -498,9 +218,8 @@ void Encoding::affineRow(const uint8_t *row, int64_t columns, int16_t *codes, fl
     return;
   }
   if (named) {
-    const Unpack unpack = unpackFor(*this);
     for (int64_t at = 0; at < columns; at += block, row += named->block_bytes)
-      unpack(*this, row, codes + at, scales + at / group, mins + at / group);
+      unpackBlock(*this, row, codes + at, scales + at / group, mins + at / group);
     return;
   }
   const int64_t code_bytes = (block * bits + 7) / 8;
@@ -517,11 +236,10 @@ void Encoding::affineRow(const uint8_t *row, int64_t columns, int16_t *codes, fl
 
 void Encoding::twoLevelRow(const uint8_t *row, int64_t columns, int16_t *codes, int16_t *scales,
                            int16_t *mins, float *super_scales, float *super_mins) const {
-  const UnpackSuper unpack = unpackSuperFor(*this);
   const uint32_t block_bytes = findEncoding(*this)->block_bytes, groups = superblock / group_size;
   SuperBlock super;
   for (int64_t at = 0; at < columns; at += superblock, row += block_bytes) {
-    unpack(*this, row, codes + at, super);
+    unpackSuperBlock(*this, row, codes + at, super);
     scales = std::copy_n(super.scales, groups, scales);
     *super_scales++ = super.scale;
     if (symmetric())
