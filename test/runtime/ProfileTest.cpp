@@ -209,11 +209,13 @@ TEST_P(Profile, TraceNests) {
     int64_t at = outer.begin;
     for (size_t j = i + 1; j < i + 5; ++j) {
       EXPECT_EQ(slices[j].thread, outer.thread);
-      EXPECT_EQ(slices[j].begin, at);
+      EXPECT_GE(slices[j].begin, at);
+      EXPECT_LE(slices[j].begin, at + (j > i + 1)); // slices end a nanosecond early
       EXPECT_EQ(slices[j].category, j % 5 % 2 ? "kernel" : "barrier");
       at = slices[j].end;
     }
-    EXPECT_EQ(at, outer.end);
+    EXPECT_GE(outer.end, at);
+    EXPECT_LE(outer.end, at + 1);
     free[static_cast<size_t>(outer.thread)] = outer.end;
   }
   // The first step: 8 tokens at 0.
