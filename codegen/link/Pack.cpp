@@ -1,6 +1,7 @@
 #include "codegen/link/Pack.h"
 
 #include "dialects/kernel/Spec.h"
+#include "dialects/lm/StoredFloat.h"
 #include "support/Error.h"
 #include "support/Files.h"
 
@@ -15,17 +16,8 @@ namespace {
 /// What a thread packs before it writes: few calls, and far below any cache that is shared.
 constexpr uint64_t run_bytes = 1 << 20;
 
-void storeFloat(CodeKind type, uint8_t *out, int64_t index, float value) {
-  if (type == CodeKind::f32) {
-    memcpy(out + index * 4, &value, 4);
-    return;
-  }
-  if (type == CodeKind::e8m0) {
-    out[index] = floatToE8m0(value);
-    return;
-  }
-  const uint16_t bits = type == CodeKind::f16 ? floatToHalf(value) : floatToBfloat(value);
-  memcpy(out + index * 2, &bits, 2);
+void storeAt(int64_t index, CodeKind type, uint8_t *out, float value) {
+  storeFloat(type, out + index * scaleBytes(type), value);
 }
 
 /// Puts a row in units of `size` bytes into its lane: out [units][lanes][size].
@@ -114,12 +106,12 @@ private:
     auto start = [&](size_t part) { return out[part].data() + place * parts[part].block_bytes; };
     for (int64_t lane = 0; lane < count; ++lane) {
       if (encoding.isFloat()) {
-        const int64_t size = encoding.code == CodeKind::f32 ? 4 : 2;
+        const int64_t size = scaleBytes(encoding.code);
         scratch.values.resize(columns);
         weight.decodeRow(first + lane, scratch.values.data());
         scratch.row.resize(columns * size);
         for (int64_t k = 0; k < columns; ++k)
-          storeFloat(encoding.code, scratch.row.data(), k, scratch.values[k]);
+          storeAt(k, encoding.code, scratch.row.data(), scratch.values[k]);
         spread(size, scratch.row, layout.rows, lane, start(0));
         continue;
       }
@@ -134,9 +126,9 @@ private:
                          scratch.mins.data());
         for (int64_t group = 0; group < groups; ++group) {
           const int64_t index = group * layout.rows + lane;
-          storeFloat(layout.scale_type, start(1), index, scratch.scales[group]);
+          storeAt(index, layout.scale_type, start(1), scratch.scales[group]);
           if (!encoding.symmetric())
-            storeFloat(layout.scale_type, start(2), index, scratch.mins[group]);
+            storeAt(index, layout.scale_type, start(2), scratch.mins[group]);
         }
       }
       packCodes(scratch);
@@ -161,8 +153,8 @@ private:
       for (int64_t group = 0; group < groups; ++group)
         start(1 + number)[group * layout.rows + lane] = static_cast<uint8_t>(codes[group]);
       for (int64_t super = 0; super < supers; ++super)
-        storeFloat(layout.scale_type, start(1 + numbers),
-                   (super * numbers + number) * layout.rows + lane, by[super]);
+        storeAt((super * numbers + number) * layout.rows + lane, layout.scale_type,
+                start(1 + numbers), by[super]);
     }
   }
 

@@ -1,5 +1,6 @@
 #include "codegen/tune/KernelRun.h"
 
+#include "dialects/lm/StoredFloat.h"
 #include "support/Error.h"
 
 #include "HalideRuntime.h"
@@ -66,17 +67,8 @@ int32_t actGroup(const KernelSpec &spec, int32_t value) {
 void fillReals(uint8_t *data, int64_t bytes, CodeKind type, float least, float most,
                Random &random) {
   const int64_t size = scaleBytes(type);
-  for (int64_t at = 0; at + size <= bytes; at += size) {
-    const float value = random.real(least, most);
-    if (type == CodeKind::f32) {
-      std::memcpy(data + at, &value, 4);
-    } else if (type == CodeKind::e8m0) {
-      data[at] = floatToE8m0(value);
-    } else {
-      const uint16_t bits = type == CodeKind::f16 ? floatToHalf(value) : floatToBfloat(value);
-      std::memcpy(data + at, &bits, 2);
-    }
-  }
+  for (int64_t at = 0; at + size <= bytes; at += size)
+    storeFloat(type, data + at, random.real(least, most));
 }
 
 void fillCodes16(uint8_t *data, int64_t bytes, int32_t limit, Random &random) {

@@ -7,7 +7,7 @@ namespace {
 
 constexpr int64_t superblock = Encoding::kSuperBlock;
 
-float loadHalf(const uint8_t *p) { return loadFloat({CodeKind::f16}, p); }
+float loadHalf(const uint8_t *p) { return loadFloat(CodeKind::f16, p); }
 
 /// Q4_0, Q4_1, Q5_0, Q5_1: [scale][min][32 fifth bits][low nibbles: elements 0-15, high: 16-31].
 void unpackNibbles(const Encoding &e, const uint8_t *block, int16_t *codes, float *scales,
@@ -115,7 +115,7 @@ void unpackSixBit(const Encoding &, const uint8_t *block, int16_t *codes, SuperB
 void unpackTable(const Encoding &e, const uint8_t *block, int16_t *codes, float *scales,
                  float *mins) {
   const llvm::ArrayRef<int8_t> values = e.values();
-  scales[0] = loadFloat(e.scale, block);
+  scales[0] = loadFloat(e.scale.type, block);
   mins[0] = 0;
   block += scaleBytes(e.scale.type);
   for (int i = 0; i < 16; ++i) {

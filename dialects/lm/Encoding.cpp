@@ -179,7 +179,7 @@ std::optional<uint64_t> Encoding::rowBytes(int64_t columns) const {
   } else {
     if (block > (int64_t(1) << 56))
       return std::nullopt;
-    block_bytes = floatBytes(scale) + floatBytes(min) + (uint64_t(block) * bits + 7) / 8;
+    block_bytes = scaleBytes(scale.type) + scaleBytes(min.type) + (uint64_t(block) * bits + 7) / 8;
   }
   uint64_t bytes;
   if (__builtin_mul_overflow(uint64_t(columns / block), block_bytes, &bytes) || bytes > INT64_MAX)
@@ -224,10 +224,10 @@ void Encoding::affineRow(const uint8_t *row, int64_t columns, int16_t *codes, fl
   }
   const int64_t code_bytes = (block * bits + 7) / 8;
   for (int64_t at = 0; at < columns; at += block) {
-    *scales++ = loadFloat(scale, row);
-    row += floatBytes(scale);
-    *mins++ = symmetric() ? 0.0f : loadFloat(min, row);
-    row += floatBytes(min);
+    *scales++ = loadFloat(scale.type, row);
+    row += scaleBytes(scale.type);
+    *mins++ = symmetric() ? 0.0f : loadFloat(min.type, row);
+    row += scaleBytes(min.type);
     for (int64_t i = 0; i < block; ++i)
       codes[at + i] = static_cast<int16_t>(readBits(row, i, bits) + minCode());
     row += code_bytes;
@@ -251,10 +251,8 @@ void Encoding::twoLevelRow(const uint8_t *row, int64_t columns, int16_t *codes, 
 
 void Encoding::decodeRow(const uint8_t *row, int64_t columns, float *out) const {
   if (isFloat()) {
-    const ScaleFormat format{code};
-    const int64_t size = floatBytes(format);
     for (int64_t i = 0; i < columns; ++i)
-      out[i] = loadFloat(format, row + i * size);
+      out[i] = loadFloat(code, row + i * scaleBytes(code));
     return;
   }
   const int64_t group = groupElements(columns);
@@ -269,9 +267,8 @@ void Encoding::decodeRow(const uint8_t *row, int64_t columns, float *out) const 
 
 void Encoding::encodeRow(const float *row, int64_t columns, uint8_t *out) const {
   if (isFloat()) {
-    const ScaleFormat format{code};
     for (int64_t i = 0; i < columns; ++i)
-      storeFloat(format, out + i * floatBytes(format), row[i]);
+      storeFloat(code, out + i * scaleBytes(code), row[i]);
     return;
   }
   assert(!scale.sub_bits && "two-level scales are read, not written");
@@ -284,17 +281,17 @@ void Encoding::encodeRow(const float *row, int64_t columns, uint8_t *out) const 
       uint8_t stored[table_group];
       rounding.round(row + at, out, stored);
       for (int i = 0; i < 16; ++i)
-        out[floatBytes(scale) + i] = static_cast<uint8_t>(stored[i] | stored[16 + i] << 4);
+        out[scaleBytes(scale.type) + i] = static_cast<uint8_t>(stored[i] | stored[16 + i] << 4);
     }
     return;
   }
   for (int64_t at = 0; at < columns; at += block) {
     auto [s, m] = span(*this, row + at, block);
-    s = storeFloat(scale, out, s);
-    out += floatBytes(scale);
+    s = storeFloat(scale.type, out, s);
+    out += scaleBytes(scale.type);
     if (!symmetric())
-      m = storeFloat(min, out, m);
-    out += floatBytes(min);
+      m = storeFloat(min.type, out, m);
+    out += scaleBytes(min.type);
     if (!named || bits == 8) {
       for (int64_t i = 0; i < block; ++i) {
         const int value = roundCode(*this, row[at + i], s, m);

@@ -59,7 +59,7 @@ void TableRounding::round(const float *x, uint8_t *out, uint8_t *stored) const {
       if (!power && first.squares > 0)
         take(with(finite, first.products / first.squares * unit, by_unit));
     }
-  storeFloat(encoding.scale, out, best.scale);
+  storeFloat(encoding.scale.type, out, best.scale);
   for (int i = 0; i < table_group; ++i)
     stored[i] = encoding.storedCode(int(best.numbers[i]));
 }
@@ -68,7 +68,7 @@ TableRounding::Rounded TableRounding::with(const std::array<float, table_group> 
                                            float by_unit) const {
   Rounded rounded;
   uint8_t bytes[4];
-  rounded.scale = storeFloat(encoding.scale, bytes, wanted);
+  rounded.scale = storeFloat(encoding.scale.type, bytes, wanted);
   const float inverse = rounded.scale != 0 ? std::clamp(1 / rounded.scale, -0x1p127f, 0x1p127f) : 0;
   std::array<float, table_group> scaled{};
   for (int i = 0; i < table_group; ++i)
