@@ -89,6 +89,9 @@ private:
   void ropeAngles(const KernelOp &op);
   llvm::Error quantize(const KernelOp &op);
   void roundToHalves(const KernelOp &op);
+  void scaleGroups(int64_t width, int in_word, int64_t words,
+                   const std::function<Num(Num, int)> &element, const Shared &codes,
+                   const Shared &scales, const std::function<Num(Num)> &scale);
   void storeRows(int32_t output);
   void storeQuant(int32_t output);
   /// `combine` over what each invocation has: the same for all. In a loop, the caller has a barrier

@@ -31,7 +31,8 @@ struct DeviceKernel {
   Grid grid;
 };
 
-/// The forms that a kernel has, best first; the last one runs everywhere. All give the same bits.
+/// The forms that a kernel has, best first; the last one runs everywhere. Those that are
+/// exact (Features) give the same bits.
 std::vector<Features> formsOf(const KernelSpec &spec);
 
 /// What DeviceKernel::scratch_bytes will be.

@@ -258,6 +258,34 @@ void Builder::rmsNorm(const KernelOp &op) {
                             }};
 }
 
+/// Fills `scales`, of groups of `words` words of `in_word` elements each, by what `scale` makes of
+/// a group's largest magnitude.
+void Builder::scaleGroups(int64_t width, int in_word, int64_t words,
+                          const std::function<Num(Num, int)> &element, const Shared &codes,
+                          const Shared &scales, const std::function<Num(Num)> &scale) {
+  // First each word's largest magnitude where its codes will be.
+  code.share(width / in_word, [&](Num word) {
+    Num largest;
+    for (int k = 0; k < in_word; ++k) {
+      Num magnitude = code.fabs(element(word, k));
+      largest = k ? code.fmax(largest, magnitude) : magnitude;
+    }
+    codes.set(word, code.asBits(largest));
+  });
+  code.barrier();
+  code.share(width / in_word / words, [&](Num g) {
+    Local largest = code.local(code.f(0));
+    Num first = code.mul(g, code.i(words));
+    code.loop(code.i(0), code.i(words), 1, [&](Num word) {
+      largest.set(code.fmax(largest.get(), code.asFloat(codes.get(code.add(first, word)))));
+    });
+    Num made = scale(largest.get());
+    // The inverse of less could overflow.
+    scales.set(g, code.select(code.fabove(made, code.f(1e-30)), made, code.f(0)));
+  });
+  code.barrier();
+}
+
 /// Per group: scale = max|x| / 127; code = x * (1 / scale) rounded to nearest, ties to even. The
 /// row is quantized into shared memory, word by word.
 llvm::Error Builder::quantize(const KernelOp &op) {
@@ -276,27 +304,8 @@ llvm::Error Builder::quantize(const KernelOp &op) {
   auto element = [&](Num word, int k) {
     return x.at(code.add(code.mul(word, code.i(4)), code.i(k)), token);
   };
-  // First each word's largest magnitude where its codes will be.
-  code.share(x.width / 4, [&](Num word) {
-    Num largest;
-    for (int k = 0; k < 4; ++k) {
-      Num magnitude = code.fabs(element(word, k));
-      largest = k ? code.fmax(largest, magnitude) : magnitude;
-    }
-    codes.set(word, code.asBits(largest));
-  });
-  code.barrier();
-  code.share(groups, [&](Num g) {
-    Local largest = code.local(code.f(0));
-    Num first = code.mul(g, code.i(words));
-    code.loop(code.i(0), code.i(words), 1, [&](Num word) {
-      largest.set(code.fmax(largest.get(), code.asFloat(codes.get(code.add(first, word)))));
-    });
-    Num scale = code.fmul(largest.get(), code.f(1.0 / 127));
-    // The inverse of less could overflow.
-    scales.set(g, code.select(code.fabove(scale, code.f(1e-30)), scale, code.f(0)));
-  });
-  code.barrier();
+  scaleGroups(x.width, 4, words, element, codes, scales,
+              [&](Num largest) { return code.fmul(largest, code.f(1.0 / 127)); });
   code.share(x.width / 4, [&](Num word) {
     Num scale = scales.get(code.div(word, words));
     Num inverse =
@@ -337,23 +346,9 @@ void Builder::roundToHalves(const KernelOp &op) {
   auto element = [&](Num word, int k) {
     return x.at(code.add(code.mul(word, code.i(2)), code.i(k)), token);
   };
-  // First each word's largest magnitude where its codes will be.
-  code.share(x.width / 2, [&](Num word) {
-    codes.set(word,
-              code.asBits(code.fmax(code.fabs(element(word, 0)), code.fabs(element(word, 1)))));
+  scaleGroups(x.width, 2, words, element, codes, scales, [&](Num largest) {
+    return code.asFloat(code.bitAnd(code.asBits(largest), code.i(0x7f800000)));
   });
-  code.barrier();
-  code.share(groups, [&](Num g) {
-    Local largest = code.local(code.f(0));
-    Num first = code.mul(g, code.i(words));
-    code.loop(code.i(0), code.i(words), 1, [&](Num word) {
-      largest.set(code.fmax(largest.get(), code.asFloat(codes.get(code.add(first, word)))));
-    });
-    Num scale = code.asFloat(code.bitAnd(code.asBits(largest.get()), code.i(0x7f800000)));
-    // The inverse of less could overflow.
-    scales.set(g, code.select(code.fabove(scale, code.f(1e-30)), scale, code.f(0)));
-  });
-  code.barrier();
   code.share(x.width / 2, [&](Num word) {
     Num scale = scales.get(code.div(word, words));
     // Of a power of two, exactly: 2^-e has 254 less its biased exponent.

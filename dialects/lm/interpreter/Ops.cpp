@@ -40,8 +40,8 @@ Rows rmsNorm(const Rows &x, const std::vector<float> &gain, double eps) {
   return result;
 }
 
-Rows quantize(const Rows &x, int64_t group_size, int32_t bits) {
-  const float limit = float(activationCodeLimit(bits));
+/// `round(in, out, peak)` for each group, whose largest magnitude is `peak`.
+template <typename Round> static Rows roundGroups(const Rows &x, int64_t group_size, Round round) {
   Rows result(x.tokens, x.columns);
   for (int64_t t = 0; t < x.tokens; ++t)
     for (int64_t g = 0; g < x.columns; g += group_size) {
@@ -49,26 +49,26 @@ Rows quantize(const Rows &x, int64_t group_size, int32_t bits) {
       float peak = 0;
       for (int64_t i = 0; i < group_size; ++i)
         peak = std::max(peak, std::fabs(in[i]));
-      const float scale = peak / limit, inverse = peak > 0 ? limit / peak : 0.0f;
-      for (int64_t i = 0; i < group_size; ++i)
-        result.row(t)[g + i] = std::nearbyint(in[i] * inverse) * scale;
+      round(in, result.row(t) + g, peak);
     }
   return result;
 }
 
+Rows quantize(const Rows &x, int64_t group_size, int32_t bits) {
+  const float limit = float(activationCodeLimit(bits));
+  return roundGroups(x, group_size, [&](const float *in, float *out, float peak) {
+    const float scale = peak / limit, inverse = peak > 0 ? limit / peak : 0.0f;
+    for (int64_t i = 0; i < group_size; ++i)
+      out[i] = std::nearbyint(in[i] * inverse) * scale;
+  });
+}
+
 Rows roundToHalves(const Rows &x, int64_t group_size) {
-  Rows result(x.tokens, x.columns);
-  for (int64_t t = 0; t < x.tokens; ++t)
-    for (int64_t g = 0; g < x.columns; g += group_size) {
-      const float *in = x.row(t) + g;
-      float peak = 0;
-      for (int64_t i = 0; i < group_size; ++i)
-        peak = std::max(peak, std::fabs(in[i]));
-      const float scale = peak > 0 ? std::ldexp(1.0f, std::ilogb(peak)) : 0.0f;
-      for (int64_t i = 0; i < group_size; ++i)
-        result.row(t)[g + i] = scale > 0 ? halfToFloat(floatToHalf(in[i] / scale)) * scale : 0.0f;
-    }
-  return result;
+  return roundGroups(x, group_size, [&](const float *in, float *out, float peak) {
+    const float scale = peak > 0 ? std::ldexp(1.0f, std::ilogb(peak)) : 0.0f;
+    for (int64_t i = 0; i < group_size; ++i)
+      out[i] = scale > 0 ? halfToFloat(floatToHalf(in[i] / scale)) * scale : 0.0f;
+  });
 }
 
 Rows linear(const Rows &x, const WeightReader &weight) {
