@@ -6,9 +6,11 @@ using namespace ingot;
 
 namespace {
 
+constexpr int32_t k_inner = 4; // two pairs, or what dot products of bytes take: one layout for all
+
 /// Bits that a code takes in memory: those that it has where its group is whole steps of each
 /// plane (planesOf), or a nibble or byte.
-int32_t bitsInMemory(const Encoding &encoding, int32_t k_inner) {
+int32_t bitsInMemory(const Encoding &encoding) {
   const int32_t bits = encoding.bits;
   if ((bits == 2 || bits == 5 || bits == 6) && encoding.group_size &&
       llvm::all_of(planesOf(bits),
@@ -16,8 +18,6 @@ int32_t bitsInMemory(const Encoding &encoding, int32_t k_inner) {
     return bits;
   return bits <= 4 ? 4 : 8;
 }
-
-constexpr int32_t k_inner = 4; // two pairs, or what dot products of bytes take: one layout for all
 
 } // namespace
 
@@ -43,7 +43,7 @@ Encoding ingot::oneScaleEncoding(const Encoding &stored) {
   Encoding legal = storedEncoding(stored);
   if (stored.isFloat())
     return legal;
-  if (const int32_t bits = bitsInMemory(stored, k_inner); bits != 4 && bits != 8)
+  if (const int32_t bits = bitsInMemory(stored); bits != 4 && bits != 8)
     legal.bits = bits <= 4 ? 4 : 8;
   for (ScaleFormat *scale : {&legal.scale, &legal.min})
     if (scale->sub_bits)
@@ -60,7 +60,7 @@ PackedLayout ingot::blockLayout(const Encoding &encoding) {
     return layout;
   }
   layout.k_inner = k_inner;
-  layout.code_bits = bitsInMemory(encoding, k_inner);
+  layout.code_bits = bitsInMemory(encoding);
   layout.scale_type = encoding.scale.type;
   return layout;
 }

@@ -87,9 +87,9 @@ inline Expr widen(Expr stored) {
 }
 
 /// The code of a matrix at element b of a step of a group, as it is stored: its planes put
-/// together. `place` is the step in its half of the group, which has nibbles of `half` steps each.
-inline Expr storedCode(const Matrix &matrix, Expr b, Expr n, Expr step, Expr place, int32_t half,
-                       Expr group, Expr block) {
+/// together. `place` is the step in its half of the group.
+inline Expr storedCode(const Matrix &matrix, Expr b, Expr n, Expr step, Expr place, Expr group,
+                       Expr block) {
   const PackedLayout &layout = matrix.value->layout;
   if (layout.code_bits == 8)
     return matrix.codes(b, n, step, group, block);

@@ -75,7 +75,7 @@ llvm::Error KernelBuilder::linear(const KernelOp &op) {
   Expr block = nb + streamStart(stream, value.height);
   const int32_t half = std::max(weight_group / 2 / ki, 1);
   Expr code = storedCode(matrix, byte_of_step, n, step,
-                         ratio == 1 ? step % half : inHalf(step, half), half, wg, block);
+                         ratio == 1 ? step % half : inHalf(step, half), wg, block);
   int32_t offset = encoding.minCode(); // of what a code stands for from what is multiplied
   const bool widened = s.form == DotForm::widened_pairs && !make_signed;
   const bool table = encoding.table != CodeTable::none;
@@ -127,20 +127,19 @@ llvm::Error KernelBuilder::linear(const KernelOp &op) {
     s.accumulator(n, g, nb, stream, t) += cast<int32_t>(code_at) * cast<int32_t>(activation);
   } else {
     s.pairs = Func("pairs");
+    const std::vector<Var> of{p, n, run, g, nb, stream, t};
     if (s.form == DotForm::saturating_pairs) {
-      s.pairs(p, n, run, g, nb, stream, t) = cast<int16_t>(0);
-      s.pairs(p, n, run, g, nb, stream, t) = saturating_add(
-          s.pairs(p, n, run, g, nb, stream, t), cast<int16_t>(code_at) * cast<int16_t>(activation));
+      s.pairs(of) = cast<int16_t>(0);
+      s.pairs(of) = saturating_add(s.pairs(of), cast<int16_t>(code_at) * cast<int16_t>(activation));
     } else if (s.form == DotForm::lanes) {
-      s.pairs(p, n, run, g, nb, stream, t) = cast<int16_t>(0);
-      s.pairs(p, n, run, g, nb, stream, t) += cast<int16_t>(code_at) * cast<int16_t>(activation);
+      s.pairs(of) = cast<int16_t>(0);
+      s.pairs(of) += cast<int16_t>(code_at) * cast<int16_t>(activation);
     } else if (make_signed) {
-      s.pairs(p, n, run, g, nb, stream, t) = 0;
-      s.pairs(p, n, run, g, nb, stream, t) +=
-          cast<int32_t>(cast<int16_t>(code_at) * cast<int16_t>(activation));
+      s.pairs(of) = 0;
+      s.pairs(of) += cast<int32_t>(cast<int16_t>(code_at) * cast<int16_t>(activation));
     } else {
-      s.pairs(p, n, run, g, nb, stream, t) = 0;
-      s.pairs(p, n, run, g, nb, stream, t) += cast<int32_t>(code_at) * cast<int32_t>(activation);
+      s.pairs(of) = 0;
+      s.pairs(of) += cast<int32_t>(code_at) * cast<int32_t>(activation);
     }
     RDom rp(0, ki / at_once, 0, runs, "pair");
     s.pair = rp.x, s.pair_run = rp.y;
@@ -200,7 +199,7 @@ llvm::Error KernelBuilder::linearFloat(const KernelOp &op) {
     s.groups = int32_t(value.width / group);
     const int32_t half = std::max(weight_group / 2 / ki, 1);
     Expr step = (g % ratio) * s.steps + q, wg = g / ratio;
-    Expr code = storedCode(matrix, b, n, step, inHalf(step, half), half, wg, nb);
+    Expr code = storedCode(matrix, b, n, step, inHalf(step, half), wg, nb);
     s.codes(b, n, q, g, nb) = decoded(matrix, code, n, wg, nb);
   }
   RDom r(0, s.k_inner, 0, s.steps, 0, s.groups, "rk");

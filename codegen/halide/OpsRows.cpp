@@ -21,7 +21,7 @@ llvm::Error KernelBuilder::embedding(const KernelOp &op) {
     const int32_t group = int32_t(encoding.groupElements(value.width));
     const int32_t ki = layout.k_inner, half = std::max(group / 2 / ki, 1);
     Expr wg = c / group, within = c % group;
-    Expr code = storedCode(matrix, within % ki, n, within / ki, within / ki % half, half, wg, nb);
+    Expr code = storedCode(matrix, within % ki, n, within / ki, within / ki % half, wg, nb);
     return decoded(matrix, code, n, wg, nb);
   };
   values[op.result].rows = rows;

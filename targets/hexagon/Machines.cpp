@@ -51,10 +51,7 @@ public:
     return legal;
   }
   PackedLayout packedLayout(const Encoding &encoding) const override {
-    PackedLayout layout = CpuTarget::packedLayout(encoding);
-    if (layout.code_bits < 8)
-      layout.code_bits = encoding.bits <= 4 ? 4 : 8;
-    return layout;
+    return CpuTarget::packedLayout(oneScaleEncoding(encoding));
   }
   /// Sums are those of other machines in all but the last bits, which decide codes of 8 bits often.
   Activations activations() const override { return Activations::int16; }
