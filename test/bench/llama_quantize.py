@@ -32,7 +32,8 @@ def tensor_type(reader, name):
 
 def main():
     source, target = map(pathlib.Path, sys.argv[1:3])
-    kind = sys.argv[3].upper() if len(sys.argv) > 3 else "Q4_0"
+    named = sys.argv[3:]
+    kind = named[0].upper() if named else "Q4_0"
     if target.exists():
         return 0
     print(f"Quantizing {source.name} to {kind} for llama.cpp: {target}", file=sys.stderr)
@@ -45,7 +46,7 @@ def main():
     for name, field in (("token_embd.weight", "token_embedding_type"),
                         ("output.weight", "output_tensor_type")):
         kept = tensor_type(reader, name)
-        if len(sys.argv) == 3 and kept is not None and kept != gguf.GGMLQuantizationType.Q4_1:
+        if not named and kept is not None and kept != gguf.GGMLQuantizationType.Q4_1:
             setattr(params, field, int(kept))
     # The file gets its name only when it is whole.
     unfinished = target.with_name(f"{target.name}.{os.getpid()}")
