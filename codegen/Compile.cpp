@@ -341,18 +341,27 @@ private:
       return error;
     progress.stage("");
     llvm::json::Array all;
-    for (const Variant &variant : variants) {
-      auto prediction = predict(variant, *manifest::GetManifest(manifest.data()), *options.predict);
-      if (!prediction)
-        return prediction.takeError();
-      if (options.predict_json) {
-        all.push_back(predictionJson(*prediction));
-        continue;
+    std::vector<std::string> known;
+    bool first = true;
+    for (const Variant &variant : variants)
+      for (const Target *model : variant.target->models()) {
+        known.push_back(model->machine().name);
+        if (!options.predict->device.empty() && options.predict->device != known.back())
+          continue;
+        auto prediction =
+            predict(variant, *model, *manifest::GetManifest(manifest.data()), *options.predict);
+        if (!prediction)
+          return prediction.takeError();
+        if (options.predict_json)
+          all.push_back(predictionJson(*prediction));
+        else
+          printPrediction(*prediction, first ? llvm::outs() : llvm::outs() << "\n");
+        first = false;
       }
-      if (&variant != &variants.front())
-        llvm::outs() << "\n";
-      printPrediction(*prediction, llvm::outs());
-    }
+    if (first)
+      return inputError("", "--device " + options.predict->device,
+                        target->machine().name + " has no such machine",
+                        "it has " + llvm::join(known, ", "));
     if (options.predict_json)
       llvm::outs() << llvm::formatv("{0:2}\n", llvm::json::Value(std::move(all)));
     return llvm::Error::success();

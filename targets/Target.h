@@ -35,6 +35,7 @@ struct Rates {
   int32_t prefetch_bytes = 2048;
   double all_gbps = 0;   ///< read by all cores together; 0: what two of them read
   double unhidden = 0.3; ///< share of the time of other resources that the scarcest does not hide
+  double launch_nanoseconds = 0; ///< of a device: what it takes to begin and end a kernel
 };
 
 /// What the machine has for products of bytes.
@@ -140,6 +141,9 @@ public:
   /// What the machine model says of a kernel with spec.tile: nanoseconds on one core for `tokens`
   /// tokens behind `position` others, all slices.
   virtual double estimate(const KernelSpec &spec, int64_t tokens, int64_t position) const = 0;
+  /// Those whose machine() and estimate() say how fast a program is: of a target for any device,
+  /// the devices of a table.
+  virtual std::vector<const Target *> models() const { return {this}; }
   /// The candidate of the lowest estimate, at typicalPosition(spec) and with full and partly full
   /// steps.
   Tile tile(const KernelSpec &spec) const;

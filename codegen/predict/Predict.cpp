@@ -30,8 +30,9 @@ double busiestShare(const KernelSpec &spec, int64_t tokens, int32_t threads) {
 
 class Predictor {
 public:
-  Predictor(const Variant &variant, int32_t threads)
-      : module(*variant.module), target(*variant.target), threads(threads) {}
+  Predictor(ModuleOp module, const Target &target, int32_t threads)
+      : module(module), target(target), device(target.kernelForm() != KernelForm::objects),
+        threads(threads) {}
 
   /// Adds one run of a step.
   llvm::Error add(StringRef name, int64_t tokens, int64_t position) {
@@ -73,7 +74,9 @@ private:
     result.cache_bytes = double(cost.cache_bytes);
     result.activation_bytes = double(cost.activation_bytes);
     result.memory_nanoseconds =
-        double(cost.weight_bytes + cost.cache_bytes) / memoryGbps(rates, threads);
+        double(cost.weight_bytes + cost.cache_bytes + (device ? cost.activation_bytes : 0)) /
+        memoryGbps(rates, threads);
+    result.launch_nanoseconds = rates.launch_nanoseconds;
     // Threads divide the slices, and share what memory gives all of them.
     result.nanoseconds =
         std::max(target.estimate(spec, tokens, position) * busiestShare(spec, tokens, threads),
@@ -88,7 +91,8 @@ private:
 
   ModuleOp module;
   const Target &target;
-  int32_t threads;
+  const bool device;
+  const int32_t threads;
   llvm::MapVector<StringRef, KernelPrediction> kernels;
 };
 
@@ -109,7 +113,9 @@ void printStep(const StepPrediction &step, llvm::raw_ostream &out) {
   };
   for (const KernelPrediction &kernel : step.kernels) {
     line(kernel, kernel.name);
-    out << (2 * kernel.memory_nanoseconds > kernel.nanoseconds ? "  memory\n" : "  arithmetic\n");
+    out << (2 * kernel.launch_nanoseconds > kernel.nanoseconds   ? "  launch\n"
+            : 2 * kernel.memory_nanoseconds > kernel.nanoseconds ? "  memory\n"
+                                                                 : "  arithmetic\n");
   }
   line(step.all, "all");
   out << "\n";
@@ -122,7 +128,8 @@ json::Object kernelJson(const KernelPrediction &kernel) {
                       {"weight_bytes", kernel.weight_bytes},
                       {"cache_bytes", kernel.cache_bytes},
                       {"activation_bytes", kernel.activation_bytes},
-                      {"memory_ms", kernel.memory_nanoseconds / mega}};
+                      {"memory_ms", kernel.memory_nanoseconds / mega},
+                      {"launch_ms", kernel.launch_nanoseconds / mega}};
   if (!kernel.name.empty())
     object["name"] = kernel.name;
   return object;
@@ -148,6 +155,7 @@ KernelPrediction &KernelPrediction::operator+=(const KernelPrediction &other) {
   cache_bytes += other.cache_bytes;
   activation_bytes += other.activation_bytes;
   memory_nanoseconds += other.memory_nanoseconds;
+  launch_nanoseconds += other.launch_nanoseconds;
   return *this;
 }
 
@@ -156,12 +164,10 @@ double Prediction::prefillSpeed() const {
 }
 double Prediction::decodeSpeed() const { return 1e9 / decode.all.nanoseconds; }
 
-llvm::Expected<Prediction> predict(const Variant &variant, const manifest::Manifest &manifest,
+llvm::Expected<Prediction> predict(const Variant &variant, const Target &model,
+                                   const manifest::Manifest &manifest,
                                    const PredictRequest &request) {
-  const Machine &machine = variant.target->machine();
-  if (variant.target->kernelForm() != KernelForm::objects)
-    return inputError("", "--predict", "there is no machine model of " + machine.name,
-                      "programs for it say what they take: PROGRAM --profile");
+  const Machine &machine = model.machine();
   const int64_t context = manifest.model()->context_length();
   const int64_t longest = std::max(request.prompt_tokens, request.depth + request.gen_tokens);
   if (longest > context)
@@ -171,9 +177,12 @@ llvm::Expected<Prediction> predict(const Variant &variant, const manifest::Manif
   Prediction result;
   result.machine = machine.name;
   result.isa = machine.isa;
+  result.device = model.kernelForm() != KernelForm::objects;
   result.request = request;
+  if (result.device)
+    result.request.threads = 1;
 
-  Predictor predictor(variant, request.threads);
+  Predictor predictor(*variant.module, model, result.request.threads);
   const int64_t most = manifest.memory()->prefill_tokens();
   for (int64_t at = 0; at < request.prompt_tokens; at += most)
     if (llvm::Error error =
@@ -188,7 +197,7 @@ llvm::Expected<Prediction> predict(const Variant &variant, const manifest::Manif
   if (!runtime::sizes_of(manifest, &sizes))
     return inputError("", "--predict", "the plan of memory cannot be read");
   result.session_bytes =
-      int64_t(runtime::conversation_plan(sizes, int32_t(longest), request.threads).planned);
+      int64_t(runtime::conversation_plan(sizes, int32_t(longest), result.request.threads).planned);
   for (const manifest::Weight *weight : *manifest.weights())
     result.weight_bytes += int64_t(weight->bytes());
   return result;
@@ -196,8 +205,12 @@ llvm::Expected<Prediction> predict(const Variant &variant, const manifest::Manif
 
 void printPrediction(const Prediction &prediction, llvm::raw_ostream &out) {
   const PredictRequest &request = prediction.request;
-  out << prediction.machine << " (" << prediction.isa << "), " << request.threads
-      << (request.threads == 1 ? " thread" : " threads") << ", by its machine model\n\n";
+  out << prediction.machine << " (" << prediction.isa << "), ";
+  if (prediction.device)
+    out << "at most, by its data sheet\n\n";
+  else
+    out << request.threads << (request.threads == 1 ? " thread" : " threads")
+        << ", by its machine model\n\n";
   out << "prefill of " << request.prompt_tokens << " tokens: "
       << llvm::format("%.1f ms, %.1f tokens/s\n", prediction.prefill.all.nanoseconds / mega,
                       prediction.prefillSpeed());
@@ -224,7 +237,7 @@ json::Object predictionJson(const Prediction &prediction) {
   const PredictRequest &request = prediction.request;
   return json::Object{{"machine", prediction.machine},
                       {"isa", prediction.isa},
-                      {"threads", request.threads},
+                      {"threads", prediction.device ? 0 : request.threads},
                       {"prompt_tokens", request.prompt_tokens},
                       {"gen_tokens", request.gen_tokens},
                       {"depth", request.depth},

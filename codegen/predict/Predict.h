@@ -18,6 +18,7 @@ struct PredictRequest {
   int64_t gen_tokens = 128;    ///< decoded one by one,
   int64_t depth = 0;           ///< after so many others
   int32_t threads = 1;
+  std::string device; ///< only on this one of the machines that the target knows; empty: on all
 };
 
 /// All launches of one kernel: of a prompt, or of a decoded token.
@@ -26,7 +27,9 @@ struct KernelPrediction {
   int64_t launches = 0;
   double nanoseconds = 0;
   double macs = 0, weight_bytes = 0, cache_bytes = 0, activation_bytes = 0;
-  double memory_nanoseconds = 0; ///< that weights and caches need at the machine's bandwidth
+  double memory_nanoseconds = 0; ///< that weights and caches need at the machine's bandwidth; on a
+                                 ///< device, activations too
+  double launch_nanoseconds = 0; ///< to begin and end it on a device
 
   KernelPrediction &operator+=(const KernelPrediction &other);
 };
@@ -38,6 +41,7 @@ struct StepPrediction {
 
 struct Prediction {
   std::string machine, isa;
+  bool device = false; ///< not a processor: it has no threads, and its rates are bounds
   PredictRequest request;
   StepPrediction prefill, decode; ///< of the whole prompt; of one token, halfway
   int64_t weight_bytes = 0;       ///< packed
@@ -47,8 +51,9 @@ struct Prediction {
   double decodeSpeed() const;
 };
 
-/// Of one variant, whose kernels have their tiles. The error says when its target has no model.
-llvm::Expected<Prediction> predict(const Variant &variant, const manifest::Manifest &manifest,
+/// Of one variant, whose kernels have their tiles, on one of its target's Target::models.
+llvm::Expected<Prediction> predict(const Variant &variant, const Target &model,
+                                   const manifest::Manifest &manifest,
                                    const PredictRequest &request);
 
 void printPrediction(const Prediction &prediction, llvm::raw_ostream &out);

@@ -8,6 +8,7 @@
 #include "support/Error.h"
 #include "targets/BlockLayout.h"
 #include "targets/cpu/LinkElf.h"
+#include "targets/vulkan/Machines.h"
 #include "targets/vulkan/runtime/device.h"
 
 using namespace ingot;
@@ -32,10 +33,14 @@ constexpr ElfRecipe elf{"elf_x86_64",
 
 class VulkanTarget final : public Target {
 public:
-  VulkanTarget() {
-    description.name = name;
+  explicit VulkanTarget(const vulkan::Device *model = nullptr) : model(model) {
+    description.name = model ? model->name : name;
     description.triple = "x86_64-unknown-linux-gnu";
     description.isa = "spirv";
+    if (model) {
+      description.rates.memory_gbps = description.rates.all_gbps = model->memory_gbps;
+      description.rates.launch_nanoseconds = vulkan::launch_nanoseconds;
+    }
   }
 
   const Machine &machine() const override { return description; }
@@ -45,7 +50,10 @@ public:
   }
   /// Kernels have one shape each (codegen/spirv), so that sums have one order.
   std::vector<Tile> tileCandidates(const KernelSpec &) const override { return {Tile{}}; }
-  double estimate(const KernelSpec &, int64_t, int64_t) const override { return 0; }
+  double estimate(const KernelSpec &spec, int64_t tokens, int64_t position) const override {
+    return model ? vulkan::estimate(*model, spec, tokens, position) : 0;
+  }
+  std::vector<const Target *> models() const override;
   /// Decode takes the time that its bytes of weights take, whatever they are multiplied by; and
   /// rounded activations would decide by the last bit of a float, which no two devices share.
   Activations activations() const override { return Activations::f32; }
@@ -70,7 +78,21 @@ public:
 
 private:
   Machine description;
+  const vulkan::Device *model; ///< null: any device
 };
+
+std::vector<const Target *> VulkanTarget::models() const {
+  static const std::vector<VulkanTarget> all = [] {
+    std::vector<VulkanTarget> each;
+    for (const vulkan::Device &device : vulkan::devices())
+      each.emplace_back(&device);
+    return each;
+  }();
+  std::vector<const Target *> found;
+  for (const VulkanTarget &one : all)
+    found.push_back(&one);
+  return found;
+}
 
 } // namespace
 

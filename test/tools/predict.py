@@ -48,6 +48,25 @@ four = predict("cortex-a53", "--threads", "4")[0]
 assert four["prefill"]["ms"] < slow["prefill"]["ms"] and four["decode"]["ms"] <= slow["decode"]["ms"]
 assert len(predict("aarch64-linux")) == 3
 
+# A program for any device is predicted for each that the table has.
+devices = {one["machine"]: one for one in predict("vulkan", "--threads", "4")}
+assert len(devices) > 5 and all(one["threads"] == 0 for one in devices.values())
+for one in devices.values():
+    for step in ("prefill", "decode"):
+        for kernel in one[step]["kernels"]:
+            rest = kernel["ms"] - kernel["launch_ms"]
+            assert kernel["launch_ms"] > 0 and rest >= 0.99 * kernel["memory_ms"] - 1e-9, kernel
+desktop, phone = devices["geforce-rtx-4090"], devices["adreno-740"]
+assert phone["decode"]["memory_ms"] > 10 * desktop["decode"]["memory_ms"]
+assert phone["decode"]["weight_bytes"] == slow["decode"]["weight_bytes"]
+assert predict("vulkan", "--device", "adreno-740") == [phone]
+# What multiplies matrices of halves or bytes is faster, where it is there.
+by = {form: predict("vulkan", "--activations", form, "--device", "arc-a770")[0]["prefill"]
+      for form in ("f32", "f16", "int8")}
+layer = {form: sum(k["ms"] - k["launch_ms"] for k in step["kernels"] if k["macs"] and
+                   k["name"].startswith("linear")) for form, step in by.items()}
+assert layer["f32"] > layer["f16"] >= layer["int8"], layer
+
 # The program says the same of its work and memory.
 program = folder / "program"
 subprocess.run([ingot, "compile", model, "-o", program, "--batch", "1"], check=True)
@@ -71,12 +90,15 @@ assert abs(here["session_bytes"] / 2**20 - bench["planned_mib"]) < 1, (here, ben
 text = subprocess.check_output([ingot, "compile", model, "--predict", "--target", "cortex-a76"],
                                text=True)
 assert text.startswith("cortex-a76 (dotprod), 1 thread, by its machine model"), text
+assert "at most, by its data sheet" in subprocess.check_output(
+    [ingot, "compile", model, "--predict", "--target", "vulkan"], text=True)
 for words in ("prefill of 512 tokens: ", "decode of 128 tokens after 0: ", "bound by",
               "a decoded token ", " MiB of weights"):
     assert words in text, text
 for options, expected in (
         (["--predict", "--prompt-tokens", "5000"], "tokens do not fit a context of 1,024"),
-        (["--predict", "--target", "vulkan"], "there is no machine model of vulkan"),
+        (["--predict", "--target", "vulkan", "--device", "tpu"], "it has h200, geforce-rtx-4090"),
+        (["--device", "h200"], "--device requires --predict"),
         ([], "--output is required")):
     done = subprocess.run([ingot, "compile", model, *options], text=True, capture_output=True)
     assert done.returncode and expected in done.stderr, (options, done)

@@ -139,6 +139,10 @@ int main(int argc, char **argv) {
       ->needs(predict_option)
       ->check(CLI::Range(1, INGOT_MAX_THREADS))
       ->capture_default_str();
+  compile_command
+      ->add_option("--device", predict.device,
+                   "Predict for this machine alone (default: all that the target knows)")
+      ->needs(predict_option);
   for (auto [name, field, help, least] :
        {std::tuple("--prompt-tokens", &predict.prompt_tokens, "Tokens of its prompt", 1),
         std::tuple("--gen-tokens", &predict.gen_tokens, "Tokens that it decodes", 1),
