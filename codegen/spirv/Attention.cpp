@@ -77,8 +77,8 @@ llvm::Error Builder::attention(const KernelOp &op) {
   const bool codes = spec.kv == CodeKind::i, halves = spec.kv == CodeKind::f16;
   const int32_t keys = binding(cache), stored = binding(cache, 1), key_scales = binding(cache, 2),
                 value_scales = binding(cache, 3);
-  grid.x = op.heads;
-  Num head = code.groupX(), kv_head = code.div(head, op.heads / op.kv_heads);
+  grid.y = op.heads;
+  Num head = code.groupY(), kv_head = code.div(head, op.heads / op.kv_heads);
   Num end = code.add(positionOf(token), code.i(1));
 
   // Of the values at hand: the weights of their scores, with their scales where they are codes.
@@ -264,15 +264,15 @@ llvm::Error Builder::append(const KernelOp &op) {
     return fail("append takes rows");
   const int32_t cache = op.operands[2], head_dim = op.head_dim, half = head_dim / 2;
   const int64_t context = cachePositions(spec.context);
-  grid.x = op.kv_heads;
-  Num head = code.groupX(), first_column = code.mul(head, code.i(head_dim));
+  grid.y = op.kv_heads;
+  Num head = code.groupY(), first_column = code.mul(head, code.i(head_dim));
   Num position = code.parameter(code.i(INGOT_PARAMETER_POSITION));
   Num count = code.parameter(code.i(INGOT_PARAMETER_TOKENS));
   if (spec.max_tokens == 1)
     position = per_sequence ? positionOf(token) : position, count = code.i(1);
   Num pair = code.div(position, 2);
   if (spec.max_tokens > 1)
-    pair = code.add(pair, code.groupY());
+    pair = code.add(pair, code.groupX());
   Num at[2], here[2], from[2];
   for (int which = 0; which < 2; ++which) {
     at[which] = code.add(code.mul(pair, code.i(2)), code.i(which));

@@ -15,11 +15,12 @@
 
 namespace ingot::spirv {
 
-/// Workgroups of a launch: `x`; in y one for each `tokens_each` tokens of the step and
+/// Workgroups of a launch: `y`; in x one for each `tokens_each` tokens of the step and
 /// `more_tokens` (0 tokens each: a single one); in z one for each `keys_each` positions of the
-/// longest sequence (0: a single one).
+/// longest sequence (0: a single one). Devices begin those of one y side by side: they read the
+/// same weights, or the same head's keys, which so pass memory once.
 struct Grid {
-  int64_t x = 1, tokens_each = 0, more_tokens = 0, keys_each = 0;
+  int64_t y = 1, tokens_each = 0, more_tokens = 0, keys_each = 0;
 };
 
 struct DeviceKernel {

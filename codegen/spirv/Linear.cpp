@@ -57,9 +57,9 @@ llvm::Error Builder::linear(const KernelOp &op) {
   const int64_t units = interface.slices;
   const Division division = divide(units, parts, tokens);
   const auto at_once = static_cast<int32_t>(division.at_once), blocks_at_once = at_once * parts;
-  grid.x = units / division.groups;
+  grid.y = units / division.groups;
   grid.tokens_each = spec.max_tokens == 1 ? 0 : tokens;
-  Num first_token = spec.max_tokens == 1 ? code.i(0) : code.mul(code.groupY(), code.i(tokens));
+  Num first_token = spec.max_tokens == 1 ? code.i(0) : code.mul(code.groupX(), code.i(tokens));
   auto tokenAt = [&](int32_t j) { return j ? code.add(first_token, code.i(j)) : first_token; };
   // Those who share a row are neighbours where these read each other's sums; else neighbours have
   // the words of as many rows, which lie side by side.
@@ -73,8 +73,8 @@ llvm::Error Builder::linear(const KernelOp &op) {
 
   code.loop(code.i(0), code.i(division.groups), at_once, [&](Num index) {
     Num unit = division.groups == 1
-                   ? code.groupX()
-                   : code.add(code.mul(code.groupX(), code.i(division.groups)), index);
+                   ? code.groupY()
+                   : code.add(code.mul(code.groupY(), code.i(division.groups)), index);
     std::vector<Num> blocks;
     std::vector<Local> sums; // [block][token]
     Num first_block = parts == 1 ? unit : code.mul(unit, code.i(parts));

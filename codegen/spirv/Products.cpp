@@ -65,12 +65,12 @@ llvm::Error Builder::linearByProducts(const KernelOp &op, const Matrix &matrix) 
   const int64_t groups = matrix.value.width / x.group, units = interface.slices;
   const int32_t parts = partsOfUnit(), units_at_once = blocks_at_once / parts,
                 tokens = tokensAtOnce(spec.max_tokens), words = x.group / 4;
-  grid.x = (units + units_at_once - 1) / units_at_once;
+  grid.y = (units + units_at_once - 1) / units_at_once;
   grid.tokens_each = tokens;
   // What is behind the last row or token is computed like that and not stored.
-  Num first_token = code.mul(code.groupY(), code.i(tokens));
+  Num first_token = code.mul(code.groupX(), code.i(tokens));
   Num count = code.parameter(code.i(INGOT_PARAMETER_TOKENS)), last = code.sub(count, code.i(1));
-  Num first_block = code.mul(code.groupX(), code.i(blocks_at_once));
+  Num first_block = code.mul(code.groupY(), code.i(blocks_at_once));
   Num last_block = code.i(units * parts - 1);
   auto tokenAt = [&](Num t) { return code.umin(code.add(first_token, t), last); };
 
@@ -188,7 +188,7 @@ llvm::Error Builder::linearByProducts(const KernelOp &op, const Matrix &matrix) 
       pair[i].set(sums[i].get());
     }
   });
-  Num unit = code.add(code.mul(code.groupX(), code.i(units_at_once)),
+  Num unit = code.add(code.mul(code.groupY(), code.i(units_at_once)),
                       parts == 1 ? code.div(row, block_rows) : code.i(0));
   Num column = code.add(code.mul(unit, code.i(block_rows)), code.mod(row, block_rows));
   for (int32_t i = 0; i < own; ++i) {

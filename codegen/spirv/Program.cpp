@@ -145,7 +145,7 @@ flatbuffers::Offset<device::Form> createForm(flatbuffers::FlatBufferBuilder &buf
   auto number = [](int64_t value) { return static_cast<uint32_t>(value); };
   const Grid &grid = kernel.grid;
   return device::CreateFormDirect(
-      buffer, features.bits(), &kernel.words, number(kernel.shared_bytes), number(grid.x),
+      buffer, features.bits(), &kernel.words, number(kernel.shared_bytes), number(grid.y),
       number(grid.tokens_each), number(grid.more_tokens), number(grid.keys_each));
 }
 

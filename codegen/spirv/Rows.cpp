@@ -535,7 +535,7 @@ llvm::Expected<DeviceKernel> Builder::build() {
   if (has(Kind::append) && !per_sequence)
     // Neighbouring positions share words of a cache, so a workgroup writes both.
     grid.tokens_each = spec.max_tokens == 1 ? 0 : 2, grid.more_tokens = spec.max_tokens != 1;
-  token = grid.tokens_each ? code.groupY() : code.i(0);
+  token = grid.tokens_each ? code.groupX() : code.i(0);
   for (int32_t index : spec.inputs)
     declareInput(index);
   for (const KernelOp &op : spec.ops)

@@ -198,7 +198,7 @@ void record_launch(ingot_device_session &session, uint32_t index, uint32_t launc
   if ((form.tokens_each() && described.tokens() > 1) || form.keys_each())
     vk.CmdDispatchIndirect(commands, session.input.buffer, step.indirect + launch_index * 12u);
   else
-    vk.CmdDispatch(commands, form.groups(), 1, 1);
+    vk.CmdDispatch(commands, 1, form.groups(), 1);
 }
 
 /// All launches; behind each a time stamp where `queries` is not null.
@@ -243,8 +243,8 @@ void write_input(ingot_device_session &session, uint32_t index, const ingot_step
   for (const device::Launch *launch : launches) {
     const device::Form &form = *session.kernels[launch->kernel()].form;
     const uint32_t each = form.tokens_each();
-    *groups++ = form.groups();
     *groups++ = each ? (tokens + form.more_tokens() + each - 1) / each : 1;
+    *groups++ = form.groups();
     *groups++ = form.keys_each() ? (keys + form.keys_each() - 1) / form.keys_each() : 1;
   }
 }

@@ -83,9 +83,9 @@ TEST(SpirvCode, TilesOfRowsAndTokens) {
   for (const Encoding &encoding : {u4, i4, u5, i8, wide}) {
     const spirv::Grid one = linear(encoding, 1, {true, true}).grid,
                       many = linear(encoding, 192, {true, true}).grid;
-    EXPECT_EQ(one.x, 24);
+    EXPECT_EQ(one.y, 24);
     EXPECT_EQ(one.tokens_each, 0);
-    EXPECT_EQ(many.x, 24);
+    EXPECT_EQ(many.y, 24);
     EXPECT_EQ(many.tokens_each, 8);
   }
 }
@@ -118,7 +118,7 @@ TEST(SpirvCode, CodesAreMultipliedByDotProducts) {
         EXPECT_EQ(inner.count(Opcode::OpFMul) + inner.count(Opcode::OpConvertSToF), 0);
 
       EXPECT_EQ(plain.with(Opcode::OpSUDot).blocks, 0);
-      EXPECT_EQ(plain.grid.x, dots.grid.x);
+      EXPECT_EQ(plain.grid.y, dots.grid.y);
     }
 }
 
@@ -156,7 +156,7 @@ TEST(SpirvCode, CodesAreMultipliedByProducts) {
       if (shape.halves())
         continue;
       const Made made = linear(encoding, 192, {.product = index}, 1520);
-      EXPECT_EQ(made.grid.x, 48); // 95 blocks, two at a time
+      EXPECT_EQ(made.grid.y, 48); // 95 blocks, two at a time
       EXPECT_EQ(made.grid.tokens_each, 32);
       const Inner inner = made.with(Opcode::OpCooperativeMatrixMulAddKHR);
       const int times = 32 / shape.depth;
