@@ -8,7 +8,7 @@
 #include "support/Error.h"
 #include "targets/BlockLayout.h"
 #include "targets/cpu/LinkElf.h"
-#include "targets/vulkan/Machines.h"
+#include "targets/vulkan/Devices.h"
 #include "targets/vulkan/runtime/device.h"
 
 using namespace ingot;

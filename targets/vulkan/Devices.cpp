@@ -1,4 +1,4 @@
-#include "targets/vulkan/Machines.h"
+#include "targets/vulkan/Devices.h"
 
 #include <algorithm>
 
