@@ -107,6 +107,8 @@ def LmFuseRegions : Pass<"lm-fuse-regions", "::mlir::ModuleOp"> {
     Every operation ends up in one `lm.fused`: a linear layer with its residual addition or gate, a
     norm with the quantization behind it, rotation with the cache append, and so on.
   }];
+  let options = [Option<"norms_with_floats", "norms-with-floats", "bool", "false",
+                        "Of one token, linear layers of floats take the norm before them along">];
   let statistics = [Statistic<"regions", "regions", "Regions made">];
 }
 

@@ -24,10 +24,15 @@ void buildRoundingPipeline(OpPassManager &manager, const LoweringOptions &option
 
 void buildLoweringPipeline(OpPassManager &manager, const LoweringOptions &options) {
   int64_t prefill = 192, score = 32;
-  if (auto target = makeTarget(options.target))
+  bool launched = false; // every kernel is a launch on a device
+  if (auto target = makeTarget(options.target)) {
     prefill = (*target)->prefillTokens();
-  else
+    launched = llvm::all_of((*target)->variants(), [](const Target *variant) {
+      return variant->kernelForm() != KernelForm::objects;
+    });
+  } else {
     llvm::consumeError(target.takeError()); // reported by the first pass that needs the target
+  }
 
   // Formats first: what may be fused depends on them.
   buildRoundingPipeline(manager, options);
@@ -53,7 +58,7 @@ void buildLoweringPipeline(OpPassManager &manager, const LoweringOptions &option
       steps.batch.push_back(sequences);
   manager.addPass(createLmSpecializeSteps(steps));
 
-  manager.addPass(createLmFuseRegions());
+  manager.addPass(createLmFuseRegions({/*norms_with_floats=*/launched}));
   manager.addPass(createKernelOutline());
   manager.addPass(createSymbolDCEPass()); // weights that fusion replaced
 

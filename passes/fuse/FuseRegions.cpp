@@ -22,6 +22,7 @@ template <typename Op> Op soleProducer(Value value) {
 }
 
 struct FuseRegions : impl::LmFuseRegionsBase<FuseRegions> {
+  using LmFuseRegionsBase::LmFuseRegionsBase;
   DenseSet<Operation *> taken;
 
   /// Wraps `members` (in program order) into one region at the place of the last.
@@ -65,15 +66,20 @@ struct FuseRegions : impl::LmFuseRegionsBase<FuseRegions> {
   }
 
   /// linear, with the residual addition or the gate that alone reads it. A single token is cheaper
-  /// to quantize on every thread than to wait for, so its quantization and norm go in front.
+  /// to quantize on every thread than to wait for, so its quantization and norm go in front;
+  /// without quantization each row of the matrix multiplies by the gain again, which is cheaper
+  /// where a kernel of its own is a launch.
   void fuseLinear(Operation *linear, bool one_token) {
     SmallVector<Operation *> members{linear};
-    if (auto quantize = soleProducer<lm::QuantizeOp>(linear->getOperand(0));
-        quantize && one_token) {
+    Value read = linear->getOperand(0);
+    auto quantize = soleProducer<lm::QuantizeOp>(read);
+    if (quantize && one_token) {
       members.insert(members.begin(), quantize);
-      if (auto norm = soleProducer<lm::RmsNormOp>(quantize.getX()))
-        members.insert(members.begin(), norm);
+      read = quantize.getX();
     }
+    if (auto norm = soleProducer<lm::RmsNormOp>(read);
+        norm && one_token && (quantize || norms_with_floats))
+      members.insert(members.begin(), norm);
     Operation *user = onlyUser(linear->getResult(0));
     if (isa_and_nonnull<lm::AddOp>(user)) {
       members.push_back(user);

@@ -1,4 +1,5 @@
-// RUN: %ingot-opt %s --lm-fuse-regions | %FileCheck %s
+// RUN: %ingot-opt %s --lm-fuse-regions | %FileCheck %s --check-prefixes=CHECK,APART
+// RUN: %ingot-opt %s --lm-fuse-regions=norms-with-floats | %FileCheck %s --check-prefixes=CHECK,WITH
 
 // CHECK-LABEL: func.func @step
 func.func @step(%x: tensor<1x32xf32>, %angles: tensor<1x16xf32>, %position: i32,
@@ -69,4 +70,25 @@ func.func @decode(%x: tensor<1x32xf32>, %gain: tensor<32xf32>,
   %y = lm.linear %q8, %w : tensor<1x32x!lm.q<i8, g32, f32>>, tensor<96x32x!lm.q<u4, g32, f16+f16>> -> tensor<1x96xf32>
   // CHECK: return
   return %y : tensor<1x96xf32>
+}
+
+// Of floats the norm stays apart, but where a launch costs more. What others read stays apart, too.
+// CHECK-LABEL: func.func @floats
+func.func @floats(%x: tensor<1x32xf32>, %gain: tensor<32xf32>, %w: tensor<96x32xf16>)
+    -> (tensor<1x96xf32>, tensor<1x96xf32>, tensor<1x32xf32>) attributes {max_tokens = 1 : i64} {
+  // APART: lm.fused rms_norm
+  // APART: lm.fused linear
+  // APART-NEXT: lm.linear
+  // WITH: lm.fused linear
+  // WITH-NEXT: lm.rms_norm
+  // WITH-NEXT: lm.linear
+  %n = lm.rms_norm %x, %gain eps 1.0e-5 : tensor<1x32xf32>, tensor<32xf32>
+  %y = lm.linear %n, %w : tensor<1x32xf32>, tensor<96x32xf16> -> tensor<1x96xf32>
+  // CHECK: lm.fused rms_norm
+  // CHECK: lm.fused linear
+  // CHECK-NEXT: lm.linear
+  %m = lm.rms_norm %x, %gain eps 1.0e-6 : tensor<1x32xf32>, tensor<32xf32>
+  %z = lm.linear %m, %w : tensor<1x32xf32>, tensor<96x32xf16> -> tensor<1x96xf32>
+  // CHECK: return
+  return %y, %z, %m : tensor<1x96xf32>, tensor<1x96xf32>, tensor<1x32xf32>
 }
