@@ -33,42 +33,55 @@ struct Value {
   Quant quant;
 };
 
-/// A packed matrix (PackedLayout), by words.
+/// A packed matrix (PackedLayout), by words: a step of a group is a word of 4 codes, a byte each,
+/// whose bits are in as many words as codes have planes.
 class Matrix {
 public:
   Matrix(Code &code, const KernelValue &value, int32_t first_binding);
 
   const KernelValue &value;
   int64_t group, groups; ///< elements of a weight group, groups of a row
-  int64_t step_words;    ///< words of a row in a group
-  bool nibbles;
+  int64_t steps = 0;     ///< of a group
+  /// Words of a group that lie in the same place of each of their planes make a turn: of the steps
+  /// index, index + turns, index + 2 * turns ... Each word is of one turn only.
+  int64_t turns = 1, steps_of_turn = 1;
 
+  /// A step's codes as they are stored.
+  Num codes(Num block, Num row, Num in_group, Num step) const;
+  /// The step of a group that meets word `word` of `words` of a group of activations.
+  Num stepOf(Num activation_group, int64_t words, Num word) const;
+  /// The codes of turn `index`, step by step.
+  std::vector<Num> turn(Num block, Num row, Num in_group, Num index) const;
   /// What stands for words of 4 codes: themselves, or bytes of the table.
   Num numbers(Num word) const;
-  /// Word `step` of row `row` (within `block`) in a group: 4 codes, with nibbles 8.
-  Num codes(Num block, Num row, Num in_group, Num step) const;
-  /// Where the codes are that meet word `word` of a group of `words` words of activations. Where a
-  /// word of nibbles holds what meets two, that is the first, and the other `words / 2` behind.
-  struct Place {
-    Num group, step, shift;
-    bool both = false;
+  /// What scales and mins of a super-block are multiplied with where they have two levels.
+  struct Multipliers {
+    Num scale, min;
   };
-  bool holdsBoth(int64_t words) const { return nibbles && group == 4 * words; }
-  Place place(Num activation_group, int64_t words, Num word) const;
-  /// The codes there, a byte each, and where there are both, the other ones.
-  std::pair<Num, Num> bytes(Num block, Num row, const Place &place) const;
-  Num scale(Num block, Num row, Num in_group) const;
-  Num min(Num block, Num row, Num in_group) const;
+  Multipliers multipliers(Num block, Num row, Num super_block) const;
+  /// Those of the group's super-block are read where they are not given.
+  Num scale(Num block, Num row, Num in_group, const Multipliers &known = {}) const;
+  Num min(Num block, Num row, Num in_group, const Multipliers &known = {}) const;
   /// Of float matrices: element k.
   Num element(Num block, Num row, Num k) const;
   /// code * scale + min
   Num decode(Num code, Num scale, Num min) const;
 
 private:
+  struct Plane {
+    int32_t bits, shift;  ///< of a code: how many, and above which others
+    int64_t first, words; ///< of a group's words: those of the plane
+  };
+  Num word(Num block, Num row, Num in_group, Num index) const;
+  Num field(Num word, const Plane &plane, Num down) const;
   Num number(int32_t binding, CodeKind type, Num index) const;
+  Num byte(int32_t binding, Num index) const;
+  Num scaleOrMin(bool min, Num block, Num row, Num in_group, Num known) const;
   Code &code;
   int32_t binding;
-  Shared table; ///< where there is one: how far each of its numbers is above the least
+  std::vector<Plane> planes; ///< lowest bits first
+  int64_t group_words = 0;   ///< of a row in a group
+  Shared table;              ///< where there is one: how far each of its numbers is above the least
 };
 
 class Builder {
@@ -112,6 +125,12 @@ private:
   GroupTerms groupTerms(const Encoding &encoding, Num scale, Num sum, int32_t less = 0);
   /// `sum` and the group's products, `dot` (i32, of halves f32).
   Num addGroup(Num sum, Num dot, Num scale, Num min, const GroupTerms &terms);
+  /// `body` for every `step`-th of `count` places along row `row` of `blocks`, from `first` on.
+  /// Where scales have two levels, what those of a super-block are multiplied with is read once for
+  /// each block.
+  void alongRow(const Matrix &matrix, const std::vector<Num> &blocks, Num row, Num first,
+                int64_t count, int64_t step,
+                const std::function<void(Num, llvm::ArrayRef<Matrix::Multipliers>)> &body);
   /// Add to sums[part][token] what rows `row` of `blocks` give; every splits-th part of the sum.
   void sumCodes(const Matrix &matrix, const Quant &x, Num row, Num split,
                 const std::vector<Num> &blocks, int32_t tokens, const TokenAt &tokenAt,

@@ -200,16 +200,33 @@ Num Builder::addGroup(Num sum, Num dot, Num scale, Num min, const GroupTerms &te
   return terms.weighted ? code.fma(min, terms.weighted, total) : total;
 }
 
+void Builder::alongRow(const Matrix &matrix, const std::vector<Num> &blocks, Num row, Num first,
+                       int64_t count, int64_t step,
+                       const std::function<void(Num, llvm::ArrayRef<Matrix::Multipliers>)> &body) {
+  std::vector<Matrix::Multipliers> known(blocks.size());
+  if (!matrix.value.encoding.twoLevel())
+    return code.loop(first, code.i(count), step, [&](Num at) { body(at, known); });
+  const int64_t super_blocks = matrix.value.width / Encoding::kSuperBlock,
+                each = count / super_blocks;
+  assert(each % step == 0);
+  code.loop(code.i(0), code.i(super_blocks), 1, [&](Num super_block) {
+    for (auto [block, of_block] : llvm::zip(blocks, known))
+      of_block = matrix.multipliers(block, row, super_block);
+    Num begin = code.mul(super_block, code.i(each));
+    code.loop(first, code.i(each), step, [&](Num at) { body(code.add(begin, at), known); });
+  });
+}
+
 /// Sums of products of codes, group by group of the activations.
 void Builder::sumCodes(const Matrix &matrix, const Quant &x, Num row, Num split,
                        const std::vector<Num> &blocks, int32_t tokens, const TokenAt &tokenAt,
                        std::vector<Local> &sums) {
   const Encoding &encoding = matrix.value.encoding;
   const int64_t groups = matrix.value.width / x.group;
-  const int64_t words = x.group / 4; // of a group of activations
-  code.loop(split, code.i(groups), splits, [&](Num g) {
+  const int64_t words = x.group / 4, ratio = matrix.group / x.group; // words of activations
+  alongRow(matrix, blocks, row, split, groups, splits, [&](Num g, auto known) {
     Num first = code.mul(g, code.i(x.halves ? 2 * words : words)),
-        weight_group = code.div(g, matrix.group / x.group);
+        weight_group = code.div(g, ratio);
     std::vector<Local> dots;
     for (size_t i = 0; i < sums.size(); ++i)
       dots.push_back(code.local(x.halves ? code.f(0) : code.i(0)));
@@ -238,28 +255,32 @@ void Builder::sumCodes(const Matrix &matrix, const Quant &x, Num row, Num split,
           dots[block * tokens + j].add(code.dot(activations, codes[block]));
       }
     };
-    auto step = [&](Num q) {
-      const Matrix::Place place = matrix.place(g, words, q);
-      std::vector<Num> codes, high;
+    // A few tokens more than one have the time to read words again that hold more than two steps.
+    const bool by_turns = ratio == 1 && (tokens == 1 || matrix.steps_of_turn <= 2);
+    const int64_t times = by_turns ? matrix.turns : words;
+    auto multiply = [&](Num at) {
+      std::vector<std::vector<Num>> codes(by_turns ? matrix.steps_of_turn : 1); // [step][block]
       for (Num block : blocks) {
-        auto [own, other] = matrix.bytes(block, row, place);
-        codes.push_back(own);
-        high.push_back(other);
+        std::vector<Num> own;
+        if (by_turns)
+          own = matrix.turn(block, row, weight_group, at);
+        else
+          own = {matrix.codes(block, row, weight_group, matrix.stepOf(g, words, at))};
+        for (auto [all, one] : llvm::zip(codes, own))
+          all.push_back(matrix.numbers(one));
       }
-      addProducts(codes, q);
-      if (place.both)
-        addProducts(high, code.add(q, code.i(words / 2)));
+      for (auto [i, of_step] : llvm::enumerate(codes))
+        addProducts(of_step, i ? code.add(at, code.i(int64_t(i) * times)) : at);
     };
-    const int64_t steps = matrix.holdsBoth(words) ? words / 2 : words;
-    if (tokens == 1 && steps <= 8)
-      for (int64_t q = 0; q < steps; ++q)
-        step(code.i(q));
+    if (tokens == 1 && times <= 8)
+      for (int64_t at = 0; at < times; ++at)
+        multiply(code.i(at));
     else
-      code.loop(code.i(0), code.i(steps), 1, step);
+      code.loop(code.i(0), code.i(times), 1, multiply);
     std::vector<Num> scales, mins;
-    for (Num block : blocks) {
-      scales.push_back(matrix.scale(block, row, weight_group));
-      mins.push_back(encoding.symmetric() ? Num() : matrix.min(block, row, weight_group));
+    for (auto [block, of_block] : llvm::zip(blocks, known)) {
+      scales.push_back(matrix.scale(block, row, weight_group, of_block));
+      mins.push_back(encoding.symmetric() ? Num() : matrix.min(block, row, weight_group, of_block));
     }
     for (int32_t j = 0; j < tokens; ++j) {
       const GroupTerms terms = groupTerms(encoding, x.scale(g, tokenAt(j)), x.sum(g, tokenAt(j)));
@@ -289,23 +310,48 @@ void Builder::sumFloats(const Matrix &matrix, const Rows &x, Num row, Num split,
     });
     return;
   }
-  code.loop(split, code.i(matrix.groups * matrix.step_words), splits, [&](Num at) {
-    Num group = code.div(at, matrix.step_words), step = code.mod(at, matrix.step_words);
+  // Where codes take up to 4 bits, steps are visited in pairs that are half a group apart.
+  const int32_t pair = matrix.value.layout.code_bits > 4 ? 1 : 2;
+  const int64_t visits = matrix.steps / pair; // of a group
+  auto visit = [&](Num group, Num step, llvm::ArrayRef<Num> scales, llvm::ArrayRef<Num> mins) {
     Num first = code.add(code.mul(group, code.i(matrix.group)), code.mul(step, code.i(4)));
     for (size_t part = 0; part < blocks.size(); ++part) {
-      Num codes = matrix.codes(blocks[part], row, group, step);
-      Num scale = matrix.scale(blocks[part], row, group), min;
-      if (!encoding.symmetric())
-        min = matrix.min(blocks[part], row, group);
-      for (int high = 0; high < (matrix.nibbles ? 2 : 1); ++high)
-        for (int byte = 0; byte < 4; ++byte) {
-          Num number = code.shiftRight(codes, code.i(8 * byte + 4 * high));
-          number = code.bitAnd(number, code.i(matrix.nibbles ? 15 : 255));
-          addProducts(part, matrix.decode(number, scale, min),
-                      code.add(first, code.i(byte + high * matrix.group / 2)));
-        }
+      std::vector<Num> codes;
+      if (matrix.steps_of_turn == pair)
+        codes = matrix.turn(blocks[part], row, group, step);
+      else
+        for (int32_t half = 0; half < pair; ++half)
+          codes.push_back(
+              matrix.codes(blocks[part], row, group, half ? code.add(step, code.i(visits)) : step));
+      for (int32_t half = 0; half < pair; ++half)
+        for (int byte = 0; byte < 4; ++byte)
+          addProducts(part,
+                      matrix.decode(code.unsignedByte(codes[half], byte), scales[part], mins[part]),
+                      code.add(first, code.i(byte + half * matrix.group / 2)));
     }
-  });
+  };
+  auto visitGroup = [&](Num group, llvm::ArrayRef<Matrix::Multipliers> known,
+                        const std::vector<Num> &steps) {
+    std::vector<Num> scales, mins;
+    for (auto [block, of_block] : llvm::zip(blocks, known)) {
+      scales.push_back(matrix.scale(block, row, group, of_block));
+      mins.push_back(encoding.symmetric() ? Num() : matrix.min(block, row, group, of_block));
+    }
+    for (Num step : steps)
+      visit(group, step, scales, mins);
+  };
+  // Scales of a group are read once where all of its splits have the same part of it.
+  if (visits % splits == 0 && visits <= 4 * splits)
+    alongRow(matrix, blocks, row, code.i(0), matrix.groups, 1, [&](Num group, auto known) {
+      std::vector<Num> steps{split};
+      for (int64_t step = splits; step < visits; step += splits)
+        steps.push_back(code.add(split, code.i(step)));
+      visitGroup(group, known, steps);
+    });
+  else
+    alongRow(matrix, blocks, row, split, matrix.groups * visits, splits, [&](Num at, auto known) {
+      visitGroup(code.div(at, visits), known, {code.mod(at, visits)});
+    });
 }
 
 } // namespace ingot::spirv

@@ -62,7 +62,8 @@ llvm::Error Builder::linearByProducts(const KernelOp &op, const Matrix &matrix) 
   const Encoding &encoding = matrix.value.encoding;
   const Quant x = values[op.operands[0]].quant;
   const ProductShape &shape = product_shapes[code.features.product];
-  const int64_t groups = matrix.value.width / x.group, units = interface.slices;
+  const int64_t groups = matrix.value.width / x.group, ratio = matrix.group / x.group,
+                units = interface.slices;
   const int32_t parts = partsOfUnit(), units_at_once = blocks_at_once / parts,
                 tokens = tokensAtOnce(spec.max_tokens), words = x.group / 4;
   grid.y = (units + units_at_once - 1) / units_at_once;
@@ -86,30 +87,33 @@ llvm::Error Builder::linearByProducts(const KernelOp &op, const Matrix &matrix) 
   const int32_t less = high_codes ? 128 : 0;
 
   auto layOut = [&](Num g) {
-    const int32_t steps = matrix.holdsBoth(words) ? words / 2 : words;
-    code.share(int64_t(rows_at_once) * steps, [&](Num index) {
+    const bool by_turns = ratio == 1 && matrix.steps_of_turn <= 2;
+    const auto times = static_cast<int32_t>(by_turns ? matrix.turns : words);
+    code.share(int64_t(rows_at_once) * times, [&](Num index) {
       Num row = code.mod(index, block_rows), rest = code.div(index, block_rows);
-      Num word = code.mod(rest, steps), block = code.div(rest, steps);
-      const Matrix::Place place = matrix.place(g, words, word);
-      auto [own, other] =
-          matrix.bytes(code.umin(code.add(first_block, block), last_block), row, place);
+      Num at = code.mod(rest, times), block = code.div(rest, times), group = code.div(g, ratio);
+      Num of = code.umin(code.add(first_block, block), last_block);
+      std::vector<Num> steps;
+      if (by_turns)
+        steps = matrix.turn(of, row, group, at);
+      else
+        steps = {matrix.codes(of, row, group, matrix.stepOf(g, words, at))};
       Num begin = code.mul(code.add(code.mul(block, code.i(block_rows)), row), code.i(stride));
-      auto put = [&](Num at, Num codes) {
+      auto put = [&](Num word, Num codes) {
         if (high_codes)
           codes = code.bitXor(codes, code.i(0x80808080));
         if (!x.halves)
-          return weights.set(code.add(begin, at), codes);
+          return weights.set(code.add(begin, word), codes);
         Num numbers[4];
         for (int k = 0; k < 4; ++k)
           numbers[k] =
               code.toFloat(code.add(code.unsignedByte(codes, k), code.i(encoding.minCode())));
-        at = code.add(begin, code.mul(at, code.i(2)));
-        weights.set(at, code.packHalves(numbers[0], numbers[1]));
-        weights.set(code.add(at, code.i(1)), code.packHalves(numbers[2], numbers[3]));
+        word = code.add(begin, code.mul(word, code.i(2)));
+        weights.set(word, code.packHalves(numbers[0], numbers[1]));
+        weights.set(code.add(word, code.i(1)), code.packHalves(numbers[2], numbers[3]));
       };
-      put(word, own);
-      if (place.both)
-        put(code.add(word, code.i(words / 2)), other);
+      for (auto [i, codes] : llvm::enumerate(steps))
+        put(i ? code.add(at, code.i(int64_t(i) * times)) : at, matrix.numbers(codes));
     });
     code.share(int64_t(tokens) * activation_words, [&](Num index) {
       Num word = code.mod(index, activation_words), t = code.div(index, activation_words);
@@ -142,18 +146,21 @@ llvm::Error Builder::linearByProducts(const KernelOp &op, const Matrix &matrix) 
   const int32_t rows = rows_at_once / parts, apart = code.threads / rows, own = tokens / apart;
   Num row = code.mod(code.thread(), rows), first = code.div(code.thread(), rows);
   Num block = code.add(first_block, parts == 1 ? code.div(row, block_rows) : code.i(0));
+  Num in_block = code.mod(row, block_rows);
+  std::vector<Num> blocks;
+  for (int32_t part = 0; part < parts; ++part)
+    blocks.push_back(code.umin(part ? code.add(block, code.i(part)) : block, last_block));
   std::vector<Local> sums, pair, all; // [token][part]
   for (std::vector<Local> *one : {&sums, &pair, &all})
     for (int32_t i = 0; i < own * parts; ++i)
       one->push_back(code.local(code.f(0)));
-  auto addUp = [&](Num g) {
-    Num weight_group = code.div(g, matrix.group / x.group), in_block = code.mod(row, block_rows);
+  auto addUp = [&](Num g, llvm::ArrayRef<Matrix::Multipliers> known) {
+    Num weight_group = code.div(g, ratio);
     std::array<Num, 2> scale, min;
     for (int32_t part = 0; part < parts; ++part) {
-      Num of = code.umin(part ? code.add(block, code.i(part)) : block, last_block);
-      scale[part] = matrix.scale(of, in_block, weight_group);
+      scale[part] = matrix.scale(blocks[part], in_block, weight_group, known[part]);
       if (!encoding.symmetric())
-        min[part] = matrix.min(of, in_block, weight_group);
+        min[part] = matrix.min(blocks[part], in_block, weight_group, known[part]);
     }
     for (int32_t i = 0; i < own; ++i) {
       Num t = code.add(first, code.i(i * apart));
@@ -171,12 +178,12 @@ llvm::Error Builder::linearByProducts(const KernelOp &op, const Matrix &matrix) 
   code.loop(code.i(0), code.i(splits), 1, [&](Num split) {
     for (const Local &sum : sums)
       sum.set(code.f(0));
-    code.loop(split, code.i(groups), splits, [&](Num g) {
+    alongRow(matrix, blocks, in_block, split, groups, splits, [&](Num g, auto known) {
       layOut(g);
       code.barrier();
       multiply(g);
       code.barrier();
-      addUp(g);
+      addUp(g, known);
     });
     // (0 + 1) + (2 + 3)
     static_assert(splits == 4);
@@ -190,7 +197,7 @@ llvm::Error Builder::linearByProducts(const KernelOp &op, const Matrix &matrix) 
   });
   Num unit = code.add(code.mul(code.groupY(), code.i(units_at_once)),
                       parts == 1 ? code.div(row, block_rows) : code.i(0));
-  Num column = code.add(code.mul(unit, code.i(block_rows)), code.mod(row, block_rows));
+  Num column = code.add(code.mul(unit, code.i(block_rows)), in_block);
   for (int32_t i = 0; i < own; ++i) {
     Num t = code.add(first_token, code.add(first, code.i(i * apart)));
     code.when(code.both(code.below(unit, code.i(units)), code.below(t, count)), [&] {

@@ -44,7 +44,7 @@ public:
   }
 
   const Machine &machine() const override { return description; }
-  Encoding legalEncoding(const Encoding &stored) const override { return oneScaleEncoding(stored); }
+  Encoding legalEncoding(const Encoding &stored) const override { return storedEncoding(stored); }
   PackedLayout packedLayout(const Encoding &encoding) const override {
     return blockLayout(encoding);
   }

@@ -55,7 +55,7 @@ Made linear(const Encoding &encoding, int32_t tokens, spirv::Features features,
   const int32_t x = make.input(KernelValue::Kind::quant, 576),
                 w = make.input(KernelValue::Kind::matrix, 576);
   make.spec.values[w].height = rows;
-  make.spec.values[w].encoding = oneScaleEncoding(encoding);
+  make.spec.values[w].encoding = storedEncoding(encoding);
   make.spec.values[w].layout = blockLayout(make.spec.values[w].encoding);
   make.spec.outputs = {make.rowsOp(KernelOp::Kind::linear, {x, w}, rows)};
   make.spec.ops.back().act_group = 32;
@@ -73,9 +73,8 @@ const Encoding u4 = integers(CodeKind::u, 4, 32, CodeKind::f16, true),
                i8 = integers(CodeKind::i, 8, 32, CodeKind::f16, false),
                wide = integers(CodeKind::i, 6, 32, CodeKind::f32, false);
 
-bool nibbles(const Encoding &encoding) {
-  return blockLayout(oneScaleEncoding(encoding)).code_bits == 4;
-}
+int bitsOf(const Encoding &encoding) { return blockLayout(storedEncoding(encoding)).code_bits; }
+bool nibbles(const Encoding &encoding) { return bitsOf(encoding) == 4; }
 
 /// 1536 rows are 96 blocks of 16; 4 of them go together, of a single token for each of 16 or more
 /// workgroups.
@@ -104,15 +103,16 @@ TEST(SpirvCode, CodesAreMultipliedByDotProducts) {
       EXPECT_EQ(inner.count(Opcode::OpSUDot), words * at_once * blocks);
       for (Opcode other : {Opcode::OpSDot, Opcode::OpUDot})
         EXPECT_EQ(dots.with(other).blocks, 0);
-      // Bytes are not taken out of words, which the other form does for each product; nibbles are
-      // masked, once a word.
+      // Bytes are not taken out of words, which the other form does for each product; planes are
+      // masked, once a word of codes.
       const auto extracts = [](const Made &made) {
         return made.with(Opcode::OpBitFieldSExtract).count(Opcode::OpBitFieldSExtract) +
                made.with(Opcode::OpBitFieldUExtract).count(Opcode::OpBitFieldUExtract);
       };
       EXPECT_EQ(extracts(dots), 0);
       EXPECT_EQ(extracts(plain), 8 * inner.count(Opcode::OpSUDot));
-      EXPECT_EQ(inner.count(Opcode::OpBitwiseAnd), nibbles(encoding) ? words * blocks : 0);
+      const int planes = bitsOf(encoding) == 8 ? 0 : int(planesOf(bitsOf(encoding)).size());
+      EXPECT_EQ(inner.count(Opcode::OpBitwiseAnd), planes * words * blocks);
       // Floats: a scale and its product for a token and block, none for a code.
       if (tokens > 1)
         EXPECT_EQ(inner.count(Opcode::OpFMul) + inner.count(Opcode::OpConvertSToF), 0);
@@ -120,6 +120,23 @@ TEST(SpirvCode, CodesAreMultipliedByDotProducts) {
       EXPECT_EQ(plain.with(Opcode::OpSUDot).blocks, 0);
       EXPECT_EQ(plain.grid.y, dots.grid.y);
     }
+}
+
+/// Of a single token, each word of codes is read once: a group's are as many as a code has bits.
+TEST(SpirvCode, WordsOfCodesAreReadOnce) {
+  constexpr int blocks = 4;
+  auto reads = [](const Encoding &encoding) {
+    const int scales = encoding.symmetric() ? 1 : 2;
+    return linear(encoding, 1, {.byte_dot = true})
+               .with(Opcode::OpSUDot)
+               .count(Opcode::OpAccessChain) -
+           blocks * scales;
+  };
+  const int others = reads(i8) - 8 * blocks; // activations, their scales and sums
+  EXPECT_EQ(others, 8 + 2);
+  for (const Encoding &encoding :
+       {u4, i4, u5, wide, integers(CodeKind::u, 2, 32, CodeKind::f16, true)})
+    EXPECT_EQ(reads(encoding) - others, bitsOf(encoding) * blocks) << encoding.str();
 }
 
 /// Only what multiplies codes for more tokens than others read weights for at once has products of

@@ -31,6 +31,8 @@ public:
            const std::vector<int32_t> &positions = {});
   /// Like run; then checks what each form left that sums in an order of its own.
   void run(Memory &memory, int32_t tokens, const std::function<void()> &check);
+  /// Like run, of the exact forms only.
+  void runExact(Memory &memory, int32_t tokens);
 
 private:
   using Images = std::vector<std::vector<uint8_t>>;
