@@ -425,7 +425,8 @@ private:
     };
     std::vector<StepVariant> steps;
     for (Variant &variant : variants) {
-      StepVariant &step = steps.emplace_back(*variant.module, variant.suffix);
+      StepVariant &step = steps.emplace_back(StepVariant{
+          *variant.module, variant.suffix, variant.target->machine().near_bytes > 0, {}});
       if (variant.target->kernelForm() == KernelForm::objects)
         continue;
       auto code = spirv::compileProgram(*variant.module);

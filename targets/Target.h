@@ -71,6 +71,8 @@ struct Machine {
   std::vector<TableLookup> table_lookups; ///< narrowest first; empty: it loads number by number
   int64_t address_bytes = 0;              ///< that a program can address; 0: more than models have
   int64_t l1_bytes = 32 << 10, l2_bytes = 512 << 10, l3_bytes = 0;
+  int64_t near_bytes =
+      0; ///< memory as near as a cache, which an app may lend to a session; 0: none
   Rates rates;
 };
 
@@ -96,6 +98,13 @@ int32_t pairSteps(const Machine &machine, const Encoding &encoding);
 inline bool signedCodes(const Machine &machine) {
   return machine.byte_dot == ByteDot::signed_quads || machine.byte_dot == ByteDot::lanes;
 }
+
+/// What a kernel reads more than once, by the machine model: with Machine::near_bytes, and without.
+struct NearUse {
+  int32_t rows = 0, tokens = 0; ///< at once; 0: the kernel has no use for such memory
+  double near = 0, cache = 0;   ///< bytes from there, and from the second-level cache
+  double cache_alone = 0;       ///< from that without it
+};
 
 /// What a model is linked to.
 enum class LinkForm : uint8_t {
@@ -147,6 +156,8 @@ public:
   /// The candidate of the lowest estimate, at typicalPosition(spec) and with full and partly full
   /// steps.
   Tile tile(const KernelSpec &spec) const;
+  /// Of a kernel with spec.tile, for `tokens` tokens.
+  virtual NearUse nearUse(const KernelSpec &spec, int64_t tokens) const { return {}; }
   /// What its linear layers read where the user does not choose (--activations).
   virtual Activations activations() const { return Activations::int8; }
   /// What its linear layers can read.

@@ -27,11 +27,14 @@ enum ContextField {
   position,
   caches,
   positions,
-  profile
+  profile,
+  near_memory,
+  near_bytes
 };
 
-/// The field `host` of halide_buffer_t; kernels read nothing else of it.
-constexpr int32_t host_field = 2;
+/// Of halide_buffer_t, kernels read `host`, and those of machines with near memory, of the first
+/// one, what of that is theirs: how many bytes, and where.
+enum BufferField { device_field, interface_field, host_field };
 
 class StepLowering {
 public:
@@ -48,8 +51,8 @@ public:
     i64 = builder.getI64Type();
     step_type = LLVM::LLVMFunctionType::get(voidType(), {pointer, i32, i32});
     context_type = LLVM::LLVMStructType::getLiteral(
-        builder.getContext(),
-        {pointer, pointer, pointer, pointer, pointer, i32, i32, pointer, pointer, pointer});
+        builder.getContext(), {pointer, pointer, pointer, pointer, pointer, i32, i32, pointer,
+                               pointer, pointer, pointer, i64});
     declare("ingot_barrier_wait",
             LLVM::LLVMFunctionType::get(voidType(), {pointer, i32, i32, pointer, i64}));
     declare("ingot_profile_mark", LLVM::LLVMFunctionType::get(voidType(), {pointer, i32}));
@@ -57,6 +60,7 @@ public:
     for (const StepVariant &variant : variants) {
       planned = variant.planned;
       suffix = variant.suffix;
+      gives_near_memory = variant.near_memory;
       if (llvm::Error error = lowerVariant(variant.device))
         return error;
     }
@@ -97,17 +101,29 @@ private:
   }
 
   /// Calls a kernel for the slices [begin, begin + extent): operands `slices` are (begin, extent,
-  /// tokens, position), `hosts` the memory of each argument.
-  void callKernel(LLVM::LLVMFuncOp kernel, Value buffers, ArrayRef<Value> slices,
-                  ArrayRef<Value> hosts) {
+  /// tokens, position), `hosts` the memory of each argument. `launcher` is where we are.
+  void callKernel(LLVM::LLVMFuncOp launcher, LLVM::LLVMFuncOp kernel, Value buffers,
+                  ArrayRef<Value> slices, ArrayRef<Value> hosts) {
     SmallVector<Value> operands(slices);
+    auto store = [&](Value buffer, BufferField field, Value value) {
+      Value slot = LLVM::GEPOp::create(builder, pointer, bufferType(), buffer,
+                                       ArrayRef<LLVM::GEPArg>{0, static_cast<int32_t>(field)});
+      LLVM::StoreOp::create(builder, value, slot);
+    };
     for (auto [index, host] : llvm::enumerate(hosts)) {
       Value buffer = LLVM::GEPOp::create(builder, pointer, bufferType(), buffers,
                                          ArrayRef<LLVM::GEPArg>{static_cast<int32_t>(index)});
-      Value slot = LLVM::GEPOp::create(builder, pointer, bufferType(), buffer,
-                                       ArrayRef<LLVM::GEPArg>{0, host_field});
-      LLVM::StoreOp::create(builder, host, slot);
+      store(buffer, host_field, host);
       operands.push_back(buffer);
+    }
+    if (gives_near_memory && !hosts.empty()) {
+      Value context = launcher.getArgument(0), thread = launcher.getArgument(1);
+      Value bytes = loadField(context, near_bytes, i64);
+      Value before =
+          LLVM::MulOp::create(builder, LLVM::ZExtOp::create(builder, i64, thread), bytes);
+      store(operands[slices.size()], device_field, bytes);
+      store(operands[slices.size()], interface_field,
+            advance(loadField(context, near_memory, pointer), before));
     }
     LLVM::CallOp::create(builder, kernel, operands);
   }
@@ -226,7 +242,7 @@ private:
     for (auto [host, argument] : llvm::zip(hosts, interface.arguments))
       if (argument.slice_stride_bytes)
         host = advance(host, bytesFrom(begin, argument.slice_stride_bytes));
-    callKernel(kernel, buffers,
+    callKernel(made, kernel, buffers,
                {begin, LLVM::SubOp::create(builder, end, begin), token_value,
                 loadField(context, position, i32)},
                hosts);
@@ -306,8 +322,8 @@ private:
       if (use.argument.slice_stride_bytes)
         host = advance(host, bytesFrom(slice, use.argument.slice_stride_bytes));
     }
-    callKernel(kernel, buffers, {slice, extent, constant(i32, 1), ofToken(position_list, i32)},
-               hosts);
+    callKernel(made, kernel, buffers,
+               {slice, extent, constant(i32, 1), ofToken(position_list, i32)}, hosts);
     LLVM::BrOp::create(builder, Value(LLVM::AddOp::create(builder, unit, taken)), loop);
     finish(made, done);
     return made;
@@ -368,7 +384,7 @@ private:
       if (argument.slice_stride_bytes)
         host = advance(host, bytesFrom(head, argument.slice_stride_bytes));
     }
-    callKernel(kernel, buffers,
+    callKernel(made, kernel, buffers,
                {head, constant(i32, 1), extent, add(loadField(context, position, i32), first)},
                hosts);
     LLVM::BrOp::create(builder, add(unit, taken), loop);
@@ -569,7 +585,8 @@ private:
   std::string functionName(StringRef step) const { return ("ingot_step_" + step + suffix).str(); }
 
   ArrayRef<StepVariant> variants;
-  std::vector<Field> steps; ///< of all variants
+  bool gives_near_memory = false; ///< StepVariant::near_memory
+  std::vector<Field> steps;       ///< of all variants
   // The variant at hand.
   ModuleOp planned;
   std::string suffix;

@@ -30,6 +30,7 @@ struct DeviceSteps {
 struct StepVariant {
   mlir::ModuleOp planned;
   std::string suffix;
+  bool near_memory;   ///< its kernels are given what of that is their thread's
   DeviceSteps device; ///< with an empty symbol, steps become functions
 };
 

@@ -77,6 +77,7 @@ private:
         double(cost.weight_bytes + cost.cache_bytes + (device ? cost.activation_bytes : 0)) /
         memoryGbps(rates, threads);
     result.launch_nanoseconds = rates.launch_nanoseconds;
+    result.near = target.nearUse(spec, tokens);
     // Threads divide the slices, and share what memory gives all of them.
     result.nanoseconds =
         std::max(target.estimate(spec, tokens, position) * busiestShare(spec, tokens, threads),
@@ -121,6 +122,36 @@ void printStep(const StepPrediction &step, llvm::raw_ostream &out) {
   out << "\n";
 }
 
+/// What is read where, a token, if an app lends memory that is nearer than caches.
+void printNear(const StepPrediction &step, double tokens, int64_t near_bytes,
+               llvm::raw_ostream &out) {
+  size_t width = 8;
+  for (const KernelPrediction &kernel : step.kernels)
+    width = std::max(width, kernel.name.size());
+  out << llvm::format("\n%.1f MiB of near memory, where an app lends it: a prompt's token, MB from "
+                      "there and from the cache\n",
+                      double(near_bytes) / (1 << 20))
+      << llvm::left_justify("kernel", unsigned(width))
+      << "    rows  tokens        near   cache, lent  cache, alone  memory\n";
+  auto line = [&](const KernelPrediction &kernel, StringRef name, bool tile) {
+    out << llvm::left_justify(name, unsigned(width));
+    if (tile)
+      out << llvm::format("  %6d  %6d", kernel.near.rows, kernel.near.tokens);
+    else
+      out << llvm::indent(16);
+    out << llvm::format("  %10.2f  %12.2f  %12.2f  %6.2f\n", kernel.near.near / mega / tokens,
+                        kernel.near.cache / mega / tokens, kernel.near.cache_alone / mega / tokens,
+                        kernel.weight_bytes / mega / tokens);
+  };
+  KernelPrediction all;
+  for (const KernelPrediction &kernel : step.kernels)
+    if (kernel.near.rows) {
+      line(kernel, kernel.name, true);
+      all += kernel;
+    }
+  line(all, "all", false);
+}
+
 json::Object kernelJson(const KernelPrediction &kernel) {
   json::Object object{{"launches", kernel.launches},
                       {"ms", kernel.nanoseconds / mega},
@@ -130,6 +161,15 @@ json::Object kernelJson(const KernelPrediction &kernel) {
                       {"activation_bytes", kernel.activation_bytes},
                       {"memory_ms", kernel.memory_nanoseconds / mega},
                       {"launch_ms", kernel.launch_nanoseconds / mega}};
+  if (const NearUse &near = kernel.near; near.rows) {
+    object["near_rows"] = near.rows;
+    object["near_tokens"] = near.tokens;
+  }
+  if (const NearUse &near = kernel.near; near.near > 0) {
+    object["near_bytes"] = near.near;
+    object["near_cache_bytes"] = near.cache;
+    object["cache_alone_bytes"] = near.cache_alone;
+  }
   if (!kernel.name.empty())
     object["name"] = kernel.name;
   return object;
@@ -156,6 +196,11 @@ KernelPrediction &KernelPrediction::operator+=(const KernelPrediction &other) {
   activation_bytes += other.activation_bytes;
   memory_nanoseconds += other.memory_nanoseconds;
   launch_nanoseconds += other.launch_nanoseconds;
+  near.rows = std::max(near.rows, other.near.rows);
+  near.tokens = std::max(near.tokens, other.near.tokens);
+  near.near += other.near.near;
+  near.cache += other.near.cache;
+  near.cache_alone += other.near.cache_alone;
   return *this;
 }
 
@@ -178,6 +223,7 @@ llvm::Expected<Prediction> predict(const Variant &variant, const Target &model,
   result.machine = machine.name;
   result.isa = machine.isa;
   result.device = model.kernelForm() != KernelForm::objects;
+  result.near_bytes = machine.near_bytes;
   result.request = request;
   if (result.device)
     result.request.threads = 1;
@@ -231,6 +277,8 @@ void printPrediction(const Prediction &prediction, llvm::raw_ostream &out) {
       << llvm::format("a prompt's token %.2f MB from memory, %.2f MB of activations, %.1f MMAC\n",
                       (prompt.weight_bytes + prompt.cache_bytes) / mega / tokens,
                       prompt.activation_bytes / mega / tokens, prompt.macs / mega / tokens);
+  if (prediction.near_bytes)
+    printNear(prediction.prefill, tokens, prediction.near_bytes, out);
 }
 
 json::Object predictionJson(const Prediction &prediction) {

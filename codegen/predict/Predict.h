@@ -30,6 +30,7 @@ struct KernelPrediction {
   double memory_nanoseconds = 0; ///< that weights and caches need at the machine's bandwidth; on a
                                  ///< device, activations too
   double launch_nanoseconds = 0; ///< to begin and end it on a device
+  NearUse near;                  ///< with sums of bytes; of a machine that has such memory
 
   KernelPrediction &operator+=(const KernelPrediction &other);
 };
@@ -43,6 +44,7 @@ struct Prediction {
   std::string machine, isa;
   bool device = false; ///< not a processor: it has no threads, and its rates are bounds
   PredictRequest request;
+  int64_t near_bytes = 0;         ///< Machine::near_bytes
   StepPrediction prefill, decode; ///< of the whole prompt; of one token, halfway
   int64_t weight_bytes = 0;       ///< packed
   int64_t session_bytes = 0;      ///< that prompt and answer touch beside them, at most

@@ -28,7 +28,8 @@ ingot_status run_step(ingot_session *session, int32_t index, ingot_step_fn step,
                              session->step_tokens,   logits,
                              &session->pool.barrier, count,
                              sequence.position,      &sequence.caches,
-                             &sequence.position,     nullptr};
+                             &sequence.position,     nullptr,
+                             session->near_memory,   session->near_bytes};
   sequence.current = nullptr;
   if (ingot_status status =
           run_profiled(session->profile, runner_of(session, step), index, context))
@@ -173,7 +174,9 @@ ingot_status ingot_eval_batch(ingot_session *session, const int32_t *sequences,
                                positions[0],
                                caches,
                                positions,
-                               nullptr};
+                               nullptr,
+                               session->near_memory,
+                               session->near_bytes};
     Runner runner = runner_of(session, batch < 0 ? variant.decode : variant.batch[batch]);
     runner.batch = batch >= 0;
     if (ingot_status status = run_profiled(

@@ -8,8 +8,9 @@
 extern "C" {
 #endif
 
-#define INGOT_PROGRAM_ABI 6
+#define INGOT_PROGRAM_ABI 7
 #define INGOT_MAX_BATCH_STEPS 4
+#define INGOT_NEAR_ALIGNMENT 128 /* bytes of the widest vectors */
 
 struct ingot_barrier;
 struct ingot_profile;
@@ -29,6 +30,10 @@ struct ingot_step_context {
   uint8_t *const *caches;
   const int32_t *positions;      /* batch steps: [token_count] tokens already in those caches */
   struct ingot_profile *profile; /* null: nobody wants to know the times */
+  /* What an app lent of memory that is nearer than others: of thread i, `near_bytes` bytes from
+   * i * near_bytes on, aligned to INGOT_NEAR_ALIGNMENT. 0: there is none. */
+  uint8_t *near_memory;
+  uint64_t near_bytes;
 };
 
 /* One step of the model, run by all threads of the pool at once (SPMD): thread in [0, threads).

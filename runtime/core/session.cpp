@@ -64,7 +64,8 @@ bool valid(const ingot_session_options *options) {
          options->max_text_bytes <= INT32_MAX / 2 && options->sequences >= 1 &&
          options->sequences <= INGOT_MAX_SEQUENCES &&
          (!options->allocator || (options->allocator->allocate && options->allocator->release)) &&
-         (!options->executor || options->executor->run);
+         (!options->executor || options->executor->run) &&
+         (!options->near_memory || options->near_memory->memory || !options->near_memory->bytes);
 }
 
 /// `problem` becomes `what` and `name`, as much as fits.
@@ -74,6 +75,18 @@ void say(char *problem, const char *what, const char *name) {
     for (; *text && used < INGOT_PROBLEM_BYTES - 1; ++text)
       problem[used++] = *text;
   problem[used] = 0;
+}
+
+/// Threads get equal parts of whole vectors.
+void share_near_memory(ingot_session *session, const ingot_near_memory &lent) {
+  constexpr uint64_t unit = INGOT_NEAR_ALIGNMENT;
+  const uint64_t before = -reinterpret_cast<uintptr_t>(lent.memory) % unit;
+  if (lent.bytes <= before)
+    return;
+  const auto threads = static_cast<uint64_t>(session->pool.threads);
+  session->near_bytes = (lent.bytes - before) / threads / unit * unit;
+  if (session->near_bytes)
+    session->near_memory = static_cast<uint8_t *>(lent.memory) + before;
 }
 
 void *take_memory(const ingot_allocator &allocator, uint64_t bytes) {
@@ -146,7 +159,7 @@ void Prefault::work() {
 extern "C" {
 
 ingot_session_options ingot_default_session_options(void) {
-  return {0, 1, 1u << 20, 1, nullptr, nullptr, nullptr, nullptr, nullptr};
+  return {0, 1, 1u << 20, 1, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr};
 }
 
 const char *ingot_missing_feature(const ingot_program *program) {
@@ -275,6 +288,8 @@ ingot_status ingot_session_create(const ingot_program *program,
     give_back(allocator, memory, layout.bytes);
     return no_memory ? INGOT_NO_MEMORY : INGOT_NO_THREADS;
   }
+  if (options->near_memory)
+    share_near_memory(session, *options->near_memory);
   *result = session;
   return INGOT_OK;
 }

@@ -67,5 +67,7 @@ struct ingot_session {
   ingot::runtime::Prefault prefault;
   ingot::runtime::Sampler sampler;
   ingot_profile *profile; ///< null, or the caller's
+  uint8_t *near_memory;   ///< as steps get it
+  uint64_t near_bytes;
   ingot::runtime::ThreadPool pool;
 };

@@ -131,6 +131,16 @@ typedef struct ingot_executor {
   void *user;
 } ingot_executor;
 
+/* Memory that an app lends to a session: nearer to the processor's vectors than caches are, as a
+ * DSP has it and its system gives it to who asks (Hexagon's VTCM: HAP_compute_res_acquire). Threads
+ * have equal shares of it, in whole vectors: a share that is too small for a kernel's tile is left
+ * alone, and so is all of it where kernels have no use for it. Results do not depend on it; no
+ * other session may use it at the same time. */
+typedef struct ingot_near_memory {
+  void *memory; /* any alignment */
+  uint64_t bytes;
+} ingot_near_memory;
+
 typedef struct ingot_session_options {
   int32_t threads;         /* 1 .. INGOT_MAX_THREADS; 0: the physical cores this process may use */
   int32_t prefault;        /* not 0: threads map the weights ahead of the first step (default 1) */
@@ -150,6 +160,9 @@ typedef struct ingot_session_options {
    * missing: one clause that ends with a 0 ("this processor has no avx2"), or "" where the status
    * says all. Also where it went on with kernels for the processor because there is no device. */
   char *problem;
+  /* Null, the default, or what is lent from ingot_session_create to ingot_session_destroy; the
+   * structure itself is copied. */
+  const ingot_near_memory *near_memory;
 } ingot_session_options;
 
 ingot_session_options ingot_default_session_options(void);

@@ -71,6 +71,7 @@ CpuTarget::CpuTarget(const CpuFamily &family, const CpuMachine &row, llvm::Strin
   description.l1_bytes = int64_t(row.l1_kib) << 10;
   description.l2_bytes = int64_t(row.l2_kib) << 10;
   description.l3_bytes = int64_t(row.l3_kib) << 10;
+  description.near_bytes = int64_t(row.near_kib) << 10;
   description.rates = row.rates;
   if (!family.elf.wide)
     description.address_bytes = int64_t{3} << 30; // the rest is the system's

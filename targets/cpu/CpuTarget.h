@@ -21,6 +21,7 @@ struct CpuMachine {
   int32_t l1_kib, l2_kib, l3_kib;
   Rates rates;
   const char *emulated = nullptr; ///< as the emulator calls it; null: it does not know this one
+  int32_t near_kib = 0;           ///< Machine::near_bytes
 };
 
 /// What the machines of one table share.

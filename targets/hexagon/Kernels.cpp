@@ -8,6 +8,7 @@
 #include "targets/hexagon/runtime/rows.h"
 
 #include "llvm/ADT/STLExtras.h"
+#include "llvm/Support/MathExtras.h"
 #include "llvm/Support/raw_ostream.h"
 
 #include <cmath>
@@ -66,6 +67,16 @@ private:
     body << "  " << place << " = getelementptr {i64, ptr, ptr}, ptr %a" << argument
          << ", i32 0, i32 2\n  " << result << " = load ptr, ptr " << place << ", align 4\n";
     return result;
+  }
+  /// What the thread of this call may use of memory that an app lent: `device_interface` and
+  /// `device` (bytes) of the first halide_buffer_t.
+  std::pair<std::string, std::string> nearMemory() {
+    const std::string place = fresh(), memory = fresh(), bytes = fresh(), pointer = fresh();
+    body << "  " << place << " = getelementptr {i64, ptr, ptr}, ptr %a0, i32 0, i32 1\n  " << memory
+         << " = load ptr, ptr " << place << ", align 4\n  " << bytes
+         << " = load i32, ptr %a0, align 4\n  " << pointer << " = inttoptr i32 " << bytes
+         << " to ptr\n";
+    return {memory, pointer};
   }
   std::string hostOf(int32_t value, int32_t part) {
     auto found = hosts.find({value, part});
@@ -201,7 +212,9 @@ private:
     shape.min_code = encoding.minCode();
     shape.most = std::max(encoding.maxCode(), -encoding.minCode());
     shape.has_mins = !encoding.symmetric();
-    shape.scale_bytes = int32_t(scaleBytes(layout.scale_type));
+    shape.scale_bytes = encoding.twoLevel() ? 1 : int32_t(scaleBytes(layout.scale_type));
+    if (encoding.twoLevel())
+      shape.super_groups = int32_t(Encoding::kSuperBlock / encoding.group_size);
     if (const auto values = encoding.values(); !values.empty()) {
       if (shape.group != 32 || shape.ratio != 1)
         return false;
@@ -210,10 +223,10 @@ private:
         reinterpret_cast<uint8_t *>(shape.table)[place] = uint8_t(number - shape.min_code);
     }
     shape.one_token = oneToken();
-    // Tokens pass by two blocks, while two more are asked for, and come again for those.
-    const int64_t blocks = int64_t(4 * layout.rows) * shape.columns * layout.code_bits / 8,
-                  tokens = (machine.l2_bytes * 3 / 4 - blocks) / (shape.columns * shape.planes);
-    shape.near_tokens = int32_t(std::max<int64_t>(tokens / token_tile, 1) * token_tile);
+    const LinearTile tile = linearTile(spec, machine);
+    shape.panel_units = tile.units;
+    shape.near_tokens[0] = tile.tokens;
+    shape.near_tokens[1] = tile.tokens_beside;
     int32_t result = op.result, added = -1;
     if (index + 1 < spec.ops.size()) {
       const KernelOp &after = spec.ops[index + 1];
@@ -232,10 +245,12 @@ private:
     if (!isOutput(result) || spec.outputs.size() != 1)
       return false;
     shape.out_width = int32_t(roundUp(spec.values[result].width, 16));
-    const std::string buffers =
-        pointers({hostOf(x, 0), hostOf(x, 1), hostOf(x, 2), hostOf(op.operands[1], 0),
-                  hostOf(op.operands[1], 1), hostOf(op.operands[1], 2),
-                  added < 0 ? "null" : hostOf(added, 0), hostOf(result, 0)});
+    const int32_t w = op.operands[1], last = bufferCount(matrix, spec.kv) - 1;
+    const auto [near, near_bytes] = nearMemory();
+    const std::string buffers = pointers(
+        {hostOf(x, 0), hostOf(x, 1), hostOf(x, 2), hostOf(w, 0), hostOf(w, 1),
+         shape.has_mins ? hostOf(w, 2) : "null", encoding.twoLevel() ? hostOf(w, last) : "null",
+         added < 0 ? "null" : hostOf(added, 0), hostOf(result, 0), near, near_bytes});
     body << "  call void @ingot_hexagon_linear(ptr " << constant(shape) << ", ptr " << buffers
          << ", i32 %begin, i32 %extent, i32 %tokens)\n";
     written.insert(result);
@@ -348,6 +363,67 @@ private:
 };
 
 } // namespace
+
+// What is read again and again is in near memory, or else in the second-level cache: of a unit (two
+// slices), codes as bytes and scales, by vectors, once for each tile of tokens; of tokens, codes,
+// by scalars, once for each unit. What passes by are blocks as they are stored, two or, of gates,
+// four of a unit, which are asked for while others are computed with.
+LinearTile hexagon::linearTile(const KernelSpec &spec, const Machine &machine) {
+  LinearTile result;
+  const auto op =
+      llvm::find_if(spec.ops, [](const KernelOp &op) { return op.kind == Kind::linear; });
+  if (op == spec.ops.end() || spec.max_tokens == 1 || !op->act_group)
+    return result;
+  const KernelValue &matrix = spec.values[op->operands[1]];
+  const bool gated = op + 1 != spec.ops.end() && op[1].kind == Kind::silu_mul;
+  const int64_t blocks = gated ? 4 : 2, columns = matrix.width,
+                pairs = (columns / op->act_group + 1) / 2,
+                numbers = matrix.encoding.symmetric() ? 1 : 2,
+                token_bytes = columns * (spec.values[op->operands[0]].codeBits() / 8),
+                stored = blocks * matrix.layout.rows * columns * matrix.layout.code_bits / 8,
+                slices = kernelInterface(spec).slices, units = (slices + 1) / 2,
+                cache = machine.l2_bytes * 3 / 4;
+  result.all_units = units;
+  result.token_bytes = token_bytes;
+  result.pairs = int32_t(blocks / 2);
+  result.unit_bytes =
+      blocks / 2 * (columns / matrix.layout.k_inner + pairs * numbers) * (machine.vector_bits / 8);
+  auto tokensBeside = [&](int64_t bytes) {
+    const int64_t fit = (cache - bytes) / token_bytes / token_tile * token_tile;
+    return int32_t(std::clamp<int64_t>(fit, token_tile, paddedTokens(spec.max_tokens)));
+  };
+  result.tokens = tokensBeside(result.unit_bytes + stored);
+  // Every thread asks for as much as it unpacks at once.
+  const int64_t tokens = paddedTokens(spec.max_tokens) * token_bytes,
+                passing = std::max<int64_t>(cache - tokens, 0) / (vector_threads * stored),
+                fit = machine.near_bytes / vector_threads / result.unit_bytes;
+  result.units = int32_t(std::clamp<int64_t>(std::min(passing, fit), 1, units));
+  result.tokens_beside = tokensBeside(vector_threads * result.units * stored);
+  result.fits = fit > 0;
+  return result;
+}
+
+// A tile's codes stay in the first-level cache from one pair of blocks to the next, where they fit
+// it.
+NearUse hexagon::nearUse(const KernelSpec &spec, const Machine &machine, int64_t tokens) {
+  const LinearTile tile = linearTile(spec, machine);
+  NearUse use;
+  if (!tile.fits)
+    return use;
+  const auto tiles = double(llvm::divideCeil(uint64_t(tokens), token_tile));
+  const bool stays = token_tile * tile.token_bytes <= machine.l1_bytes;
+  const double all_tokens = double(tokens) * double(tile.token_bytes);
+  auto codes = [&](int64_t units) { // read for each of them, or each pair
+    return all_tokens * double(stays ? llvm::divideCeil(uint64_t(tile.all_units), uint64_t(units))
+                                     : uint64_t(tile.all_units * tile.pairs));
+  };
+  use.rows = tile.units * tile.pairs * 32;
+  use.tokens = tile.tokens_beside;
+  use.near = tiles * double(tile.all_units) * double(tile.unit_bytes);
+  use.cache = codes(tile.units);
+  use.cache_alone = use.near + codes(1);
+  return use;
+}
 
 std::string hexagon::kernelCode(const KernelSpec &spec, const Machine &machine) {
   std::string code = Writer(spec, machine).run();

@@ -15,9 +15,11 @@ namespace {
 // loads.
 constexpr Rates v68{4, 2, 4, 1, 1, 1.2, 8};
 
+// The vector memory (VTCM) of a Snapdragon 888 (SM8350) has 4 MiB: LiteRT's table of Qualcomm's
+// processors (litert/vendors/qualcomm/core/schema/soc_table.cc).
 constexpr CpuMachine machines[] = {
     {"hexagon-v68", "Hexagon V68 with HVX (Snapdragon 888)", "hvx", "hexagonv68", "hvx_128-hvx_v68",
-     "v68,hvxv68,hvx-length128b", 1024, 32, ByteDot::mixed_quads, 32, 1024, 0, v68},
+     "v68,hvxv68,hvx-length128b", 1024, 32, ByteDot::mixed_quads, 32, 1024, 0, v68, nullptr, 4096},
 };
 
 // The compiler itself runs on another family.
@@ -41,6 +43,9 @@ public:
 
   std::string kernelCode(const KernelSpec &spec) const override {
     return hexagon::kernelCode(spec, description);
+  }
+  NearUse nearUse(const KernelSpec &spec, int64_t tokens) const override {
+    return hexagon::nearUse(spec, description, tokens);
   }
   void schedule(ScheduleRequest &request) const override { hexagon::schedule(request); }
   /// Functions read nibbles and bytes, and one scale a group. How many bits a code has decides how

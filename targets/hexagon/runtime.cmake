@@ -17,7 +17,7 @@ set_source_files_properties(
   ${CMAKE_CURRENT_LIST_DIR}/runtime/arithmetic.cpp ${CMAKE_CURRENT_LIST_DIR}/runtime/math.cpp
   PROPERTIES COMPILE_OPTIONS -O2)
 # Kernels.
-foreach(name attention heads linear rows)
+foreach(name attention heads linear rows tokens)
   set_source_files_properties(${CMAKE_CURRENT_LIST_DIR}/runtime/${name}.cpp
     PROPERTIES COMPILE_OPTIONS "-O2;-mhvx-length=128b;-fwrapv")
 endforeach()

@@ -6,6 +6,8 @@
 #include <cstring>
 #include <string>
 #include <thread>
+#include <tuple>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -136,6 +138,57 @@ TEST(ExecutorHook, RunsEveryShareOfEveryStep) {
   options.executor = &nothing;
   ingot_session *session;
   EXPECT_EQ(ingot_session_create(&fake::plain, &options, &session), INGOT_BAD_ARGUMENT);
+}
+
+/// What each thread of a step is given.
+constexpr int32_t most_shares = 3;
+std::pair<uint8_t *, uint64_t> shares[most_shares];
+
+void notes_shares(const ingot_step_context *context, int32_t thread, int32_t threads) {
+  shares[thread] = {context->near_memory + static_cast<uint64_t>(thread) * context->near_bytes,
+                    context->near_bytes};
+  fake::step(context, thread, threads, false);
+}
+
+TEST(NearMemory, IsDividedInWholeVectors) {
+  std::vector<ingot_variant> variants(fake::plain.variants,
+                                      fake::plain.variants + fake::plain.variant_count);
+  for (ingot_variant &variant : variants)
+    variant.prefill = notes_shares;
+  ingot_program program = fake::plain;
+  program.variants = variants.data();
+  alignas(128) static uint8_t memory[4096];
+  for (auto [offset, bytes, share] : {std::tuple<uint64_t, uint64_t, uint64_t>{0, 4096, 1280},
+                                      {1, 4095, 1280},
+                                      {127, 128 + 384, 128},
+                                      {5, 3 * 128 + 122, 0},
+                                      {64, 63, 0},
+                                      {0, 0, 0},
+                                      {128, 3 * 128, 128}}) {
+    SCOPED_TRACE(offset);
+    const ingot_near_memory lent{memory + offset, bytes};
+    ingot_session_options options = ingot_default_session_options();
+    options.near_memory = &lent;
+    options.threads = most_shares;
+    ingot_session *session = fake::opened(program, options);
+    EXPECT_EQ(logits_of(session), expected());
+    for (int32_t i = 0; i < most_shares; ++i) {
+      auto [begin, count] = shares[i];
+      EXPECT_EQ(count, share);
+      if (!count)
+        continue;
+      EXPECT_EQ(reinterpret_cast<uintptr_t>(begin) % 128, 0u);
+      EXPECT_GE(begin, memory + offset);
+      EXPECT_LE(begin + count, memory + offset + bytes);
+      EXPECT_EQ(begin, shares[0].first + static_cast<uint64_t>(i) * share);
+    }
+    ingot_session_destroy(session);
+  }
+  const ingot_near_memory nowhere{nullptr, 128};
+  ingot_session_options options = ingot_default_session_options();
+  options.near_memory = &nowhere;
+  ingot_session *session;
+  EXPECT_EQ(ingot_session_create(&program, &options, &session), INGOT_BAD_ARGUMENT);
 }
 
 TEST(Interrupt, EndsAnAnswerWithinOneToken) {

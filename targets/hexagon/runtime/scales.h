@@ -95,4 +95,71 @@ inline Scales fix_scales(const void *a, const void *b, int32_t groups, int32_t b
   return {pairs, top - 126};
 }
 
+/// 16 halves of two blocks as words.
+inline Words halves_beside(const uint8_t *a, const uint8_t *b) {
+  const HVX_Vector both = Q6_V_lo_W(
+      Q6_W_vshuff_VVR(raw(load_lanes(b, rows / 2)), raw(load_lanes(a, rows / 2)), rows * 2));
+  return words(Q6_V_lo_W(Q6_Wuw_vunpack_Vuh(both)));
+}
+
+/// Of two levels: a, b: bytes with a sign [row][group], and halves that those of `super_groups`
+/// groups are multiplied with, `stride` bytes from one to the next. A product is exact.
+inline Scales fix_two_levels(const uint8_t *a, const uint8_t *b, const uint8_t *halves_a,
+                             const uint8_t *halves_b, int32_t stride, int32_t groups,
+                             int32_t super_groups, HVX_Vector *pairs) {
+  constexpr int32_t together = 8; // groups of a vector of bytes
+  struct Halves {
+    Words mantissa, exponent; // 2^(exponent - 25); mantissas are in upper halves, with their signs
+  };
+  auto halves = [&](int32_t super) {
+    const Words bits = halves_beside(halves_a + super * stride, halves_b + super * stride),
+                field = (bits >> 10) & 31, fraction = bits & 0x3ff,
+                magnitude = where_greater(field, splat(0), fraction | 0x400, fraction);
+    return Halves{where_greater(bits, splat(0x7fff), -magnitude, magnitude) << 16,
+                  larger(field, splat(1))};
+  };
+  auto bytes = [&](int32_t group) { // of four groups in each, row by row of both blocks
+    return Q6_W_vshuff_VVR(raw(load(b + group * rows)), raw(load(a + group * rows)), -rows);
+  };
+  Words top = splat(1); // biased exponents, as floats have them
+  for (int32_t first = 0; first < groups; first += super_groups) {
+    HVX_Vector most = Q6_V_vzero();
+    for (int32_t i = 0; i < super_groups; i += together) {
+      const HVX_VectorPair own = bytes(first + i);
+      most = Q6_Vub_vmax_VubVub(most, Q6_Vb_vabs_Vb(Q6_V_lo_W(own)));
+      most = Q6_Vub_vmax_VubVub(most, Q6_Vb_vabs_Vb(Q6_V_hi_W(own)));
+    }
+    most = Q6_Vub_vmax_VubVub(most, Q6_V_vror_VR(most, 64));
+    most = Q6_Vub_vmax_VubVub(most, Q6_V_vror_VR(most, 32));
+    const HVX_Vector wide = Q6_V_lo_W(Q6_Wuw_vunpack_Vuh(Q6_V_lo_W(Q6_Wuh_vunpack_Vub(most))));
+    const Halves by = halves(first / super_groups);
+    const HVX_Vector product = Q6_Vw_vabs_Vw(Q6_Vw_vmpyio_VwVh(wide, raw(by.mantissa)));
+    const Words exponent = by.exponent + (30 + 127 - 25) - words(Q6_Vw_vnormamt_Vw(product));
+    top = larger(top, where_greater(words(product), splat(0), exponent, splat(0)));
+  }
+  for (int32_t first = 0; first < groups; first += super_groups) {
+    const Halves by = halves(first / super_groups);
+    // To 30 bits of what has the exponent `top`, to the left, too.
+    const Words right = smaller(top - by.exponent - (127 - 25 + 29), splat(31));
+    for (int32_t i = 0; i < super_groups; i += together) {
+      const HVX_VectorPair own = bytes(first + i);
+      auto two = [&](HVX_Vector codes) {
+        const HVX_VectorPair each = Q6_Ww_vunpack_Vh(codes);
+        auto fixed = [&](HVX_Vector code) {
+          return raw(shifted_right(words(Q6_Vw_vmpyio_VwVh(code, raw(by.mantissa))), right));
+        };
+        return Q6_Vh_vasr_VwVwR_rnd_sat(fixed(Q6_V_hi_W(each)), fixed(Q6_V_lo_W(each)), 15);
+      };
+      const HVX_VectorPair first_four = Q6_Wh_vunpack_Vb(Q6_V_lo_W(own)),
+                           last_four = Q6_Wh_vunpack_Vb(Q6_V_hi_W(own));
+      HVX_Vector *to = pairs + (first + i) / 2;
+      to[0] = two(Q6_V_lo_W(first_four));
+      to[1] = two(Q6_V_hi_W(first_four));
+      to[2] = two(Q6_V_lo_W(last_four));
+      to[3] = two(Q6_V_hi_W(last_four));
+    }
+  }
+  return {pairs, top - 126};
+}
+
 } // namespace ingot::hexagon

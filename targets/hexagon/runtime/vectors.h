@@ -28,7 +28,7 @@ inline void store(void *to, Words value) { *static_cast<Unaligned *>(to) = raw(v
 inline Words larger(Words a, Words b) { return words(Q6_Vw_vmax_VwVw(raw(a), raw(b))); }
 inline Words smaller(Words a, Words b) { return words(Q6_Vw_vmin_VwVw(raw(a), raw(b))); }
 inline Words shifted_left(Words a, Words by) { return words(Q6_Vw_vasl_VwVw(raw(a), raw(by))); }
-/// By 0 to 31; the sign is kept.
+/// By 31 at most; the sign is kept. By less than 0: to the left.
 inline Words shifted_right(Words a, Words by) { return words(Q6_Vw_vasr_VwVw(raw(a), raw(by))); }
 /// Where `a` > `b`, `then`, else `otherwise`.
 inline Words where_greater(Words a, Words b, Words then, Words otherwise) {

@@ -264,7 +264,7 @@ void LoadedKernel::run(Memory &memory, int32_t begin, int32_t extent, int32_t to
 
 void LoadedKernel::runEmulated(Memory &memory, int32_t begin, int32_t extent, int32_t tokens,
                                int32_t position) {
-  driver_call call{begin, extent, tokens, position, 0, 0, {}, {}, {}};
+  driver_call call{begin, extent, tokens, position, 0, 0, {}, {}, {}, 0, 0};
   std::vector<uint8_t *> buffers;
   const auto all = memory.all();
   ASSERT_LE(all.size(), size_t(DRIVER_ARGUMENTS));
@@ -276,6 +276,13 @@ void LoadedKernel::runEmulated(Memory &memory, int32_t begin, int32_t extent, in
     const auto *host = static_cast<uint8_t *>(memory.host(argument.value, argument.part));
     call.buffer[call.arguments] = int32_t(llvm::find(buffers, host) - buffers.begin());
     call.offset[call.arguments++] = begin * argument.slice_stride_bytes;
+  }
+  if (near) {
+    ASSERT_LT(call.buffers, DRIVER_ARGUMENTS);
+    call.bytes[call.buffers++] = near->size();
+    buffers.push_back(near->data());
+    call.near_offset = uint64_t(near_offset);
+    call.near_bytes = uint64_t(near_bytes);
   }
   int32_t result = -1;
   EXPECT_TRUE(emulated->run(call, buffers.data(), &result)) << "the kernel crashed";

@@ -140,6 +140,12 @@ public:
   void runAll(Memory &memory, int32_t tokens, int32_t position = 0) {
     run(memory, 0, slices(tokens), tokens, position);
   }
+  /// Near memory for kernels of an emulated machine: `bytes` of `data` from `offset` on.
+  void lend(std::vector<uint8_t> &data, int64_t offset, int64_t bytes) {
+    near = &data;
+    near_offset = offset;
+    near_bytes = bytes;
+  }
   int32_t grain() const { return int32_t(interface.grain); } ///< what slices are handed out in
   int32_t slices(int32_t tokens) const {
     return interface.slices ? int32_t(interface.slices) : tokens;
@@ -154,6 +160,8 @@ private:
   std::unique_ptr<Jit> jit;
   void *function = nullptr;
   std::unique_ptr<EmulatedKernel> emulated;
+  std::vector<uint8_t> *near = nullptr;
+  int64_t near_offset = 0, near_bytes = 0;
 };
 
 /// The targets that tests run on: the least machine of each instruction set, and the host, as far

@@ -47,6 +47,8 @@ int main(void) {
     }
     for (int32_t i = 0; i < call.arguments; ++i)
       buffers[i].host = memory[call.buffer[i]] + call.offset[i];
+    buffers[0].device = call.near_bytes;
+    buffers[0].interface = call.near_bytes ? memory[call.buffers - 1] + call.near_offset : 0;
     buffer *b = buffers;
     int32_t result = call.arguments < 0 ? 0
                                         : ingot_kernel(call.begin, call.extent, call.tokens,

@@ -12,4 +12,6 @@ struct driver_call {
   uint64_t bytes[DRIVER_ARGUMENTS]; /* of each buffer */
   int32_t buffer[DRIVER_ARGUMENTS]; /* that an argument lies in */
   int64_t offset[DRIVER_ARGUMENTS]; /* where */
+  /* Near memory that is lent to the kernel, in the last buffer; 0 bytes: there is none. */
+  uint64_t near_offset, near_bytes;
 };

@@ -185,8 +185,9 @@ void DeviceKernel::runForms(Memory &memory, int32_t tokens, int32_t position,
     all.resize(size_t(tokens), position);
     std::vector<uint8_t *> caches_of(tokens, cache);
     float logits[16 * 64];
-    const ingot_step_context context{nullptr, nullptr,  ids.data(),       logits,     nullptr,
-                                     tokens,  position, caches_of.data(), all.data(), nullptr};
+    const ingot_step_context context{nullptr,    nullptr, ids.data(), logits,
+                                     nullptr,    tokens,  position,   caches_of.data(),
+                                     all.data(), nullptr, nullptr,    0};
     const uint8_t *mapped = session->chunks[0].buffer.mapped;
     ASSERT_NE(mapped, nullptr) << "memory that the processor does not see";
     // Each time one submission, recorded the first time only; nothing here adds to what it reads.

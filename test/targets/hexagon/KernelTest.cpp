@@ -4,6 +4,8 @@
 #include "test/codegen/halide/Emulated.h"
 #include "test/codegen/halide/Twins.h"
 
+#include "llvm/ADT/STLExtras.h"
+
 using namespace ingot;
 using namespace ingot::test;
 using Kind = KernelOp::Kind;
@@ -29,6 +31,11 @@ protected:
   }
   std::unique_ptr<Target> target;
 };
+
+Encoding named(llvm::StringRef name) {
+  return llvm::find_if(namedEncodings(), [&](const NamedEncoding &row) { return name == row.name; })
+      ->encoding;
+}
 
 /// A quantized row's code, wherever its bytes lie.
 int32_t codeAt(const int8_t *row, int64_t column, int32_t group, int32_t bits) {
@@ -209,10 +216,20 @@ void checkLinear(const Target &target, const Encoding &encoding, LinearCase shap
 TEST_F(HexagonKernel, LinearLayers) {
   std::vector<Encoding> all(std::begin(encodings), std::end(encodings));
   all.push_back(integers(CodeKind::i, 4, 128, CodeKind::f16, false));
+  all.push_back(integers(CodeKind::u, 6, 48, CodeKind::f16, true)); // three groups of activations
+  all.push_back(integers(CodeKind::i, 5, 64, CodeKind::f32, false));
+  all.push_back(integers(CodeKind::u, 2, 96, CodeKind::f16, true));
+  for (const char *name : {"Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K"})
+    all.push_back(named(name));
   for (int32_t bits : {8, 16}) {
     Bound bound;
     for (const Encoding &encoding : all) {
-      const int64_t columns = encoding.group_size == 128 ? 384 : 96; // an odd number of groups
+      // An odd number of groups, where they have no super-blocks.
+      const int64_t columns = encoding.twoLevel()          ? 512
+                              : encoding.group_size == 128 ? 384
+                              : encoding.group_size == 64  ? 192
+                              : encoding.group_size == 48  ? 144
+                                                           : 96;
       for (Activity activity : {Activity::even, Activity::peaks, Activity::zeros})
         checkLinear(*target, encoding, {40, columns, 7, 6}, bits, Epilogue::none, activity, bound);
       checkLinear(*target, encoding, {33, columns, 1, 1}, bits, Epilogue::residual, Activity::even,
@@ -231,6 +248,68 @@ TEST_F(HexagonKernel, LinearLayers) {
     EXPECT_GT(bound.used, 0.05) << bits;
     std::printf("activations of %d bits: %.0f %% of the bounds used\n", bits, 100 * bound.used);
   }
+}
+
+/// Rows of a kernel of 11 tokens that is lent `bytes` from the second vector of `lent` on.
+std::vector<float> rowsOf(const Target &target, const Encoding &encoding, bool gated,
+                          std::vector<uint8_t> *lent, int64_t bytes) {
+  constexpr int32_t tokens = 11;
+  const int64_t columns = encoding.twoLevel() ? 512 : 160, rows = 176;
+  const int32_t group = encoding.groupElements(columns) % 32 ? 16 : 32;
+  SpecMaker make(tokens);
+  const int32_t x = make.input(KernelValue::Kind::quant, columns);
+  make.spec.values[x].encoding = integers(CodeKind::i, 16, uint32_t(group), CodeKind::f32, false);
+  const int32_t w = make.matrix(target, encoding, rows, columns);
+  int32_t y = make.rowsOp(Kind::linear, {x, w}, rows);
+  make.spec.ops.back().act_group = group;
+  if (gated)
+    y = make.rowsOp(Kind::silu_mul, {y}, rows / 2);
+  const KernelSpec spec = make.finish(target, {y});
+  LoadedKernel kernel(spec, target);
+  Memory memory(spec);
+  memory.setMatrix(w, makeMatrix(spec.values[w], 3));
+  std::mt19937 random(5);
+  std::normal_distribution<float> normal;
+  for (int32_t t = 0; t < tokens; ++t) {
+    std::vector<float> source(columns);
+    for (float &value : source)
+      value = normal(random);
+    writeCodes(memory, x, t, source, group, 16);
+  }
+  if (lent)
+    kernel.lend(*lent, 128, bytes);
+  kernel.runAll(memory, tokens);
+  EXPECT_TRUE(memory.intact());
+  const auto *result = static_cast<const float *>(memory.host(y, 0));
+  return {result, result + tokens * roundUp(gated ? rows / 2 : rows, 16)};
+}
+
+TEST_F(HexagonKernel, LentMemoryChangesNoBit) {
+  for (const Encoding &encoding : {encodings[0], encodings[2], named("Q6_K")})
+    for (bool gated : {false, true}) {
+      SCOPED_TRACE(encoding.str() + (gated ? " gated" : ""));
+      const std::vector<float> want = rowsOf(*target, encoding, gated, nullptr, 0);
+      // Codes of 32 rows as bytes, scales of two groups in a vector: of a unit.
+      const int64_t columns = encoding.twoLevel() ? 512 : 160,
+                    groups = columns / (encoding.group_size == 16 ? 16 : 32),
+                    unit = (gated ? 2 : 1) * 128 *
+                           (columns / 4 + (groups + 1) / 2 * (encoding.symmetric() ? 1 : 2));
+      // None; too little; all of one unit, of two and a bit, of more than there are.
+      for (int64_t bytes : {int64_t{0}, int64_t{128}, unit - 128, unit, 2 * unit + 384, 9 * unit}) {
+        SCOPED_TRACE(bytes);
+        std::vector<uint8_t> lent(size_t(bytes) + 256, 0x5a);
+        const std::vector<float> got = rowsOf(*target, encoding, gated, &lent, bytes);
+        EXPECT_EQ(std::memcmp(got.data(), want.data(), want.size() * sizeof(float)), 0);
+        const auto untouched = [](uint8_t byte) { return byte == 0x5a; };
+        const auto begin = lent.begin() + 128, end = begin + bytes;
+        EXPECT_TRUE(std::all_of(lent.begin(), begin, untouched));
+        EXPECT_TRUE(std::all_of(end, lent.end(), untouched));
+        EXPECT_EQ(std::all_of(begin, end, untouched), bytes < unit);
+        if (bytes == unit || bytes == 2 * unit + 384) // each vector of whole units
+          for (int64_t i = 0; i < bytes / unit * unit; i += 128)
+            EXPECT_FALSE(std::all_of(begin + i, begin + i + 128, untouched)) << i;
+      }
+    }
 }
 
 /// norm (or nothing), last token (or all), quantize: a code times its scale is the number within

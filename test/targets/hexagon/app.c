@@ -9,12 +9,17 @@ static void say(const char *bytes, int32_t length) {
   asm volatile("trap0(#1)" : "+r"(r0) : "r"(r1), "r"(r2), "r"(r6) : "memory");
 }
 
+/* What would be the DSP's vector memory. Where it begins and how much it is does not matter. */
+static char near[300001];
+
 int main(int argc, char **argv) {
   const char *text = argc > 1 ? argv[1] : "";
   int32_t length = 0, tokens[64], count;
   while (text[length])
     ++length;
   ingot_session_options options = ingot_default_session_options();
+  const ingot_near_memory lent = {near + 3, sizeof near - 3};
+  options.near_memory = &lent;
   ingot_session *session;
   if (ingot_session_create(&model_program, &options, &session) != INGOT_OK)
     return 1;
@@ -38,5 +43,8 @@ int main(int argc, char **argv) {
   }
   say("\n", 1);
   ingot_session_destroy(session);
-  return 0;
+  int used = 0;
+  for (size_t i = 0; i < sizeof near; ++i)
+    used |= near[i];
+  return used ? 0 : 5;
 }

@@ -34,9 +34,9 @@ def loops_with(instruction, body):
 
 seen = set()
 for name, body in functions("run_tile"):
-    # Bits of codes (5: of 4, looked up in a table), steps of 4 codes in a group, tokens of a tile,
-    # bytes of an activation's code, whether a group of weights is one of activations: else a round
-    # begins with a choice of halves of bytes, and is no hardware loop.
+    # Bits of codes (3: of 4, looked up in a table; 0, 1: unpacked, of at most 4 and of more), steps of
+    # 4 codes in a group, tokens of a tile, bytes of an activation's code, whether a group of weights is
+    # one of activations: else a round begins with a choice of parts of bytes, and is no hardware loop.
     bits, steps, tile, planes, plain = map(int, re.search(
         r"run_tileILi(\d)ELi(\d)ELi(\d)ELi(\d)ELb(\d)E", name).groups())
     if not plain:
@@ -53,13 +53,15 @@ for name, body in functions("run_tile"):
     assert tile == 1 or count * 8 > size * steps, (name, count, size)
     # A lookup of a vector of codes, whatever the number of tokens.
     lookups = loop.count("vlut32(")
-    assert lookups == (count // (tile * planes) if bits == 5 else 0), (name, lookups)
+    assert lookups == (count // (tile * planes) if bits == 3 else 0), (name, lookups)
     for scalar in SCALAR:
         assert scalar not in loop, (name, scalar)
     seen.add((bits, steps, tile, planes))
-shapes = [(tile, planes) for tile in (1, 4) for planes in (1, 2)]
-assert seen == {(bits, steps, *shape) for bits in (4, 8) for steps in (4, 8) for shape in shapes} | \
-    {(5, 8, *shape) for shape in shapes}, seen
+# One token reads codes as they are stored; a tile of them, what was unpacked.
+wanted = {(bits, steps, 1, planes) for bits in (2, 4, 6, 8) for steps in (4, 8) for planes in (1, 2)}
+wanted |= {(bits, 8, 1, planes) for bits in (3, 5) for planes in (1, 2)}
+wanted |= {(bits, steps, 4, planes) for bits in (0, 1) for steps in (4, 8) for planes in (1, 2)}
+assert seen == wanted, seen ^ wanted
 
 # Attention: of 1 to 4 queries, keys and values. A packet has one of them at most. (Heads whose last
 # columns fill no vector have a loop for those, which puts each vector together first.)

@@ -1,0 +1,194 @@
+// Rows of two blocks times a tile of tokens: sums of products of codes, times scales (linear.cpp
+// says how).
+#pragma once
+
+#include "targets/hexagon/runtime/codes.h"
+#include "targets/hexagon/runtime/tokens.h"
+
+namespace ingot::hexagon {
+
+/// Sums of products of codes, for each row and each of a tile of tokens.
+template <int32_t tile, int32_t planes> struct Dots {
+  HVX_Vector low[tile], high[planes > 1 ? tile : 1];
+};
+
+template <bool offset, int32_t bits, int32_t steps, bool by_group, int32_t tile, int32_t planes>
+[[gnu::always_inline]] inline void dots(const Group<bits, steps, by_group> &group,
+                                        const Token *tokens, int32_t index,
+                                        Dots<tile, planes> &sums) {
+  constexpr int32_t size = steps * code_step;
+  const int32_t at = index * planes * size;
+#pragma unroll
+  for (int32_t t = 0; t < tile; ++t) {
+    const int32_t start = offset ? tokens[t].starts[index] : 0;
+    if constexpr (planes == 1) {
+      sums.low[t] = Q6_V_vsplat_R(start);
+    } else {
+      sums.low[t] = Q6_V_vsplat_R(start & 255);
+      sums.high[t] = Q6_V_vsplat_R(start >> 8);
+    }
+  }
+#pragma unroll
+  for (int32_t i = 0; i < steps; i += 2) {
+#pragma unroll
+    for (int32_t t = 0; t < tile; ++t) {
+      const int8_t *codes = tokens[t].codes + at + i * code_step;
+      const int64_t x = *reinterpret_cast<const int64_t *>(codes);
+      const auto first = static_cast<int32_t>(x), second = static_cast<int32_t>(x >> 32);
+      HVX_Vector &own = planes == 1 ? sums.low[t] : sums.high[t];
+      own = Q6_Vw_vrmpyacc_VwVubRb(own, group.codes[i], first);
+      own = Q6_Vw_vrmpyacc_VwVubRb(own, group.codes[i + 1], second);
+      if constexpr (planes > 1) {
+        const int64_t y = *reinterpret_cast<const int64_t *>(codes + size);
+        HVX_Vector &low = sums.low[t];
+        low = Q6_Vuw_vrmpyacc_VuwVubRub(low, group.codes[i], static_cast<int32_t>(y));
+        low = Q6_Vuw_vrmpyacc_VuwVubRub(low, group.codes[i + 1], static_cast<int32_t>(y >> 32));
+      }
+    }
+  }
+}
+
+/// Sums of two groups of a token, in the halves of words, times `factors`.
+template <int32_t bits, int32_t tile, int32_t planes>
+[[gnu::always_inline]] inline HVX_Vector products(const Dots<tile, planes> &even,
+                                                  const Dots<tile, planes> &odd, int32_t t,
+                                                  const Token &token, HVX_Vector factors) {
+  if constexpr (planes == 1)
+    return Q6_Vw_vdmpy_VhVh_sat(Q6_Vh_vasr_VwVwR_rnd_sat(odd.low[t], even.low[t], token.shift),
+                                factors);
+  HVX_Vector high, low;
+  if constexpr (has_small_codes(bits)) {
+    high = Q6_Vh_vasr_VwVwR_rnd_sat(odd.high[t], even.high[t], token.shift);
+    low = Q6_Vh_vasr_VwVwR_rnd_sat(odd.low[t], even.low[t], low_bits - 15);
+  } else {
+    const HVX_Vector second = Q6_Vw_vaslacc_VwVwR(odd.low[t], odd.high[t], 8),
+                     first = Q6_Vw_vaslacc_VwVwR(even.low[t], even.high[t], 8);
+    high = Q6_Vh_vasr_VwVwR_sat(second, first, token.shift);
+    low = Q6_V_vand_VV(Q6_Vh_vshuffe_VhVh(second, first), Q6_Vh_vsplat_R((1 << token.shift) - 1));
+  }
+  return Q6_Vw_vdmpyacc_VwVhVh_sat(
+      Q6_Vw_vasr_VwR(Q6_Vw_vdmpy_VhVh_sat(low, factors), token.low_shift), high, factors);
+}
+
+/// Where a tile's results go: kept as they are, or to rows of floats, some of which are added.
+struct Results {
+  Numbers *kept; ///< null: to rows
+  float *out;
+  const float *added;   ///< null: none
+  int32_t width, lanes; ///< floats from a token to the next; of a token
+
+  /// All of a tile in one go: there is enough to do side by side.
+  template <int32_t tile> void take(const Numbers (&results)[tile]) const {
+    if (kept) {
+#pragma unroll
+      for (int32_t t = 0; t < tile; ++t)
+        kept[t] = results[t];
+      return;
+    }
+    Words values[tile];
+    if (added) {
+#pragma unroll
+      for (int32_t t = 0; t < tile; ++t)
+        values[t] = to_floats(
+            sum(normalized(results[t]), from_floats(load_lanes(added + t * width, lanes))));
+    } else {
+#pragma unroll
+      for (int32_t t = 0; t < tile; ++t)
+        values[t] = to_floats(results[t]);
+    }
+    if (lanes == 2 * rows) {
+#pragma unroll
+      for (int32_t t = 0; t < tile; ++t)
+        store(out + t * width, values[t]);
+    } else {
+      for (int32_t t = 0; t < tile; ++t)
+        store_lanes(out + t * width, values[t], lanes);
+    }
+  }
+};
+
+template <int32_t bits, int32_t steps, int32_t tile, int32_t planes, bool by_group, bool offset>
+[[gnu::noinline]] void run_tile(const LinearShape &shape, const Pair &pair, const Token *tokens,
+                                const Results &results) {
+  using Codes = Group<bits, steps, by_group>;
+  const int32_t groups = shape.groups, ratio = shape.ratio;
+  HVX_Vector totals[tile];
+#pragma unroll
+  for (int32_t t = 0; t < tile; ++t)
+    totals[t] = Q6_V_vzero();
+  Dots<tile, planes> even, odd;
+  auto add = [&](int32_t i) {
+    const HVX_Vector scales = pair.scales.pairs[i];
+#pragma unroll
+    for (int32_t t = 0; t < tile; ++t) {
+      const Factors factors = tokens[t].scales[i];
+      totals[t] = Q6_Vw_vasracc_VwVwR(
+          totals[t],
+          products<bits>(even, odd, t, tokens[t], Q6_Vh_vmpy_VhRh_s1_rnd_sat(scales, factors.pair)),
+          factors.shift);
+    }
+  };
+  int32_t i = 0;
+  for (; i < groups / 2; ++i) {
+    dots<offset>(Codes(pair, 2 * i, ratio), tokens, 2 * i, even);
+    dots<offset>(Codes(pair, 2 * i + 1, ratio), tokens, 2 * i + 1, odd);
+    add(i);
+  }
+  if (groups % 2) {
+    dots<offset>(Codes(pair, 2 * i, ratio), tokens, 2 * i, even);
+#pragma unroll
+    for (int32_t t = 0; t < tile; ++t) {
+      odd.low[t] = Q6_V_vzero();
+      if constexpr (planes > 1)
+        odd.high[t] = Q6_V_vzero();
+    }
+    add(i);
+  }
+  const Words exponent = pair.scales.exponent;
+  Numbers sums_of[tile];
+  if (!shape.has_mins) {
+#pragma unroll
+    for (int32_t t = 0; t < tile; ++t)
+      sums_of[t] = {words(totals[t]), exponent + tokens[t].exponent};
+    return results.take(sums_of);
+  }
+  HVX_Vector sums[tile];
+#pragma unroll
+  for (int32_t t = 0; t < tile; ++t)
+    sums[t] = Q6_V_vzero();
+#pragma unroll 3
+  for (i = 0; i < (groups + 1) / 2; ++i)
+#pragma unroll
+    for (int32_t t = 0; t < tile; ++t) {
+      const Factors factors = tokens[t].sums[i];
+      sums[t] = Q6_Vw_vasracc_VwVwR(sums[t], Q6_Vw_vdmpy_VhRh_sat(pair.mins.pairs[i], factors.pair),
+                                    factors.shift);
+    }
+  const Words between = pair.mins.exponent - exponent;
+#pragma unroll
+  for (int32_t t = 0; t < tile; ++t) {
+    // Both of them halved: as integers of the larger of their exponents, which is all that they are
+    // known to.
+    const Words more = between + (tokens[t].sums_exponent - tokens[t].exponent), none = splat(0),
+                most = splat(31);
+    sums_of[t] = {shifted_right(words(totals[t]), smaller(larger(more, none) + 1, most)) +
+                      shifted_right(words(sums[t]), smaller(larger(-more, none) + 1, most)),
+                  exponent + larger(more, none) + (tokens[t].exponent + 1)};
+  }
+  results.take(sums_of);
+}
+
+/// Dispatches what is known of a layer's activations when it is compiled.
+template <int32_t bits, int32_t steps, int32_t tile, bool by_group>
+void run_codes(const LinearShape &shape, const Pair &pair, const Token *tokens,
+               const Results &results) {
+  auto run = [&]<int32_t planes>() {
+    if (bits == tabled || shape.min_code)
+      run_tile<bits, steps, tile, planes, by_group, true>(shape, pair, tokens, results);
+    else if constexpr (bits != tabled) // whose numbers all begin below 0
+      run_tile<bits, steps, tile, planes, by_group, false>(shape, pair, tokens, results);
+  };
+  shape.planes == 2 ? run.template operator()<2>() : run.template operator()<1>();
+}
+
+} // namespace ingot::hexagon
