@@ -43,10 +43,12 @@ def LmQuantizeActivations : Pass<"lm-quantize-activations", "::mlir::ModuleOp"> 
   let summary = "Feed linear layers of integer weights with integer activations, or halves";
   let description = [{
     Inserts one `lm.quantize` for each value that such layers read. The group is 32 columns, or what
-    divides the weight's group.
+    divides the weight's group. Of halves, layers of f16 weights may read them, too.
   }];
   let options = [Option<"bits", "bits", "int32_t", "8", "Of a code: 8 or 16">,
-                 Option<"halves", "halves", "bool", "false", "Codes are floats of 16 bits">];
+                 Option<"halves", "halves", "bool", "false", "Codes are floats of 16 bits">,
+                 Option<"half_weights", "half-weights", "bool", "false",
+                        "Layers of f16 weights read halves">];
   let statistics = [Statistic<"inserted", "quantize-inserted", "lm.quantize operations inserted">];
 }
 

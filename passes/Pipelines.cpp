@@ -24,9 +24,10 @@ void buildRoundingPipeline(OpPassManager &manager, const LoweringOptions &option
 
 void buildLoweringPipeline(OpPassManager &manager, const LoweringOptions &options) {
   int64_t prefill = 192, score = 32;
-  bool launched = false; // every kernel is a launch on a device
+  bool half_weights = false, launched = false; // every kernel is a launch on a device
   if (auto target = makeTarget(options.target)) {
     prefill = (*target)->prefillTokens();
+    half_weights = (*target)->multipliesHalves();
     launched = llvm::all_of((*target)->variants(), [](const Target *variant) {
       return variant->kernelForm() != KernelForm::objects;
     });
@@ -46,7 +47,8 @@ void buildLoweringPipeline(OpPassManager &manager, const LoweringOptions &option
 
   // Needs the final formats (the group of activations follows the weight's).
   if (const int32_t bits = codeBits(options.activations))
-    manager.addPass(createLmQuantizeActivations({bits, options.activations == Activations::f16}));
+    manager.addPass(
+        createLmQuantizeActivations({bits, options.activations == Activations::f16, half_weights}));
 
   // From here on there is a function for each step; everything above was done once.
   LmSpecializeStepsOptions steps;

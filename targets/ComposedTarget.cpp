@@ -31,6 +31,9 @@ public:
     return floor.estimate(spec, tokens, position);
   }
   Activations activations() const override { return parts.front()->activations(); }
+  bool multipliesHalves() const override {
+    return llvm::all_of(parts, [](const auto &part) { return part->multipliesHalves(); });
+  }
   int32_t prefillTokens() const override { return floor.prefillTokens(); }
   std::string halideTarget() const override { return floor.halideTarget(); }
   void schedule(ScheduleRequest &request) const override { floor.schedule(request); }

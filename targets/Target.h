@@ -68,6 +68,7 @@ struct Machine {
   bool dot_by_lane = false;   ///< it can take its 4 activations from any lane of a register
   bool byte_matrices = false; ///< products of quads for two tokens at once cost as much as for one
   bool word_pairs = true;     ///< i32 += 2 products of i16 is one instruction
+  bool half_products = false; ///< f32 += f16 * f16, rounded once, is one instruction
   std::vector<TableLookup> table_lookups; ///< narrowest first; empty: it loads number by number
   int64_t address_bytes = 0;              ///< that a program can address; 0: more than models have
   int64_t l1_bytes = 32 << 10, l2_bytes = 512 << 10, l3_bytes = 0;
@@ -83,11 +84,12 @@ enum class DotForm : uint8_t {
   saturating_pairs, ///< i16 += 2 products at once, pairSteps times, then i32 (exact)
   lanes,            ///< i16 += 1 product at once, at most 16 times, small codes (exact)
   widened_pairs,    ///< codes and activations widened to i16, i32 += 2 products at once (exact)
+  halves,           ///< f32 += code * half, in order; products are exact
   floats,           ///< codes decoded to f32
 };
 
-/// The form for codes of an encoding, where activations have codes of `bits` bits.
-DotForm dotForm(const Machine &machine, const Encoding &encoding, int32_t bits = 8);
+/// The form for weights of an encoding that meet activations `x`: rows or a quant.
+DotForm dotForm(const Machine &machine, const Encoding &encoding, const KernelValue &x);
 /// How often i16 holds the sum of 2 products of i8 activations and codes, as they are multiplied: 8
 /// times (4 bits), 4 (5), 2 (6), or 1 (7 bits and more).
 int32_t pairSteps(const Machine &machine, const Encoding &encoding);
@@ -165,6 +167,8 @@ public:
     static constexpr Activations all[] = {Activations::int8, Activations::int16, Activations::f32};
     return all;
   }
+  /// Where they are halves: whether layers of f16 weights read those, too. Else they read floats.
+  virtual bool multipliesHalves() const { return false; }
   /// Most tokens that one prefill step should take.
   virtual int32_t prefillTokens() const = 0;
 

@@ -106,8 +106,12 @@ int32_t ingot::pairSteps(const Machine &machine, const Encoding &encoding) {
   return steps;
 }
 
-DotForm ingot::dotForm(const Machine &machine, const Encoding &encoding, int32_t bits) {
-  if (bits == 16)
+DotForm ingot::dotForm(const Machine &machine, const Encoding &encoding, const KernelValue &x) {
+  if (x.kind == KernelValue::Kind::rows)
+    return DotForm::floats;
+  if (x.holdsHalves())
+    return DotForm::halves;
+  if (x.codeBits() == 16)
     return DotForm::widened_pairs;
   const bool pairs = machine.byte_dot == ByteDot::mixed_pairs;
   if (!pairs && machine.byte_dot != ByteDot::lanes)

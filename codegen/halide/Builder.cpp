@@ -63,10 +63,11 @@ void KernelBuilder::declareInput(int32_t index) {
       if (op.kind == KernelOp::Kind::linear && op.operands[0] == index && op.act_group)
         group = op.act_group;
     const int64_t groups = value.width / group;
-    ImageParam codes = input(Int(value.codeBits()), name + "_codes", {value.width, padded_tokens});
+    ImageParam codes = input(value.holdsHalves() ? Float(16) : Int(value.codeBits()),
+                             name + "_codes", {value.width, padded_tokens});
     ImageParam scales = input(Float(32), name + "_scales", {groups, padded_tokens});
     ImageParam sums = input(Int(32), name + "_sums", {groups, padded_tokens});
-    result.quant = Quant{codes, scales, sums, group, value.codeBits()};
+    result.quant = Quant{codes, scales, sums, group};
     break;
   }
   case KernelValue::Kind::vector:

@@ -39,7 +39,7 @@ struct Rows {
 
 struct Quant {
   Func codes, scales, sums; // (k, t), (g, t), (g, t)
-  int32_t group = 32, bits = 8;
+  int32_t group = 32;
 };
 
 struct Matrix {
@@ -209,7 +209,9 @@ private:
   llvm::Error quantize(const KernelOp &op);
   Quant quantized(Value &value);
   llvm::Error linear(const KernelOp &op);
+  llvm::Error linearHalves(const KernelOp &op);
   llvm::Error linearFloat(const KernelOp &op);
+  llvm::Error checkGroups(const KernelValue &matrix, const Quant &x);
   llvm::Error add(const KernelOp &op);
   llvm::Error siluMul(const KernelOp &op);
   llvm::Error lastToken(const KernelOp &op);

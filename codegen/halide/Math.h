@@ -66,4 +66,26 @@ template <typename Integer> Halide::Expr toCode(Halide::Expr x) {
   return Halide::cast<Integer>(Halide::reinterpret<int32_t>(x + kRounding));
 }
 
+/// The bits of x as a half, ties to even; |x| < 65520. In integers: not every machine has the
+/// conversion. Below the least normal half, adding 1/2 rounds to multiples of 2^-24, its last bit.
+inline Halide::Expr halfBits(Halide::Expr x) {
+  using Halide::Expr, Halide::cast, Halide::reinterpret;
+  const Expr least_normal(113u << 23), one_half(126u << 23);
+  Expr bits = reinterpret<uint32_t>(x), magnitude = bits & Expr(0x7fffffffu);
+  Expr small = reinterpret<uint32_t>(reinterpret<float>(magnitude) + 0.5f) - one_half;
+  Expr odd = magnitude >> 13 & 1;
+  Expr normal = (magnitude + odd + Expr(0xfffu - (112u << 23))) >> 13;
+  return cast<uint16_t>(Halide::select(magnitude < least_normal, small, normal) |
+                        (bits >> 16 & 0x8000));
+}
+
+/// A finite half of magnitude below 128 in 2^-24, as i32, from its bits.
+inline Halide::Expr halfInLeast(Halide::Expr half) {
+  using Halide::Expr, Halide::cast;
+  Expr bits = cast<int32_t>(half), exponent = bits >> 10 & 31;
+  Expr digits = (bits & 0x3ff) | Halide::select(exponent > 0, 0x400, 0);
+  Expr magnitude = digits << (Halide::max(exponent, 1) - 1);
+  return Halide::select((bits & 0x8000) != 0, -magnitude, magnitude);
+}
+
 } // namespace ingot

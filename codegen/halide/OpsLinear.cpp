@@ -1,6 +1,8 @@
 // Linear layers, over quantized and float activations.
 #include "codegen/halide/KernelBuilder.h"
 
+#include <cmath>
+
 using namespace ingot;
 using namespace Halide;
 
@@ -26,12 +28,23 @@ void KernelBuilder::linearResult(const KernelOp &op, LinearStage stage) {
   out.request.linears.push_back(stage);
 }
 
+llvm::Error KernelBuilder::checkGroups(const KernelValue &matrix, const Quant &x) {
+  const int64_t group = matrix.encoding.groupElements(matrix.width);
+  if (group % x.group)
+    return fail("weight groups of " + llvm::Twine(group) + " are not whole activation groups of " +
+                llvm::Twine(x.group));
+  return llvm::Error::success();
+}
+
 llvm::Error KernelBuilder::linear(const KernelOp &op) {
   Value &activations = values[op.operands[0]];
   if (!values[op.operands[1]].matrix)
     return fail("linear takes a matrix");
   if (!activations.quant && activations.quantize_stage < 0)
     return linearFloat(op);
+  const KernelValue &read = spec.values[op.operands[0]];
+  if (read.holdsHalves())
+    return linearHalves(op);
   const Quant x = quantized(activations);
   const Matrix matrix = *values[op.operands[1]].matrix;
   const KernelValue &value = *matrix.value;
@@ -41,14 +54,13 @@ llvm::Error KernelBuilder::linear(const KernelOp &op) {
     return fail("a float matrix needs float activations");
   const int32_t group = x.group, ki = layout.k_inner;
   const int32_t weight_group = int32_t(encoding.groupElements(value.width));
-  if (weight_group % group)
-    return fail("weight groups of " + llvm::Twine(weight_group) +
-                " are not whole activation groups of " + llvm::Twine(group));
+  if (llvm::Error error = checkGroups(value, x))
+    return error;
 
   LinearStage s;
   s.code_bits = layout.code_bits;
-  const bool wide = x.bits == 16;
-  s.form = dotForm(target.machine(), encoding, x.bits);
+  const bool wide = read.codeBits() == 16;
+  s.form = dotForm(target.machine(), encoding, read);
   // Pairs that one instruction sums beside each other in lanes of their own, to be added at the end
   // of a group; or, where the codes are unpacked for many tokens anyway, laid out pair by pair.
   // Products of two signed bytes fit i16.
@@ -161,6 +173,88 @@ llvm::Error KernelBuilder::linear(const KernelOp &op) {
     s.sums(g, t) = x.scales(g, t) * cast<float>(x.sums(g, t));
     sum = sum + s.mins(n, rg, nb, stream) * s.sums(rg, t);
   }
+  s.result(n, nb, stream, t) = sum;
+  linearResult(op, s);
+  return llvm::Error::success();
+}
+
+/// Per group: dot = sum over k in order of code[n, k] * half[k, t], of products that are exact,
+/// each added with one rounding; y[n, t] += dot * (scale * act_scale) [+ min * act_sum]. Weights of
+/// f16 are codes without scales.
+llvm::Error KernelBuilder::linearHalves(const KernelOp &op) {
+  const Quant x = quantized(values[op.operands[0]]);
+  const Matrix matrix = *values[op.operands[1]].matrix;
+  const KernelValue &value = *matrix.value;
+  const Encoding &encoding = value.encoding;
+  const bool half_weights = encoding.isFloat();
+  if (half_weights && encoding.code != CodeKind::f16)
+    return fail("a matrix of f32 or bf16 needs float activations");
+  if (value.width % x.group || x.group % 16)
+    return fail("rows of " + llvm::Twine(value.width) + " columns are not groups of " +
+                llvm::Twine(x.group));
+
+  LinearStage s;
+  s.form = DotForm::halves;
+  s.code_bits = value.layout.code_bits;
+  s.rows = value.layout.rows;
+  s.k_inner = 4;
+  s.steps = s.run_steps = x.group / s.k_inner;
+  s.groups = int32_t(value.width / x.group);
+  Var n("n"), nb("nb"), stream("stream"), t("lt"), g("g"), q("q"), b("b"), k("k");
+  s.stream = stream, s.n = n, s.nb = nb, s.t = t, s.g = g, s.q = q, s.b = b, s.k = k;
+  const Type factor = target.machine().half_products ? Float(16) : Float(32);
+  RDom r(0, s.k_inner, 0, s.steps, "step");
+  s.step_x = r.x, s.step_y = r.y;
+  Expr at = r.x + s.k_inner * r.y, block = nb + streamStart(stream, value.height);
+  s.reads = {matrix.codes};
+  Expr weight;
+  if (half_weights) {
+    weight = matrix.codes(n, at + g * x.group, block);
+  } else {
+    if (value.layout.k_inner != s.k_inner)
+      return fail("steps of " + llvm::Twine(value.layout.k_inner) + " elements");
+    if (llvm::Error error = checkGroups(value, x))
+      return error;
+    const int32_t weight_group = int32_t(encoding.groupElements(value.width));
+    const int32_t ratio = weight_group / x.group, half = std::max(weight_group / 2 / s.k_inner, 1);
+    Expr step = ratio == 1 ? Expr(q) : (g % ratio) * s.steps + q,
+         wg = ratio == 1 ? Expr(g) : g / ratio;
+    Expr code =
+        storedCode(matrix, b, n, step, ratio == 1 ? step % half : inHalf(step, half), wg, block);
+    if (encoding.table != CodeTable::none)
+      code = lookUp(encoding.values(), code);
+    else
+      code = cast<int16_t>(code) + cast<int16_t>(encoding.minCode());
+    s.codes = Func("unpacked");
+    s.codes(b, n, q, g, nb, stream) = cast(factor, code);
+    weight = s.codes(r.x, n, r.y, g, nb, stream);
+    s.scales = Func("weight_scales");
+    s.scales(n, g, nb, stream) = scaleOf(matrix, false, n, wg, block);
+    s.reads.push_back(matrix.scales);
+    if (!encoding.symmetric()) {
+      s.mins = Func("weight_mins");
+      s.mins(n, g, nb, stream) = scaleOf(matrix, true, n, wg, block);
+      s.reads.push_back(matrix.mins);
+      s.sums = Func("scaled_sums");
+      s.sums(g, t) = x.scales(g, t) * (cast<float>(x.sums(g, t)) * std::ldexp(1.0f, -24));
+    }
+  }
+  s.copies = Func("activations");
+  s.copies(k, g, t) = cast(factor, x.codes(k + g * x.group, t));
+  s.accumulator = Func("dots");
+  s.accumulator(n, g, nb, stream, t) = 0.0f;
+  s.accumulator(n, g, nb, stream, t) += cast<float>(weight) * cast<float>(s.copies(at, g, t));
+
+  s.result = Func("linear");
+  RDom rg(0, s.groups, "rg");
+  s.group = rg.x;
+  s.result(n, nb, stream, t) = 0.0f;
+  Expr scale = x.scales(rg, t);
+  if (!half_weights)
+    scale = s.scales(n, rg, nb, stream) * scale;
+  Expr sum = s.result(n, nb, stream, t) + s.accumulator(n, rg, nb, stream, t) * scale;
+  if (s.mins.defined())
+    sum = sum + s.mins(n, rg, nb, stream) * s.sums(rg, t);
   s.result(n, nb, stream, t) = sum;
   linearResult(op, s);
   return llvm::Error::success();

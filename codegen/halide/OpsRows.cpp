@@ -86,8 +86,9 @@ PeakStage KernelBuilder::peak(const std::string &name, int32_t lanes,
   return stage;
 }
 
-/// Per group: scale = max|x| / limit; code = x * (1 / scale) rounded to nearest, ties to even. A
-/// group whose scale is not above 1e-30 is zero: its inverse could overflow.
+/// Per group: scale = max|x| / limit; code = x * (1 / scale) rounded to nearest, ties to even. Of
+/// halves: scale = the largest power of two that is not above max|x|. A group whose scale is not
+/// above 1e-30 is zero: its inverse could overflow.
 llvm::Error KernelBuilder::quantize(const KernelOp &op) {
   if (!values[op.operands[0]].rows)
     return fail("quantize takes rows");
@@ -111,16 +112,26 @@ llvm::Error KernelBuilder::quantize(const KernelOp &op) {
   stage.scales = Func("quant_scales");
   stage.codes = Func("quant_codes");
   stage.sums = Func("quant_sums");
-  const bool wide = spec.values[op.result].codeBits() == 16;
+  const KernelValue &value = spec.values[op.result];
+  const bool wide = value.codeBits() == 16, halves = value.holdsHalves();
   const float limit = float(activationCodeLimit(wide ? 16 : 8));
-  Expr scale = maximum(0, g, t) * float(1.0 / limit);
+  Expr scale = halves ? reinterpret<float>(reinterpret<int32_t>(maximum(0, g, t)) & 0x7f800000)
+                      : maximum(0, g, t) * float(1.0 / limit);
   stage.scales(g, t) = select(scale > 1e-30f, scale, 0.0f);
-  Expr inverse = select(stage.scales(g, t) > 0.0f, 1.0f / stage.scales(g, t), 0.0f);
-  Expr code = clamp(stage.source(k, g, t) * inverse, -limit, limit);
-  stage.codes(k, g, t) = wide ? toCode<int16_t>(code) : toCode<int8_t>(code);
+  // Of a power of two, 2^-e has 254 less its biased exponent.
+  Expr inverse = halves ? reinterpret<float>(0x7f000000 - reinterpret<int32_t>(stage.scales(g, t)))
+                        : 1.0f / stage.scales(g, t);
+  Expr code = stage.source(k, g, t) * select(stage.scales(g, t) > 0.0f, inverse, 0.0f);
+  if (halves) {
+    stage.codes(k, g, t) = reinterpret(Float(16), halfBits(code));
+  } else {
+    code = clamp(code, -limit, limit);
+    stage.codes(k, g, t) = wide ? toCode<int16_t>(code) : toCode<int8_t>(code);
+  }
   RDom rs(0, group, "quant_sum_r");
+  Expr summand = stage.codes(rs, g, t);
   stage.sums(g, t) = 0;
-  stage.sums(g, t) += cast<int32_t>(stage.codes(rs, g, t));
+  stage.sums(g, t) += halves ? halfInLeast(reinterpret<uint16_t>(summand)) : cast<int32_t>(summand);
   stage.sum_r = rs.x;
   values[op.result].quantize_stage = int32_t(out.request.quantizes.size());
   out.request.quantizes.push_back(stage);
@@ -135,8 +146,7 @@ Quant KernelBuilder::quantized(Value &value) {
     stage.c = Var("quant_c");
     stage.row(stage.c, stage.t) =
         stage.codes(stage.c % stage.group, stage.c / stage.group, stage.t);
-    value.quant =
-        Quant{stage.row, stage.scales, stage.sums, stage.group, stage.codes.type().bits()};
+    value.quant = Quant{stage.row, stage.scales, stage.sums, stage.group};
   }
   return *value.quant;
 }

@@ -17,13 +17,15 @@ namespace ingot {
 struct LinearStage {
   DotForm form = DotForm::quads;
   Halide::Func result;      ///< f32 (n, nb, stream, t); update 0 over (group)
-  Halide::Func accumulator; ///< i32 (n, g, nb, stream, t); update 0 over (step.x, step.y)
+  Halide::Func accumulator; ///< i32 (n, g, nb, stream, t); update 0 over (step.x, step.y); f32 of
+                            ///< halves
   Halide::Func pairs; ///< i16 or i32 (p, n, run, g, nb, stream, t), the forms of pairs: p of a step
-  /// Unpacked (b, n, q, g, nb, stream): u8 or i8, i16 (widened); or f32 (b, n, q, g, nb) (floats).
+  /// Unpacked (b, n, q, g, nb, stream): u8 or i8, i16 (widened), f16 or f32 (halves; undefined
+  /// where weights are); or f32 (b, n, q, g, nb) (floats).
   Halide::Func codes;
   Halide::Func scales, mins; ///< f32 (n, g, nb, stream)
   Halide::Func sums;         ///< f32 (g, t): activation sums times their scale; where mins are
-  Halide::Func copies;       ///< activations (k, g, t): i16 where codes are, or to be in registers
+  Halide::Func copies;       ///< activations (k, g, t): as wide as codes, or to be in registers
   std::vector<Halide::ImageParam> reads; ///< what is read of the packed matrix
   Halide::Var n, nb, stream, t, g, q, b, p, k;
   Halide::RVar step_x, step_y, group; ///< elements of a step or pair, steps, groups
@@ -48,7 +50,7 @@ struct PeakStage {
   int32_t lanes = 16;
 };
 
-/// Symmetric codes of groups of a row: i8, or i16.
+/// Symmetric codes of groups of a row: i8, i16 or f16.
 struct QuantizeStage {
   Halide::Func source;              ///< f32 (k, g, t): what is quantized
   PeakStage peak;                   ///< of |x|: (l, g, t)

@@ -164,7 +164,9 @@ void KernelMemory::fill(int32_t index) {
     break;
   case KernelValue::Kind::quant: {
     const int32_t group = actGroup(spec, index);
-    for (int64_t g = 0; g * 4 < bytes[2]; ++g) {
+    if (value.holdsHalves())
+      fillReals(parts[0], bytes[0], CodeKind::f16, -1, 1, random);
+    for (int64_t g = 0; g * 4 < bytes[2] && !value.holdsHalves(); ++g) {
       int32_t sum = 0;
       for (int32_t i = 0; i < group; ++i) {
         const int32_t code = random.whole(255) - 127;

@@ -40,8 +40,9 @@ inline std::vector<int32_t> planesOf(int32_t code_bits) {
 /// A value of a kernel. Buffers (in argument order) that a value expands to:
 ///   tokens   i32 [tokens]
 ///   rows     f32 [width][tokens]
-///   quant    i8 or i16 codes [width][tokens]; f32 scales [width/act_group][tokens];
-///            i32 sums of codes [width/act_group][tokens]
+///   quant    i8, i16 or f16 codes [width][tokens]; f32 scales [width/act_group][tokens];
+///            i32 sums of codes [width/act_group][tokens]; of f16, processors have them in
+///            2^-24, the least half, devices as f32
 ///   vector   f32 [width]                                  (a norm's gain)
 ///   matrix   codes; scales, mins where the encoding has them   (see PackedLayout)
 ///   cache    keys, values of one layer                     (see KernelSpec::kv);
@@ -63,6 +64,8 @@ struct KernelValue {
   bool operator==(const KernelValue &) const = default;
   /// Of a quant's code: 8 or 16.
   int32_t codeBits() const { return encoding.bits == 16 ? 16 : 8; }
+  /// True for a quant whose codes are halves.
+  bool holdsHalves() const { return kind == Kind::quant && encoding.code == CodeKind::f16; }
 };
 
 /// One op. Operands and result index KernelSpec::values.

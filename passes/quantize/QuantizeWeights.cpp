@@ -130,7 +130,8 @@ struct LegalizeEncodings : impl::LmLegalizeEncodingsBase<LegalizeEncodings> {
 /// Columns of activations that share a scale: 32, or fewer where the weight's groups or the row
 /// itself are not multiples of it; 0 where not even 8 fit.
 int64_t activationGroup(const Encoding &weight, int64_t columns) {
-  const int64_t fits = std::gcd(std::gcd(weight.groupElements(columns), columns), int64_t(32));
+  const int64_t whole = weight.isFloat() ? columns : weight.groupElements(columns);
+  const int64_t fits = std::gcd(std::gcd(whole, columns), int64_t(32));
   return fits >= 8 ? fits : 0;
 }
 
@@ -150,7 +151,9 @@ struct QuantizeActivations : impl::LmQuantizeActivationsBase<QuantizeActivations
       auto weight = cast<RankedTensorType>(op->getOperand(1).getType());
       const Encoding encoding = *lm::encodingOf(weight.getElementType());
       const int64_t group = activationGroup(encoding, weight.getDimSize(1));
-      if (encoding.isFloat() || !lm::isRows(x.getType()) || !group)
+      const bool meets_halves =
+          halves && half_weights && encoding.code == CodeKind::f16 && group >= 16;
+      if ((encoding.isFloat() && !meets_halves) || !lm::isRows(x.getType()) || !group)
         return;
       Value &quantized = made[{x, group}];
       if (!quantized) {

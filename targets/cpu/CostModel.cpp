@@ -87,8 +87,7 @@ struct LinearTile {
     mins = !matrix.encoding.isFloat() && !matrix.encoding.symmetric();
     elements = op.act_group ? op.act_group : 32;
     const KernelValue &x = spec.values[op.operands[0]];
-    form = x.kind == KernelValue::Kind::rows ? DotForm::floats
-                                             : dotForm(machine, matrix.encoding, x.codeBits());
+    form = dotForm(machine, matrix.encoding, x);
     // Elements of a row that one step takes from a register of 16 rows' codes.
     bytes = form == DotForm::lanes || (form == DotForm::widened_pairs &&
                                        machine.byte_dot == ByteDot::lanes && x.codeBits() == 8);

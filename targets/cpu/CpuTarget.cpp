@@ -62,8 +62,11 @@ CpuTarget::CpuTarget(const CpuFamily &family, const CpuMachine &row, llvm::Strin
   description.vector_registers = row.vector_registers;
   description.byte_dot = row.byte_dot;
   description.dot_by_lane = family.dot_by_lane;
-  description.byte_matrices =
-      family.matrix_feature && llvm::is_contained(description.features, family.matrix_feature);
+  auto has = [&](const char *feature) {
+    return feature && llvm::is_contained(description.features, feature);
+  };
+  description.byte_matrices = has(family.matrix_feature);
+  description.half_products = has(family.half_feature);
   description.word_pairs = family.word_pairs;
   for (const TableLookup &lookup : family.table_lookups)
     if (8 * int64_t{lookup.bytes} <= row.vector_bits)

@@ -42,6 +42,8 @@ struct CpuFamily {
   void (*finish_kernel)(const Machine &machine, llvm::Module &module) = nullptr;
   /// Those of Machine::table_lookups that fit its vectors; narrowest first.
   llvm::ArrayRef<TableLookup> table_lookups = {};
+  /// The feature of machines that have Machine::half_products; null: none does.
+  const char *half_feature = nullptr;
 
   /// Null when the table has no such name.
   const CpuMachine *find(llvm::StringRef name) const;
@@ -72,6 +74,8 @@ public:
   PackedLayout packedLayout(const Encoding &encoding) const override;
   std::vector<Tile> tileCandidates(const KernelSpec &spec) const override;
   double estimate(const KernelSpec &spec, int64_t tokens, int64_t position) const override;
+  llvm::ArrayRef<Activations> readableActivations() const override { return allActivations; }
+  bool multipliesHalves() const override { return true; }
   int32_t prefillTokens() const override { return 192; }
   std::string halideTarget() const override;
   void finishKernel(llvm::Module &module) const override;

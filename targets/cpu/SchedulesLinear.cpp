@@ -90,7 +90,16 @@ void ingot::scheduleLinear(ScheduleRequest &request, const Machine &machine, Lin
   // codes for the next token, and spills them.
   RVar outer("step_outer"), inner("step_inner");
   const int32_t run = one || s.form == DotForm::quads ? s.run_steps : std::min(s.run_steps, 2);
-  if (!s.pairs.defined()) {
+  if (s.form == DotForm::halves) {
+    Stage sums = acc.update();
+    sums.split(s.step_y, outer, inner, run)
+        .reorder({s.n, s.t, s.stream, s.step_x, inner, outer})
+        .vectorize(s.n, 16)
+        .unroll(s.t)
+        .unroll(s.stream)
+        .unroll(s.step_x)
+        .unroll(inner);
+  } else if (!s.pairs.defined()) {
     Stage sums = acc.update();
     sums.split(s.step_y, outer, inner, run).reorder({s.step_x, s.n, s.t, s.stream, inner, outer});
     sums.vectorize(s.n, 16).atomic().vectorize(s.step_x, s.k_inner).unroll(s.t).unroll(s.stream);
@@ -135,17 +144,31 @@ void ingot::scheduleLinear(ScheduleRequest &request, const Machine &machine, Lin
   };
 
   // Unpacked codes: the group that is being multiplied, or the whole block of rows.
-  s.codes.store_in(MemoryType::Stack).bound_extent(s.b, s.k_inner).bound_extent(s.n, 16);
-  if (few)
-    s.codes.compute_at(y, s.stream).bound_extent(s.q, s.steps);
-  else
-    s.codes.compute_at(block_loop).bound_extent(s.q, s.steps);
-  s.codes.fuse(s.b, s.n, lane).vectorize(lane, 16 * s.k_inner).unroll(s.q);
-  if (s.copies.defined()) {
-    s.copies.store_in(MemoryType::Stack).bound_extent(s.k, s.k_inner * s.steps);
-    s.copies.vectorize(s.k, 16);
+  if (s.codes.defined()) {
+    s.codes.store_in(MemoryType::Stack).bound_extent(s.b, s.k_inner).bound_extent(s.n, 16);
+    if (few)
+      s.codes.compute_at(y, s.stream).bound_extent(s.q, s.steps);
+    else
+      s.codes.compute_at(block_loop).bound_extent(s.q, s.steps);
+    if (s.form == DotForm::halves)
+      s.codes.reorder_storage(s.n, s.b, s.q, s.g, s.nb, s.stream)
+          .reorder(s.n, s.b, s.q, s.g, s.nb, s.stream)
+          .vectorize(s.n, 16)
+          .unroll(s.b);
+    else
+      s.codes.fuse(s.b, s.n, lane).vectorize(lane, 16 * s.k_inner);
+    s.codes.unroll(s.q);
   }
-  if (s.copies.defined() && s.form == DotForm::quads) {
+  // Eight halves of a token lie in a register, of which a product takes a lane.
+  const bool by_lane = s.form == DotForm::halves && machine.half_products;
+  if (s.copies.defined()) {
+    const int32_t at_once = by_lane ? s.k_inner * run : s.k_inner * s.steps;
+    s.copies.store_in(MemoryType::Stack).bound_extent(s.k, at_once);
+    s.copies.vectorize(s.k, by_lane ? 8 : 16);
+  }
+  if (by_lane) {
+    s.copies.compute_at(acc, outer).unroll(s.k).unroll(s.t);
+  } else if (s.copies.defined() && s.form == DotForm::quads) {
     // Steps are one straight run: what is copied for a group stays in registers, and a step takes
     // its lane.
     s.copies.compute_at(y, y_to).unroll(s.k).unroll(s.t);

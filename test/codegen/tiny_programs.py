@@ -29,11 +29,13 @@ cases += [
     ({"quant": "f32", "embedding": 128, "feed_forward": 256}, ["--quantize", "int8:g64"]),
     ({"quant": "q4_1", "context": 40}, ["--context", "40"]),
 ]
+roundings = ("f32", "f16", "int8")
+programs = len(roundings) * len(cases)
 
 
 def wrong(number):
-    shape, flags = cases[number // 2]
-    activations = ("f32", "int8")[number % 2]
+    shape, flags = cases[number // len(roundings)]
+    activations = roundings[number % len(roundings)]
     model, program = folder / f"{number}.gguf", folder / f"{number}"
     tiny_models.write_tiny_llama(model, **shape)
     done = subprocess.run([ingot, "compile", model, "-o", program, "--activations", activations,
@@ -45,8 +47,8 @@ def wrong(number):
 
 
 with ThreadPoolExecutor(2) as pool:
-    failures = [text for text in pool.map(wrong, range(2 * len(cases))) if text]
+    failures = [text for text in pool.map(wrong, range(programs)) if text]
 print("\n".join(failures))
-print(f"{2 * len(cases)} programs, {len(failures)} wrong")
+print(f"{programs} programs, {len(failures)} wrong")
 shutil.rmtree(folder)
 sys.exit(bool(failures))

@@ -59,7 +59,8 @@ static llvm::Error reference(const ReferenceOptions &options) {
     return model.takeError();
   if (bits) {
     mlir::PassManager manager(&context);
-    manager.addPass(createLmQuantizeActivations({bits, activations == Activations::f16}));
+    const bool halves = activations == Activations::f16;
+    manager.addPass(createLmQuantizeActivations({bits, halves, /*half_weights=*/halves}));
     if (failed(manager.run(*model->module)))
       return inputError(options.model, "", "lm-quantize-activations failed");
   }

@@ -15,6 +15,10 @@
 
 namespace ingot::test {
 
+/// The kind of codes of activations that a C++ type holds.
+template <typename Code>
+constexpr CodeKind code_kind = std::is_integral_v<Code> ? CodeKind::i : CodeKind::f16;
+
 /// Builds a KernelSpec op by op.
 class SpecMaker {
 public:
@@ -58,8 +62,9 @@ public:
     op(kind, std::move(operands), result);
     return result;
   }
-  int32_t quantize(int32_t rows, int32_t group, int32_t bits = 8) {
+  int32_t quantize(int32_t rows, int32_t group, int32_t bits = 8, CodeKind code = CodeKind::i) {
     const int32_t result = value(KernelValue::Kind::quant, spec.values[rows].width);
+    spec.values[result].encoding.code = code;
     spec.values[result].encoding.bits = uint8_t(bits);
     op(KernelOp::Kind::quantize, {rows}, result).act_group = group;
     return result;

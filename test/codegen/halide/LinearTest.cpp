@@ -31,12 +31,16 @@ void checkLinearOver(const Target &target, const Encoding &encoding, Shape shape
                std::to_string(encoding.group_size) + " tokens " + std::to_string(shape.tokens) +
                "/" + std::to_string(shape.max_tokens) + " activations of " +
                std::to_string(8 * sizeof(Code)));
-  const int32_t group = encoding.groupElements(shape.columns) % 32 ? 16 : 32;
+  const int64_t weight_group =
+      encoding.isFloat() ? shape.columns : encoding.groupElements(shape.columns);
+  const int32_t group = weight_group % 32 ? 16 : 32;
   SpecMaker make(shape.max_tokens);
   const int32_t x =
       make.input(quantized ? KernelValue::Kind::quant : KernelValue::Kind::rows, shape.columns);
-  if (quantized)
+  if (quantized) {
+    make.spec.values[x].encoding.code = code_kind<Code>;
     make.spec.values[x].encoding.bits = 8 * sizeof(Code);
+  }
   const int32_t w = make.matrix(target, encoding, shape.rows, shape.columns);
   const int32_t residual = epilogue == Epilogue::residual ? make.rows(shape.rows) : -1;
   int32_t y = make.rowsOp(Kind::linear, {x, w}, shape.rows);
@@ -138,6 +142,23 @@ TEST(Linear, WideActivations) {
     }
 }
 
+TEST(Linear, HalfActivations) {
+  for (const auto &target : testTargets()) {
+    for (const Encoding &encoding : encodings)
+      for (const Shape &shape : {shapes[0], shapes[2]})
+        checkLinearOver<_Float16>(*target, encoding, shape);
+    for (const Shape &shape : {shapes[0], shapes[1], shapes[2], Shape{40, 80, 7, 6}})
+      checkLinearOver<_Float16>(*target, floats(CodeKind::f16), shape);
+    for (const Encoding &encoding : {encodings[0], encodings[2], floats(CodeKind::f16)}) {
+      checkLinearOver<_Float16>(*target, encoding, {32, 1536, 1, 1});
+      checkLinearOver<_Float16>(*target, encoding, {32, 1536, 30, 29});
+      checkLinearOver<_Float16>(*target, encoding, {40, 96, 8, 8}, Epilogue::residual);
+      checkLinearOver<_Float16>(*target, encoding, {96, 64, 11, 11}, Epilogue::silu);
+      checkLinearOver<_Float16>(*target, encoding, {96, 64, 1, 1}, Epilogue::silu);
+    }
+  }
+}
+
 /// Scales of two levels, whose rows are whole super-blocks.
 TEST(Linear, KQuants) {
   for (const auto &target : testTargets())
@@ -149,6 +170,7 @@ TEST(Linear, KQuants) {
         checkLinear(*target, encoding, shape, true);
         checkLinear(*target, encoding, shape, false);
         checkLinearOver<int16_t>(*target, encoding, shape);
+        checkLinearOver<_Float16>(*target, encoding, shape);
       }
       for (Codes codes : {Codes::largest, Codes::smallest})
         checkLinear(*target, encoding, {16, 256, 3, 3}, true, Epilogue::none, codes);
@@ -184,23 +206,30 @@ TEST(Linear, LongRows) {
           checkLinear(*target, encoding, {32, 1536, tokens, tokens}, quantized);
 }
 
-TEST(Linear, EveryTile) {
+template <typename Code> void checkEveryTile(std::initializer_list<Encoding> all) {
   for (const auto &target : testTargets())
-    for (const Encoding &encoding : {encodings[0], encodings[2]})
+    for (const Encoding &encoding : all)
       for (Epilogue epilogue : {Epilogue::residual, Epilogue::silu})
         for (int32_t tokens : {1, 5}) {
           const int64_t blocks = epilogue == Epilogue::silu ? 62 : 31;
           SpecMaker make(tokens);
           const int32_t x = make.input(KernelValue::Kind::quant, 64);
+          make.spec.values[x].encoding.code = code_kind<Code>;
+          make.spec.values[x].encoding.bits = 8 * sizeof(Code);
           const int32_t w = make.matrix(*target, encoding, blocks * 16, 64);
           const int32_t y = make.rowsOp(Kind::linear, {x, w}, blocks * 16);
           make.spec.ops.back().act_group = 32;
           const std::vector<Tile> tiles = target->tileCandidates(make.finish(*target, {y}));
           EXPECT_GT(tiles.size(), 1u);
           for (const Tile &tile : tiles)
-            checkLinear(*target, encoding, {blocks * 16, 64, tokens, tokens}, true, epilogue,
-                        Codes::random, tile);
+            checkLinearOver<Code>(*target, encoding, {blocks * 16, 64, tokens, tokens}, epilogue,
+                                  Codes::random, tile);
         }
+}
+
+TEST(Linear, EveryTile) {
+  checkEveryTile<int8_t>({encodings[0], encodings[2]});
+  checkEveryTile<_Float16>({encodings[0], floats(CodeKind::f16)});
 }
 
 TEST(Linear, RandomShapes) {

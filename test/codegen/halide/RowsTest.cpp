@@ -85,12 +85,16 @@ void checkQuantize(const Target &target, int64_t width, int32_t group, int32_t m
   SCOPED_TRACE(target.machine().name + " width " + std::to_string(width) + " group " +
                std::to_string(group) + " norm " + std::to_string(norm) + " last " +
                std::to_string(last));
-  const QuantizeKernel made(target, width, group, 8 * sizeof(Code), max_tokens, norm, last);
+  const QuantizeKernel made(target, width, group, 8 * sizeof(Code), max_tokens, norm, last,
+                            code_kind<Code>);
   const int32_t x = made.x, gain = made.gain, q = made.q;
   LoadedKernel kernel(made.spec, target);
   ASSERT_TRUE(kernel);
   Memory memory(made.spec);
   made.fill(memory, group);
+  if (!std::is_integral_v<Code>) // down to halves that are not normal, and to none
+    for (int64_t i = 0; i < memory.bytes(x) / 4; ++i)
+      memory.get<float>(x)[i] = std::ldexp(memory.get<float>(x)[i], -int(i * 7 % 30));
   const int32_t outputs = last ? 1 : tokens;
   made.run(kernel, memory, tokens);
   EXPECT_TRUE(memory.intact());
@@ -124,6 +128,9 @@ TEST(Rows, Quantize) {
       checkQuantize<int8_t>(*target, 1536, 32, 5, 3, norm, false);
       checkQuantize<int8_t>(*target, 64, 32, 9, 9, norm, true);
       checkQuantize<int8_t>(*target, 64, 32, 9, 4, norm, true);
+      checkQuantize<_Float16>(*target, 96, 32, 9, 9, norm, false);
+      checkQuantize<_Float16>(*target, 576, 16, 1, 1, norm, false);
+      checkQuantize<_Float16>(*target, 64, 32, 9, 4, norm, true);
     }
 }
 

@@ -75,6 +75,47 @@ void twinQuantize(const float *x, int64_t width, int32_t group, Code *codes, flo
   }
 }
 
+/// The same of halves: scales are powers of two, sums multiples of 2^-24.
+inline void twinQuantize(const float *x, int64_t width, int32_t group, _Float16 *codes,
+                         float *scales, int32_t *sums) {
+  for (int64_t g = 0; g < width / group; ++g) {
+    float largest = 0;
+    for (int32_t k = 0; k < group; ++k)
+      largest = std::fmax(largest, std::fabs(x[g * group + k]));
+    const float scale = largest > 0 ? std::ldexp(1.0f, std::ilogb(largest)) : 0;
+    scales[g] = scale > 1e-30f ? scale : 0;
+    sums[g] = 0;
+    for (int32_t k = 0; k < group; ++k) {
+      const float code = scales[g] > 0 ? x[g * group + k] / scales[g] : 0;
+      codes[g * group + k] = _Float16(code);
+      sums[g] += int32_t(std::ldexp(double(codes[g * group + k]), 24));
+    }
+  }
+}
+
+/// One output of a linear over halves of activations of one token.
+inline float twinLinear(const TestMatrix &m, int64_t row, const _Float16 *codes,
+                        const float *scales, const int32_t *sums, int32_t group) {
+  const bool floats = m.encoding.isFloat();
+  float y = 0;
+  for (int64_t g = 0; g < m.columns / group; ++g) {
+    float dot = 0;
+    for (int32_t k = 0; k < group; ++k) {
+      const int64_t at = row * m.columns + g * group + k;
+      dot = std::fma(floats ? m.floats[at] : float(m.codes[at]), float(codes[g * group + k]), dot);
+    }
+    if (floats) {
+      y = std::fma(dot, scales[g], y);
+      continue;
+    }
+    const int64_t at = row * m.groups + g * group / m.encoding.groupElements(m.columns);
+    y = std::fma(dot, m.scales[at] * scales[g], y);
+    if (!m.encoding.symmetric())
+      y = std::fma(m.mins[at], scales[g] * std::ldexp(float(sums[g]), -24), y);
+  }
+  return y;
+}
+
 /// One output of a linear over quantized activations of one token.
 template <typename Code>
 float twinLinear(const TestMatrix &m, int64_t row, const Code *codes, const float *scales,
@@ -195,7 +236,7 @@ struct QuantizeKernel {
   bool last = false;
 
   QuantizeKernel(const Target &target, int64_t width, int32_t group, int32_t bits,
-                 int32_t max_tokens, bool norm, bool last)
+                 int32_t max_tokens, bool norm, bool last, CodeKind code = CodeKind::i)
       : last(last) {
     SpecMaker make(max_tokens);
     x = make.rows(width);
@@ -207,7 +248,7 @@ struct QuantizeKernel {
       rows = make.rowsOp(KernelOp::Kind::rms_norm, {rows, gain}, width);
       make.spec.ops.back().eps = 1e-6;
     }
-    q = make.quantize(rows, group, bits);
+    q = make.quantize(rows, group, bits, code);
     spec = make.finish(target, {q});
   }
   /// Random numbers, and a group of zeros.
