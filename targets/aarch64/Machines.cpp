@@ -10,6 +10,7 @@
 // Halide takes conversions of half precision for the whole of FEAT_FP16, but every machine has
 // those; LLVM then generates code for the machine itself.
 #include "targets/aarch64/AArch64Target.h"
+#include "targets/aarch64/HalfProducts.h"
 #include "targets/aarch64/MatrixProducts.h"
 
 #include "targets/cpu/CpuTarget.h"
@@ -19,7 +20,8 @@ using namespace ingot;
 namespace {
 
 #define DOTPROD "neon,dotprod"
-#define I8MM DOTPROD ",i8mm,bf16"
+#define FHM ",fullfp16,fp16fml"
+#define I8MM DOTPROD ",i8mm,bf16" FHM
 #define HALIDE_NEON "arm_fp16"
 #define HALIDE_DOTPROD HALIDE_NEON "-arm_dot_prod"
 
@@ -37,15 +39,15 @@ constexpr Rates cortex_a53{2, 1, 1, 0.5, 0.5, 1.4, 3}, cortex_a76{4, 2, 2, 2, 2,
 constexpr TableLookup tables[] = {{"llvm.aarch64.neon.tbl1.v16i8", 16}};
 
 constexpr CpuMachine machines[] = {
-    {"apple-m1", "Apple M1", "dotprod", "apple-m1", HALIDE_DOTPROD, DOTPROD, 128, 32, quads, 128,
-     12288, 8192, apple_m1},
+    {"apple-m1", "Apple M1", "dotprod", "apple-m1", HALIDE_DOTPROD, DOTPROD FHM, 128, 32, quads,
+     128, 12288, 8192, apple_m1},
     {"neoverse-v1", "Arm Neoverse V1 (Graviton 3)", "i8mm", "neoverse-v1", HALIDE_DOTPROD, I8MM,
      128, 32, quads, 64, 1024, 32768, neoverse_v1, "max"},
     {"cortex-x2", "Arm Cortex-X2", "i8mm", "cortex-x2", HALIDE_DOTPROD, I8MM, 128, 32, quads, 64,
      1024, 8192, cortex_x2},
     {"aarch64-i8mm", "any 64-bit ARM processor with products of byte matrices", "i8mm",
-     "neoverse-v1", HALIDE_DOTPROD, DOTPROD ",i8mm", 128, 32, quads, 64, 1024, 8192, neoverse_v1,
-     "max"},
+     "neoverse-v1", HALIDE_DOTPROD, DOTPROD ",i8mm" FHM, 128, 32, quads, 64, 1024, 8192,
+     neoverse_v1, "max"},
     {"neoverse-n1", "Arm Neoverse N1 (Graviton 2, Altra)", "dotprod", "neoverse-n1", HALIDE_DOTPROD,
      DOTPROD, 128, 32, quads, 64, 1024, 32768, neoverse_n1, "neoverse-n1"},
     {"cortex-a78", "Arm Cortex-A78", "dotprod", "cortex-a78", HALIDE_DOTPROD, DOTPROD, 128, 32,
@@ -69,6 +71,8 @@ bool runsHere(const CpuMachine &) { return false; }
 void finishKernel(const Machine &machine, llvm::Module &module) {
   if (machine.byte_matrices)
     multiplyMatrices(module);
+  if (machine.half_products)
+    multiplyHalves(module);
 }
 
 // Pages may have 64 KiB. Code and tables are reached within 4 GiB.
@@ -86,7 +90,8 @@ const CpuFamily family{"aarch64-unknown-linux-gnu",
                        /*baseline=*/"",
                        "i8mm",
                        finishKernel,
-                       tables};
+                       tables,
+                       "fp16fml"};
 
 /// The same with Android's C library, which only shared libraries are linked with.
 const CpuFamily android = [] {

@@ -70,6 +70,7 @@ struct LinearTile {
   int32_t steps;       ///< of an activation group
   int32_t elements;    ///< of an activation group
   bool bytes;          ///< products of two signed bytes, lane by lane, into i16
+  double halves = 0;   ///< registers of 8 halves of activations, whose lanes products take
   bool straight;       ///< the steps of a group are one straight run of code
   bool few;            ///< weights pass once, group by group, by all tiles of tokens
   bool mins = false, table = false, two_level = false;
@@ -91,9 +92,9 @@ struct LinearTile {
     // Elements of a row that one step takes from a register of 16 rows' codes.
     bytes = form == DotForm::lanes || (form == DotForm::widened_pairs &&
                                        machine.byte_dot == ByteDot::lanes && x.codeBits() == 8);
-    const int32_t step = form == DotForm::floats                    ? 1
-                         : form == DotForm::widened_pairs && !bytes ? 2
-                                                                    : 4;
+    const int32_t step = form == DotForm::floats || form == DotForm::halves ? 1
+                         : form == DotForm::widened_pairs && !bytes         ? 2
+                                                                            : 4;
     steps = std::max(elements / step, 1);
     straight = form == DotForm::quads;
     if (form == DotForm::saturating_pairs)
@@ -102,6 +103,8 @@ struct LinearTile {
     // Of bytes, one half of a register is multiplied at a time, into a whole one.
     blocks = few ? 1 : spec.tile.streams;
     codes = blocks * wide * (bytes ? 2 : 1);
+    if (form == DotForm::halves && machine.half_products)
+      codes /= 2, halves = tokens;
     sums = blocks * wide * tokens;
     dots = form == DotForm::floats ? 0 : bytes || runs > 1 ? 2 * sums : sums;
   }
@@ -110,7 +113,7 @@ struct LinearTile {
   /// it is added by an instruction of its own, and one that the compiler needs to move things.
   double registers() const {
     const bool product = form == DotForm::saturating_pairs || form == DotForm::widened_pairs;
-    return dots + sums + codes + 1 + product + 1;
+    return dots + sums + codes + std::max(halves, 1.0) + product + 1;
   }
 
   /// One activation group, all steps. `sums_wait`: other tiles come before the next group.

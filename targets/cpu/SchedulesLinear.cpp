@@ -23,6 +23,8 @@ void prefetchWeights(bool by_group, int32_t bytes, int32_t streams, LinearStage 
                      RVar block) {
   if (!by_group && streams > 1)
     return; // Halide would ask for everything between them
+  if (by_group && !s.codes.defined())
+    return; // for two groups, line by line: nearly as many instructions as products take
   const int64_t group_bytes = int64_t(s.rows) * s.k_inner * s.steps * s.code_bits / 8;
   const int64_t ahead = std::max<int64_t>(bytes / streams / group_bytes, 1);
   for (ImageParam part : s.reads)
@@ -87,9 +89,11 @@ void ingot::scheduleLinear(ScheduleRequest &request, const Machine &machine, Lin
 
   // Steps of a group: all in a row for one token and for quads, which need few instructions. Else a
   // loop remains: in one straight run LLVM orders a token's steps one after the other, keeps all
-  // codes for the next token, and spills them.
+  // codes for the next token, and spills them; of halves, those of 4 rows one after the other.
   RVar outer("step_outer"), inner("step_inner");
-  const int32_t run = one || s.form == DotForm::quads ? s.run_steps : std::min(s.run_steps, 2);
+  const bool straight =
+      s.form == DotForm::halves ? one && !s.codes.defined() : one || s.form == DotForm::quads;
+  const int32_t run = straight ? s.run_steps : std::min(s.run_steps, 2);
   if (s.form == DotForm::halves) {
     Stage sums = acc.update();
     sums.split(s.step_y, outer, inner, run)

@@ -48,6 +48,8 @@ check(quant="iq4_nl", tied=False)
 check(quant="mxfp4")
 check("--batch", "2,5", quant="q4_0", heads=2, kv_heads=1)
 check("--activations", "f32", quant="q5_0")
+check("--activations", "f16", *(() if f16_cache else ("--kv-cache", "i16")), quant="f16")
+check("--activations", "f16", "--kv-cache", "i16", "--batch", "2", quant="q4_1", heads=2, kv_heads=1)
 if f16_cache:
     check("--kv-cache", "f16", quant="q6_k", embedding=256, feed_forward=512, layers=1)
 shutil.rmtree(tiny.path)

@@ -64,13 +64,19 @@ void report(llvm::StringRef name, const KernelSpec &spec, const Target &target, 
 }
 
 void linear(const char *name, const Target &target, const Encoding &encoding, int64_t rows,
-            int64_t columns, int32_t tokens, bool silu = false, bool quantized = true) {
+            int64_t columns, int32_t tokens, bool silu = false,
+            Activations activations = Activations::int8) {
   SpecMaker make(tokens);
+  const bool quantized = activations != Activations::f32;
   const int32_t x =
       make.input(quantized ? KernelValue::Kind::quant : KernelValue::Kind::rows, columns);
+  if (activations == Activations::f16) {
+    make.spec.values[x].encoding.code = CodeKind::f16;
+    make.spec.values[x].encoding.bits = 16;
+  }
   const int32_t w = make.matrix(target, encoding, rows, columns);
   int32_t y = make.rowsOp(Kind::linear, {x, w}, rows);
-  make.spec.ops.back().act_group = 32;
+  make.spec.ops.back().act_group = quantized ? 32 : 0;
   if (silu)
     y = make.rowsOp(Kind::silu_mul, {y}, rows / 2);
   report(name, make.finish(target, {y}), target, tokens);
@@ -156,7 +162,14 @@ int main(int argc, char **argv) {
   linear("gemv 49152x576 u4 g32", target, u4, 49152, 576, 1);
   linear("gemv 49152x576 i8 g32", target, i8, 49152, 576, 1);
   linear("gemv 3072x576 u4 silu", target, u4, 3072, 576, 1, true);
-  linear("gemv 1536x576 u4 f32 activations", target, u4, 1536, 576, 1, false, false);
+  const Encoding f16 = floats(CodeKind::f16);
+  for (auto [name, kind] : {std::pair{"f32", Activations::f32}, {"f16", Activations::f16}})
+    for (int32_t tokens : {1, 192}) {
+      const std::string what =
+          " by " + std::string(name) + " activations, tokens " + std::to_string(tokens);
+      linear(("1536x576 u4" + what).c_str(), target, u4, 1536, 576, tokens, false, kind);
+      linear(("1536x576 f16" + what).c_str(), target, f16, 1536, 576, tokens, false, kind);
+    }
   const Encoding iq4_nl = *Encoding::parse("iq4_nl, g32, f16"),
                  mxfp4 = *Encoding::parse("e2m1, g32, e8m0");
   linear("gemv 49152x576 iq4_nl", target, iq4_nl, 49152, 576, 1);
@@ -180,7 +193,6 @@ int main(int argc, char **argv) {
     linear(("batch 49152x576 i8, tokens " + std::to_string(tokens)).c_str(), target, i8, 49152, 576,
            tokens);
   }
-  linear("gemm 1536x576x192 u4 f32 act.", target, u4, 1536, 576, 192, false, false);
   attention("attention decode at 511", target, 1, 511);
   attention("attention decode at 2047", target, 1, 2047);
   attention("attention 192 tokens at 0", target, 192, 0);

@@ -19,13 +19,24 @@ inline std::unique_ptr<Target> targetNamed(llvm::StringRef name) {
 }
 
 inline KernelSpec linearSpec(const Target &target, const Encoding &encoding, int32_t max_tokens,
-                             int64_t rows = 64, int64_t columns = 576) {
+                             int64_t rows = 64, int64_t columns = 576,
+                             CodeKind activations = CodeKind::i) {
   SpecMaker make(max_tokens);
   const int32_t x = make.input(KernelValue::Kind::quant, columns);
+  if (activations == CodeKind::f16) {
+    make.spec.values[x].encoding.code = CodeKind::f16;
+    make.spec.values[x].encoding.bits = 16;
+  }
   const int32_t w = make.matrix(target, encoding, rows, columns);
   const int32_t y = make.rowsOp(KernelOp::Kind::linear, {x, w}, rows);
-  make.spec.ops.back().act_group = encoding.groupElements(columns) % 32 ? 16 : 32;
+  const int64_t group = encoding.isFloat() ? 32 : encoding.groupElements(columns);
+  make.spec.ops.back().act_group = group % 32 ? 16 : 32;
   return make.finish(target, {y});
+}
+
+/// Over halves of activations.
+inline KernelSpec halvesSpec(const Target &target, const Encoding &encoding, int32_t max_tokens) {
+  return linearSpec(target, encoding, max_tokens, 64, 576, CodeKind::f16);
 }
 
 inline KernelSpec attentionSpec(const Target &target, int32_t max_tokens, int32_t context,
@@ -79,7 +90,8 @@ inline std::vector<KernelSpec> someKernels(const Target &target) {
   return {
       linearSpec(target, u4, 1),   linearSpec(target, i8, 1),      linearSpec(target, u4, 192),
       linearSpec(target, i8, 192), attentionSpec(target, 1, 2048), attentionSpec(target, 192, 2048),
-      normSpec(target, 1),         normSpec(target, 192),          anglesSpec(target)};
+      normSpec(target, 1),         normSpec(target, 192),          anglesSpec(target),
+      halvesSpec(target, u4, 1),   halvesSpec(target, u4, 192)};
 }
 
 } // namespace ingot::test

@@ -92,9 +92,9 @@ TEST(Code, TablesAreLookedUpByVectors) {
 TEST(Code, PlanesOfCodesMeetInVectors) {
   for (const char *name : {"x86-64-v3", "x86-64-v3-vnni", "x86-64-v4", "znver5", "cortex-a53",
                            "cortex-a76", "aarch64-i8mm"})
-    for (const char *format : {"u2, g16, f16*u4+f16*u4", "i3, g16, f16*i6",
-                               "u4, g32, f16*u6+f16*u6", "u5, g32, f16*u6+f16*u6", "i5, g32, f16",
-                               "i6, g16, f16*i8"})
+    for (const char *format :
+         {"u2, g16, f16*u4+f16*u4", "i3, g16, f16*i6", "u4, g32, f16*u6+f16*u6",
+          "u5, g32, f16*u6+f16*u6", "i5, g32, f16", "i6, g16, f16*i8"})
       for (int32_t tokens : {1, 192}) {
         const auto target = targetNamed(name);
         SCOPED_TRACE(std::string(name) + " " + format + " tokens " + std::to_string(tokens));

@@ -92,6 +92,42 @@ TEST(AArch64Code, AttentionMultipliesAndAddsAtOnce) {
     }
 }
 
+/// Halves are multiplied as they are, those of activations from the lane of a register, and nothing
+/// is widened but scales.
+TEST(AArch64Code, HalvesAreMultipliedWhereTheyAre) {
+  const Encoding f16 = floats(CodeKind::f16);
+  constexpr int group = 32, at_once = 8; // elements of a group; of a turn of the loop
+  for (const char *name : {"aarch64-i8mm", "neoverse-v1", "cortex-x2", "apple-m1"})
+    for (const Encoding &encoding : {f16, u4, i8})
+      for (int32_t tokens : {1, 192}) {
+        const auto target = targetNamed(name);
+        const KernelSpec spec = halvesSpec(*target, encoding, tokens);
+        const bool many = tokens > 1, straight = !many && encoding.isFloat();
+        EXPECT_EQ(spec.tile.token_tile > 1, many) << name;
+        const std::string text = assembly(spec, *target);
+        EXPECT_EQ(count(text, "fmlal"),
+                  registers * spec.tile.token_tile * (straight ? group : at_once))
+            << name << " " << tokens;
+        for (llvm::StringRef line : llvm::split(text, '\n'))
+          if (line.contains("fmlal"))
+            EXPECT_TRUE(line.contains(".h[")) << name << " " << line.str();
+        const int numbers = encoding.isFloat() ? 0 : encoding.symmetric() ? 1 : 2;
+        EXPECT_LE(count(text, "fcvtl"), 2 * registers * numbers) << name << " " << tokens;
+        for (const char *other : {"fcvt\t", "fmadd", "ldrb", "ldrh", "fmla\tv0.8h"})
+          EXPECT_EQ(count(text, other), 0) << name << " " << tokens << " " << other;
+        // Of several streams and of the order in which they meet, one code is unpacked once.
+        if (!encoding.isFloat())
+          EXPECT_LE(count(text, "ucvtf") + count(text, "scvtf"), 2 * group + 24) << name;
+      }
+  const auto without = targetNamed("cortex-a76");
+  for (const Encoding &encoding : {f16, u4})
+    for (int32_t tokens : {1, 192}) {
+      const std::string text = assembly(halvesSpec(*without, encoding, tokens), *without);
+      EXPECT_EQ(count(text, "fmlal"), 0);
+      EXPECT_GE(count(text, "fmla"), 2 * registers);
+    }
+}
+
 TEST(AArch64Code, OnlyInstructionsOfTheMachine) {
   for (const TargetName &name : targetNames()) {
     const auto target = targetNamed(name.name);
@@ -102,7 +138,8 @@ TEST(AArch64Code, OnlyInstructionsOfTheMachine) {
     for (const KernelSpec &spec : someKernels(*target)) {
       const std::string text = assembly(spec, *target);
       EXPECT_TRUE(dots || count(text, "sdot") + count(text, "udot") == 0) << name.name;
-      // Arithmetic in half precision rounds differently; atomics and SVE are nobody's here.
+      EXPECT_TRUE(target->machine().half_products || count(text, "fmlal") == 0) << name.name;
+      // Sums in half precision round differently; atomics and SVE are nobody's here.
       for (const char *other : {"fmla\tv0.8h", "fadd\th", "ldadd", "whilel", "ptrue", "usmmla"})
         EXPECT_EQ(count(text, other), 0) << name.name << " " << other;
       EXPECT_TRUE(target->machine().byte_matrices || count(text, "smmla") == 0) << name.name;
