@@ -73,7 +73,7 @@ struct LinearTile {
   double halves = 0;   ///< registers of 8 halves of activations, whose lanes products take
   bool straight;       ///< the steps of a group are one straight run of code
   bool few;            ///< weights pass once, group by group, by all tiles of tokens
-  bool mins = false, table = false, two_level = false;
+  bool mins = false, table = false, two_level = false, half_weights = false;
   int32_t code_bits = 8; ///< of weights in memory
   double runs = 1;       ///< of steps whose sums of pairs i16 holds
 
@@ -103,6 +103,7 @@ struct LinearTile {
     // Of bytes, one half of a register is multiplied at a time, into a whole one.
     blocks = few ? 1 : spec.tile.streams;
     codes = blocks * wide * (bytes ? 2 : 1);
+    half_weights = form == DotForm::halves && matrix.encoding.isFloat();
     if (form == DotForm::halves && machine.half_products)
       codes /= 2, halves = tokens;
     sums = blocks * wide * tokens;
@@ -126,7 +127,9 @@ struct LinearTile {
     step.others = form == DotForm::widened_pairs && bytes                               ? 2 * tile
                   : form == DotForm::saturating_pairs || form == DotForm::widened_pairs ? tile
                                                                                         : 0;
-    step.loads = codes + tokens;
+    step.loads = codes + (halves > 0 ? tokens / 8 : tokens);
+    if (half_weights && halves == 0) // widened where they are multiplied
+      step.others += codes;
     double kept = 0; // sums that are in memory between groups
     if (over > 0 && straight) {
       // The compiler then orders the code token by token, and codes go through memory.
@@ -154,7 +157,8 @@ struct LinearTile {
     // Converted, scaled and added; sums of pairs are widened before.
     const double terms = mins ? 2 : 1;
     result.multiplies += tile * (1 + terms) + (form == DotForm::saturating_pairs ? runs * tile : 0);
-    result.others += tile * (form == DotForm::lanes              ? 4
+    result.others += tile * (form == DotForm::halves             ? 0
+                             : form == DotForm::lanes            ? 4
                              : form == DotForm::saturating_pairs ? 1 + runs
                                                                  : 1);
     result.loads += codes * terms + tokens * terms;
@@ -163,10 +167,19 @@ struct LinearTile {
     return result;
   }
 
+  /// Of a code that waits for tokens.
+  double unpackedBytes() const {
+    return form == DotForm::floats || (form == DotForm::halves && halves == 0 && !half_weights) ? 4
+           : form == DotForm::halves || (form == DotForm::widened_pairs && !bytes)              ? 2
+                                                                                                : 1;
+  }
+
   /// Codes and scales of a group of one block of rows, unpacked to memory.
   Work unpack() const {
     const double vectors = elements * wide / 4; // of 16 x 4 codes of a byte
     Work result;
+    if (half_weights)
+      return result;
     if (form == DotForm::floats) {
       result.others = elements * wide * 3;
       result.multiplies = elements * wide;
@@ -182,6 +195,10 @@ struct LinearTile {
     } else if (form == DotForm::widened_pairs) {
       result.others = vectors * (bytes ? 1 : 2);
       result.stores = vectors * (bytes ? 1 : 2);
+    }
+    if (form == DotForm::halves) { // widened, made floats
+      result.others += elements * wide * (halves > 0 ? 1 : 2);
+      result.stores = elements * unpackedBytes() * wide / 4;
     }
     const double numbers = wide * (mins ? 2 : 1); // scales, mins
     result.loads = vectors * std::min(code_bits, 8) / 8 + numbers * (two_level ? 2 : 1);
@@ -221,10 +238,7 @@ double linearNanoseconds(const Machine &machine, const KernelSpec &spec, const K
   const double unpacked_times = tile.form == DotForm::floats ? tiles : 1;
   block += unpacked_times * groups * cycles(machine.rates, tile.unpack());
   // Codes of a block that the first-level cache does not hold with the activations of a tile.
-  const double unpacked = tile.blocks * double(matrix.width) * 16 *
-                          (tile.form == DotForm::floats                         ? 4
-                           : tile.form == DotForm::widened_pairs && !tile.bytes ? 2
-                                                                                : 1);
+  const double unpacked = tile.blocks * double(matrix.width) * 16 * tile.unpackedBytes();
   const double spill = tile.few || tile.form == DotForm::floats
                            ? 0
                            : std::max(0.0, unpacked - 0.75 * double(machine.l1_bytes));

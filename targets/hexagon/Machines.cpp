@@ -60,6 +60,10 @@ public:
   }
   /// Sums are those of other machines in all but the last bits, which decide codes of 8 bits often.
   Activations activations() const override { return Activations::int16; }
+  llvm::ArrayRef<Activations> readableActivations() const override {
+    return Target::readableActivations(); // no halves
+  }
+  bool multipliesHalves() const override { return false; }
   int32_t prefillTokens() const override { return 3 * kTokenPadding; }
   /// What the functions of the runtime have: 4 tokens, or as many as there are.
   std::vector<Tile> tileCandidates(const KernelSpec &spec) const override {

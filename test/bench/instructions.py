@@ -1,6 +1,6 @@
 """Instructions that a program for AArch64 retires per token, beside llama.cpp's, counted by QEMU.
 
-    instructions.py --program PROGRAM --peer LLAMA_STEPS --model MODEL.gguf [--cpu CPU]... [--json OUT]
+    instructions.py --program PROGRAM [--peer LLAMA_STEPS --model MODEL.gguf] [--cpu CPU]... [--json OUT]
 
 PROGRAM is what `ingot compile MODEL.gguf --target aarch64-linux` makes. LLAMA_STEPS is
 llama_steps.cpp with llama.cpp for AArch64, whose source is in the sdist of llama-cpp-python
@@ -24,6 +24,7 @@ tokens only: prompts of 48 and 144, 2 and 6 tokens decoded after a prompt of 48.
 """
 
 import argparse
+import itertools
 import json
 import pathlib
 import re
@@ -64,9 +65,9 @@ def per_token(run):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--program", required=True)
-    parser.add_argument("--peer", action="append", required=True)
+    parser.add_argument("--peer", action="append", help="none: PROGRAM alone")
     parser.add_argument("--cpu", action="append", help="of QEMU; cortex-a76, then cortex-a53")
-    parser.add_argument("--model", required=True)
+    parser.add_argument("--model")
     parser.add_argument("--json")
     options = parser.parse_args()
     rows = []
@@ -74,14 +75,20 @@ def main():
         plugin = str(pathlib.Path(folder, "count.so"))
         source = pathlib.Path(__file__).with_name("count_instructions.c")
         subprocess.run(["clang-22", "-O2", "-shared", "-fPIC", source, "-o", plugin], check=True)
-        for cpu, peer in zip(options.cpu or ("cortex-a76", "cortex-a53"), options.peer):
-            rows.append({"cpu": cpu, "ingot": per_token(ours(plugin, cpu, options.program)),
-                         "llama.cpp": per_token(theirs(plugin, cpu, peer, options.model))})
+        cpus = options.cpu or ("cortex-a76", "cortex-a53")
+        for cpu, peer in itertools.zip_longest(cpus, options.peer or ()):
+            row = {"cpu": cpu, "ingot": per_token(ours(plugin, cpu, options.program))}
+            if peer:
+                row["llama.cpp"] = per_token(theirs(plugin, cpu, peer, options.model))
+            rows.append(row)
     print("| millions of instructions a token | prefill | decode |\n|---|---:|---:|")
     for row in rows:
-        for subject in ("llama.cpp", "ingot"):
+        subjects = [subject for subject in ("llama.cpp", "ingot") if subject in row]
+        for subject in subjects:
             print(f"| {subject}, {row['cpu']} | {row[subject]['prefill'] / 1e6:.1f} | "
                   f"{row[subject]['decode'] / 1e6:.1f} |")
+        if len(subjects) < 2:
+            continue
         print("| ratio | " + " | ".join(
             f"{row['ingot'][step] / row['llama.cpp'][step]:.2f}x" for step in ("prefill", "decode"))
             + " |")

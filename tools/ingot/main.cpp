@@ -263,12 +263,12 @@ int main(int argc, char **argv) {
     compile.lowering.activations =
         parseActivations(activations).value_or(defaultActivations(compile.lowering.target));
     // Who asks for fp32 activations wants exactness, so the cache follows unless it is chosen.
-    // Targets whose default they are read floats of half the bytes.
+    // Targets whose default they are read floats of half the bytes, beside halves, too.
+    const Activations read = compile.lowering.activations;
+    const bool floats = (read == Activations::f32 || read == Activations::f16) &&
+                        defaultActivations(compile.lowering.target) == Activations::f32;
     if (cache.empty())
-      cache = activations == "f32"                               ? "f32"
-              : compile.lowering.activations == Activations::f32 ? "f16"
-              : compile.lowering.activations == Activations::f16 ? "f16"
-                                                                 : "i16";
+      cache = activations == "f32" ? "f32" : floats ? "f16" : "i16";
     compile.kv_cache = cache == "i16"   ? CodeKind::i
                        : cache == "f16" ? CodeKind::f16
                                         : CodeKind::f32;
