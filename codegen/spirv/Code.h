@@ -22,18 +22,6 @@ namespace ingot::spirv {
 /// A number in a shader: i32 (no sign of its own), f32 or bool.
 using Num = mlir::Value;
 
-/// A product of matrices [rows][depth] by [depth][columns] that a subgroup makes together.
-struct ProductShape {
-  int32_t bytes; ///< of an element: 1, signed, with i32 as sums; or 2, halves, with f32
-  int32_t rows, columns, depth;
-  constexpr bool halves() const { return bytes == 2; }
-};
-constexpr ProductShape product_shapes[] = {
-#define X(bytes, rows, columns, depth) {bytes, rows, columns, depth},
-    INGOT_DEVICE_PRODUCTS(X)
-#undef X
-};
-
 /// What code may use beyond what every device has (runtime/core/device.h, INGOT_DEVICE_...).
 struct Features {
   bool byte_dot = false; ///< i32 = 4 products of signed by unsigned bytes

@@ -14,19 +14,8 @@ extern "C" {
 #define INGOT_DEVICE_BYTE_DOT 1u /* i32 = 4 products of signed by unsigned bytes */
 /* Workgroups are full subgroups of 8 invocations or more, which read each other's numbers. */
 #define INGOT_DEVICE_SHUFFLE 2u
-/* Workgroups are full subgroups, which multiply matrices together: signed bytes with i32 as sums,
- * or halves with f32. A bit for each shape X(bytes of an element, rows, columns, depth) that
- * devices are known to list, of either the largest first. */
-#define INGOT_DEVICE_PRODUCTS(X)                                                                   \
-  X(1, 16, 16, 32)                                                                                 \
-  X(1, 16, 16, 16)                                                                                 \
-  X(1, 8, 16, 32)                                                                                  \
-  X(1, 8, 8, 32)                                                                                   \
-  X(1, 8, 8, 8)                                                                                    \
-  X(2, 16, 16, 16)                                                                                 \
-  X(2, 8, 16, 16)                                                                                  \
-  X(2, 8, 8, 16)                                                                                   \
-  X(2, 8, 8, 8)
+/* Workgroups are full subgroups, which multiply matrices together: a bit for each of
+ * ingot::product_shapes. */
 #define INGOT_DEVICE_PRODUCT(index) (0x100u << (index))
 #define INGOT_DEVICE_ANY_PRODUCT 0xffff00u
 
@@ -77,4 +66,20 @@ struct ingot_device {
 
 #ifdef __cplusplus
 }
+
+namespace ingot {
+
+/// A product of matrices [rows][depth] by [depth][columns] that a subgroup makes together.
+struct ProductShape {
+  int32_t bytes; ///< of an element: 1, signed, with i32 as sums; or 2, halves, with f32
+  int32_t rows, columns, depth;
+  constexpr bool halves() const { return bytes == 2; }
+};
+/// Those that devices are known to list, of bytes and of halves the largest first.
+constexpr ProductShape product_shapes[] = {
+    {1, 16, 16, 32}, {1, 16, 16, 16}, {1, 8, 16, 32}, {1, 8, 8, 32}, {1, 8, 8, 8},
+    {2, 16, 16, 16}, {2, 8, 16, 16},  {2, 8, 8, 16},  {2, 8, 8, 8},
+};
+
+} // namespace ingot
 #endif

@@ -14,17 +14,11 @@ constexpr const char *dot_extension = VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSIO
                      *size_extension = VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME,
                      *matrix_extension = VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME;
 constexpr uint32_t least_subgroup = 8, invocations = 64; // of a workgroup (codegen/spirv)
-struct ProductShape {
-  uint32_t bytes, rows, columns, depth;
-};
-#define X(bytes, rows, columns, depth) {bytes, rows, columns, depth},
-constexpr ProductShape product_shapes[] = {INGOT_DEVICE_PRODUCTS(X)};
-#undef X
-/// Of those shapes; the rest are of bytes.
+/// Of product_shapes; the rest are of bytes.
 constexpr uint32_t halves_of(uint32_t features) {
   uint32_t found = 0, index = 0;
   for (const ProductShape &shape : product_shapes) {
-    if (shape.bytes == 2)
+    if (shape.halves())
       found |= features & INGOT_DEVICE_PRODUCT(index);
     ++index;
   }
@@ -118,15 +112,16 @@ uint32_t find_products(const Machine &machine) {
   for (const auto &shape : product_shapes) {
     for (uint32_t i = 0; i < count; ++i) {
       const VkCooperativeMatrixPropertiesKHR &product = products[i];
-      const bool halves = shape.bytes == 2;
+      const bool halves = shape.halves();
+      const auto size = [](int32_t extent) { return static_cast<uint32_t>(extent); };
       const VkComponentTypeKHR element = halves ? VK_COMPONENT_TYPE_FLOAT16_KHR
                                                 : VK_COMPONENT_TYPE_SINT8_KHR,
                                sum = halves ? VK_COMPONENT_TYPE_FLOAT32_KHR
                                             : VK_COMPONENT_TYPE_SINT32_KHR;
-      if (product.MSize == shape.rows && product.NSize == shape.columns &&
-          product.KSize == shape.depth && product.AType == element && product.BType == element &&
-          product.CType == sum && product.ResultType == sum && !product.saturatingAccumulation &&
-          product.scope == VK_SCOPE_SUBGROUP_KHR)
+      if (product.MSize == size(shape.rows) && product.NSize == size(shape.columns) &&
+          product.KSize == size(shape.depth) && product.AType == element &&
+          product.BType == element && product.CType == sum && product.ResultType == sum &&
+          !product.saturatingAccumulation && product.scope == VK_SCOPE_SUBGROUP_KHR)
         found |= INGOT_DEVICE_PRODUCT(index);
     }
     ++index;

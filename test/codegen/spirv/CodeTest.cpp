@@ -154,7 +154,7 @@ TEST(SpirvCode, FormsByProducts) {
     std::vector<int32_t> depths;
     for (const spirv::Features &features : spirv::formsOf(make.spec))
       if (features.product >= 0)
-        depths.push_back(spirv::product_shapes[features.product].depth);
+        depths.push_back(product_shapes[features.product].depth);
     return depths;
   };
   EXPECT_EQ(products(true, 192, 32), (std::vector<int32_t>{32, 16, 32, 32, 8}));
@@ -168,8 +168,8 @@ TEST(SpirvCode, FormsByProducts) {
 /// multiplied byte by byte, and floats only where results are scaled.
 TEST(SpirvCode, CodesAreMultipliedByProducts) {
   for (const Encoding &encoding : {u4, i4, u5, i8, wide})
-    for (int index = 0; index < int(std::size(spirv::product_shapes)); ++index) {
-      const spirv::ProductShape &shape = spirv::product_shapes[index];
+    for (int index = 0; index < int(std::size(product_shapes)); ++index) {
+      const ProductShape &shape = product_shapes[index];
       if (shape.halves())
         continue;
       const Made made = linear(encoding, 192, {.product = index}, 1520);

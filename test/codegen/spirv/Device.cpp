@@ -78,8 +78,8 @@ std::string invalid(const std::vector<uint32_t> &words, const spirv::Features &f
 
 uint32_t inexactForms() {
   uint32_t needs = 0;
-  for (size_t i = 0; i < std::size(spirv::product_shapes); ++i)
-    if (spirv::product_shapes[i].halves())
+  for (size_t i = 0; i < std::size(product_shapes); ++i)
+    if (product_shapes[i].halves())
       needs |= INGOT_DEVICE_PRODUCT(i);
   return needs;
 }

@@ -303,7 +303,7 @@ TEST_F(SpirvKernels, LinearByProducts) {
   checkLinear(integers(CodeKind::u, 8, 64, CodeKind::f16, true), {48, 192, 12, 11}, Reads::codes);
   checkLinear(integers(CodeKind::i, 8, 0, CodeKind::f32, false), {64, 160, 30, 29}, Reads::codes,
               Epilogue::silu);
-  for (size_t i = 0; i < std::size(spirv::product_shapes); ++i)
+  for (size_t i = 0; i < std::size(product_shapes); ++i)
     if (everyProduct() || deviceFeatures() & INGOT_DEVICE_PRODUCT(i))
       EXPECT_TRUE(formsThatRan() & INGOT_DEVICE_PRODUCT(i)) << i;
 }
