@@ -40,19 +40,41 @@ bool fits(ingot_device_session &session, char *problem) {
       return false;
     }
   }
+  // What lies before an argument where it begins between places that can be bound counts, too.
+  const uint64_t most = limits.maxStorageBufferRange - limits.minStorageBufferOffsetAlignment;
   for (const device::Step *step : *session.code->steps())
-    for (const device::Launch *launch : *step->launches())
-      for (const device::Argument *argument : *launch->arguments())
-        if (argument->space() == device::Space_weights &&
-            argument->bytes() > limits.maxStorageBufferRange) {
-          said.text(session.machine.properties.deviceName)
-              .text(" reads at most ")
-              .number(limits.maxStorageBufferRange >> 20)
-              .text(" MiB at once, and a matrix of the model has ")
-              .number((argument->bytes() >> 20) + 1);
-          problem[said.used] = 0;
-          return false;
-        }
+    for (const device::Launch *launch : *step->launches()) {
+      if (launch->arguments()->size() >= limits.maxPerStageDescriptorStorageBuffers) {
+        said.text(session.machine.properties.deviceName)
+            .text(" reads ")
+            .number(limits.maxPerStageDescriptorStorageBuffers)
+            .text(" buffers at once, and ")
+            .text(session.code->kernels()->Get(launch->kernel())->name()->c_str())
+            .text(" has ")
+            .number(launch->arguments()->size() + 1);
+        problem[said.used] = 0;
+        return false;
+      }
+      for (const device::Argument *argument : *launch->arguments()) {
+        const bool weights = argument->space() == device::Space_weights,
+                   cache = argument->space() == device::Space_cache;
+        const uint64_t bytes =
+            argument->bytes() * (cache ? static_cast<uint64_t>(session.sequences) : 1);
+        if (bytes <= most)
+          continue;
+        said.text(session.machine.properties.deviceName)
+            .text(" reads at most ")
+            .grouped(most >> 10)
+            .text(" KiB at once, and ")
+            .text(weights ? "a matrix of the model"
+                  : cache ? "the KV cache of a layer"
+                          : "what a step computes at once")
+            .text(" has ")
+            .grouped((bytes + 1023) >> 10);
+        problem[said.used] = 0;
+        return false;
+      }
+    }
   return true;
 }
 

@@ -166,6 +166,22 @@ void find_features(Machine *machine) {
   }
 }
 
+/// 0: nothing is known.
+void find_most_bytes(Machine *machine) {
+  VkPhysicalDeviceMaintenance4Properties buffers{};
+  buffers.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_4_PROPERTIES;
+  VkPhysicalDeviceMaintenance3Properties memory{};
+  memory.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_3_PROPERTIES;
+  memory.pNext = is_core(*machine) ? &buffers : nullptr;
+  VkPhysicalDeviceProperties2 properties{};
+  properties.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2;
+  properties.pNext = &memory;
+  machine->vk.GetPhysicalDeviceProperties2(machine->physical, &properties);
+  machine->most_bytes = memory.maxMemoryAllocationSize;
+  if (buffers.maxBufferSize && buffers.maxBufferSize < machine->most_bytes)
+    machine->most_bytes = buffers.maxBufferSize;
+}
+
 } // namespace
 
 const char *find_machine(Machine *machine) {
@@ -218,6 +234,7 @@ const char *find_machine(Machine *machine) {
   }
   vk.GetPhysicalDeviceMemoryProperties(machine->physical, &machine->memory);
   find_features(machine);
+  find_most_bytes(machine);
   return nullptr;
 }
 

@@ -121,8 +121,9 @@ struct Machine {
   VkPhysicalDeviceProperties properties;
   VkPhysicalDeviceMemoryProperties memory;
   uint32_t queue_family;
-  bool timestamps;   ///< the queue has them
-  uint32_t features; ///< INGOT_DEVICE_... bits
+  bool timestamps;     ///< the queue has them
+  uint32_t features;   ///< INGOT_DEVICE_... bits
+  uint64_t most_bytes; ///< of a buffer and its memory
   VkDevice device;
   VkQueue queue;
 };

@@ -45,6 +45,46 @@ void say_too_little(ingot_device_session &session, uint64_t bytes, const char *w
   problem[said.used] = 0;
 }
 
+/// False, and a clause in `problem`, where the device gives less at once.
+bool is_given(const ingot_device_session &session, uint64_t bytes, const char *what,
+              char *problem) {
+  const uint64_t most = session.machine.most_bytes;
+  if (!most || rounded(bytes, place) <= most)
+    return true;
+  runtime::Writer said(problem, 255);
+  said.text(session.machine.properties.deviceName)
+      .text(" gives at most ")
+      .grouped(most >> 10)
+      .text(" KiB at once, and the model needs ")
+      .grouped((bytes + 1023) >> 10)
+      .text(" for ")
+      .text(what);
+  problem[said.used] = 0;
+  return false;
+}
+
+/// Where a buffer ends that has the weights from `begin` on: it cuts no argument, of which one
+/// alone may be more than `most`.
+uint64_t end_of_chunk(const ingot_device_session &session, uint64_t begin, uint64_t most) {
+  const uint64_t total = session.program->weights_bytes;
+  uint64_t end = total - begin > most ? begin + most : total;
+  bool alone = false;
+  for (bool moved = end < total; moved;) {
+    moved = false;
+    for (const device::Step *step : *session.code->steps())
+      for (const device::Launch *launch : *step->launches())
+        for (const device::Argument *argument : *launch->arguments()) {
+          const uint64_t first = argument->offset(), last = first + argument->bytes();
+          if (argument->space() != device::Space_weights || first >= end || last <= end)
+            continue;
+          alone |= first <= begin;
+          end = alone ? last : first;
+          moved = true;
+        }
+  }
+  return end;
+}
+
 } // namespace
 
 ingot_status make_buffer(ingot_device_session &session, uint64_t bytes, bool host, Buffer *buffer) {
@@ -167,11 +207,14 @@ ingot_status make_memory(ingot_device_session &session, char *problem) {
       {&session.input, end, true,
        "inputs"}, // no more than the plan has, which counts barriers, too
   };
-  for (const auto &one : buffers)
+  for (const auto &one : buffers) {
+    if (!is_given(session, one.bytes, one.what, problem))
+      return INGOT_NO_MEMORY;
     if (ingot_status status = make_buffer(session, one.bytes, one.host, one.buffer)) {
       say_too_little(session, one.bytes, one.what, problem);
       return status;
     }
+  }
   memset(session.input.mapped, 0, session.input.bytes);
   if (VkResult result = begin_once(session))
     return status_of(result);
@@ -204,27 +247,20 @@ static ingot_status upload(ingot_device_session &session, const uint8_t *from, c
 }
 
 ingot_status upload_weights(ingot_device_session &session, char *problem) {
-  // Kernels see a matrix as a part of one buffer; a gigabyte is what every device allocates at
-  // once.
-  constexpr uint64_t most = 1u << 30;
-  const ingot_program &program = *session.program;
-  const auto *weights = session.manifest ? session.manifest->weights() : nullptr;
-  const uint64_t total = program.weights_bytes;
+  // Kernels see each part of a matrix in one buffer. Every device gives a gigabyte at once; where
+  // it takes more, fewer buffers gain nothing.
+  const uint64_t given = session.machine.most_bytes / place * place;
+  const uint64_t most = given && given < 1u << 30 ? given : 1u << 30;
+  const uint64_t total = session.program->weights_bytes;
   session.chunk_count = 0;
   for (uint64_t begin = 0; begin < total;) {
-    uint64_t end = total;
-    if (total - begin > most && weights) {
-      end = begin;
-      for (const manifest::Weight *weight : *weights) {
-        const uint64_t last = weight->offset() + weight->bytes();
-        if (last > begin && (last - begin <= most || end == begin))
-          end = last > end ? last : end;
-      }
-    }
-    if (end > total || end == begin)
-      end = total;
-    if (session.chunk_count == most_chunks)
+    const uint64_t end = end_of_chunk(session, begin, most);
+    if (!is_given(session, end - begin, "a matrix", problem))
       return INGOT_NO_MEMORY;
+    if (session.chunk_count == most_chunks) {
+      say_too_little(session, total, "weights", problem);
+      return INGOT_NO_MEMORY;
+    }
     WeightChunk &chunk = session.chunks[session.chunk_count++];
     chunk.begin = begin;
     ingot_status status = make_buffer(session, end - begin, false, &chunk.buffer);

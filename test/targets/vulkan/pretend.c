@@ -3,7 +3,13 @@
  *   PLAIN=1       it has nothing that is optional
  *   NO_PRODUCTS=1 it has no products of matrices
  *   SAY=1         "a product of matrices" on stderr for each module that has one
- *   DISCRETE=N    the processor does not see its memory, of which there are N MiB */
+ *   DISCRETE=N    the processor does not see its memory, of which there are N MiB
+ *   NONE=1        there is no device
+ *   RANGE=N       kernels read at most N KiB of a buffer, and more is not bound
+ *   GIVES=N       it gives at most N KiB at once, and says so
+ *   REFUSES=N     it gives no more than N KiB at once, and does not say so
+ *   SHARED=N      workgroups share N KiB
+ *   BINDINGS=N    kernels read N buffers */
 #define VK_NO_PROTOTYPES
 #include <vulkan/vulkan.h>
 
@@ -20,6 +26,10 @@ static PFN_vkGetPhysicalDeviceMemoryProperties true_memory;
 static PFN_vkGetBufferMemoryRequirements true_needs;
 static PFN_vkAllocateMemory true_allocate;
 static PFN_vkCreateShaderModule true_create_module;
+static PFN_vkEnumeratePhysicalDevices true_enumerate;
+static PFN_vkGetPhysicalDeviceProperties true_properties;
+static PFN_vkGetPhysicalDeviceProperties2 true_properties2;
+static PFN_vkUpdateDescriptorSets true_update;
 
 /* VK_KHR_cooperative_matrix, which is younger than some headers */
 static const VkStructureType cooperative_matrix_features = (VkStructureType)1000506000;
@@ -29,6 +39,50 @@ struct CooperativeMatrixFeatures {
 };
 
 static int submissions;
+
+static void set(const char *name, VkDeviceSize unit, VkDeviceSize *value) {
+  const char *number = getenv(name);
+  if (number)
+    *value = (VkDeviceSize)atoi(number) * unit;
+}
+
+static VkResult enumerate(VkInstance instance, uint32_t *count, VkPhysicalDevice *devices) {
+  if (!getenv("NONE"))
+    return true_enumerate(instance, count, devices);
+  *count = 0;
+  return VK_SUCCESS;
+}
+
+static void properties(VkPhysicalDevice device, VkPhysicalDeviceProperties *found) {
+  true_properties(device, found);
+  VkPhysicalDeviceLimits *limits = &found->limits;
+  VkDeviceSize range = limits->maxStorageBufferRange, shared = limits->maxComputeSharedMemorySize,
+               bindings = limits->maxPerStageDescriptorStorageBuffers;
+  set("RANGE", 1024, &range);
+  set("SHARED", 1024, &shared);
+  set("BINDINGS", 1, &bindings);
+  limits->maxStorageBufferRange = (uint32_t)range;
+  limits->maxComputeSharedMemorySize = (uint32_t)shared;
+  limits->maxPerStageDescriptorStorageBuffers = (uint32_t)bindings;
+}
+
+static void properties2(VkPhysicalDevice device, VkPhysicalDeviceProperties2 *found) {
+  true_properties2(device, found);
+  for (VkBaseOutStructure *more = found->pNext; more; more = more->pNext)
+    if (more->sType == VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_3_PROPERTIES)
+      set("GIVES", 1024,
+          &((VkPhysicalDeviceMaintenance3Properties *)more)->maxMemoryAllocationSize);
+}
+
+static void update(VkDevice device, uint32_t count, const VkWriteDescriptorSet *writes,
+                   uint32_t copies, const VkCopyDescriptorSet *copied) {
+  VkDeviceSize range = ~(VkDeviceSize)0;
+  set("RANGE", 1024, &range);
+  for (uint32_t i = 0; i < count; ++i)
+    if (writes[i].pBufferInfo->range > range)
+      abort();
+  true_update(device, count, writes, copies, copied);
+}
 
 static VkResult submit(VkQueue queue, uint32_t count, const VkSubmitInfo *submits, VkFence fence) {
   const char *most = getenv("LOST_AFTER");
@@ -83,6 +137,11 @@ static void needs(VkDevice device, VkBuffer buffer, VkMemoryRequirements *requir
 static VkResult allocate(VkDevice device, const VkMemoryAllocateInfo *info,
                          const VkAllocationCallbacks *callbacks, VkDeviceMemory *result) {
   VkMemoryAllocateInfo changed = *info;
+  VkDeviceSize most = ~(VkDeviceSize)0;
+  set("GIVES", 1024, &most);
+  set("REFUSES", 1024, &most);
+  if (info->allocationSize > most)
+    return VK_ERROR_OUT_OF_DEVICE_MEMORY;
   if (getenv("DISCRETE"))
     changed.memoryTypeIndex = 0;
   return true_allocate(device, &changed, callbacks, result);
@@ -109,6 +168,7 @@ static PFN_vkVoidFunction device_function(VkDevice device, const char *name) {
   INSTEAD("vkGetBufferMemoryRequirements", true_needs, needs);
   INSTEAD("vkAllocateMemory", true_allocate, allocate);
   INSTEAD("vkCreateShaderModule", true_create_module, create_module);
+  INSTEAD("vkUpdateDescriptorSets", true_update, update);
   return found;
 }
 
@@ -119,6 +179,9 @@ PFN_vkVoidFunction vkGetInstanceProcAddr(VkInstance instance, const char *name) 
   }
   PFN_vkVoidFunction found = of_instance ? of_instance(instance, name) : NULL;
   INSTEAD("vkGetDeviceProcAddr", of_device, device_function);
+  INSTEAD("vkEnumeratePhysicalDevices", true_enumerate, enumerate);
+  INSTEAD("vkGetPhysicalDeviceProperties", true_properties, properties);
+  INSTEAD("vkGetPhysicalDeviceProperties2", true_properties2, properties2);
   INSTEAD("vkGetPhysicalDeviceFeatures2", true_features, features);
   INSTEAD("vkGetPhysicalDeviceMemoryProperties", true_memory, memory);
   return found;
