@@ -213,8 +213,10 @@ private:
     shape.most = std::max(encoding.maxCode(), -encoding.minCode());
     shape.has_mins = !encoding.symmetric();
     shape.scale_bytes = encoding.twoLevel() ? 1 : int32_t(scaleBytes(layout.scale_type));
-    if (encoding.twoLevel())
+    if (encoding.twoLevel()) {
       shape.super_groups = int32_t(Encoding::kSuperBlock / encoding.group_size);
+      shape.supers = int32_t(matrix.width / Encoding::kSuperBlock);
+    }
     if (const auto values = encoding.values(); !values.empty()) {
       if (shape.group != 32 || shape.ratio != 1)
         return false;

@@ -1,5 +1,4 @@
 // The table of Hexagon machines.
-#include "targets/BlockLayout.h"
 #include "targets/cpu/CpuTarget.h"
 #include "targets/hexagon/HexagonTarget.h"
 #include "targets/hexagon/Kernels.h"
@@ -48,16 +47,6 @@ public:
     return hexagon::nearUse(spec, description, tokens);
   }
   void schedule(ScheduleRequest &request) const override { hexagon::schedule(request); }
-  /// Functions read nibbles and bytes, and one scale a group. How many bits a code has decides how
-  /// sums are rounded, so it keeps them.
-  Encoding legalEncoding(const Encoding &stored) const override {
-    Encoding legal = oneScaleEncoding(stored);
-    legal.bits = stored.bits;
-    return legal;
-  }
-  PackedLayout packedLayout(const Encoding &encoding) const override {
-    return CpuTarget::packedLayout(oneScaleEncoding(encoding));
-  }
   /// Sums are those of other machines in all but the last bits, which decide codes of 8 bits often.
   Activations activations() const override { return Activations::int16; }
   llvm::ArrayRef<Activations> readableActivations() const override {

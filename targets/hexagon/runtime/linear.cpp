@@ -72,9 +72,10 @@ struct Layer {
       made.mins = scales_of(buffers.mins, 1, a, b, scales + pairs());
     return made;
   }
-  /// `number`: 0 scales, 1 minima.
+  /// `number`: 0 scales, 1 minima. (A division is a hundred packets.)
   Scales scales_of(const void *from, int32_t number, int32_t a, int32_t b, HVX_Vector *to) const {
-    const int32_t groups = shape.groups, ratio = shape.ratio, weight_groups = groups / ratio;
+    const int32_t groups = shape.groups, ratio = shape.ratio,
+                  weight_groups = ratio == 1 ? groups : groups / ratio;
     auto place = [](const void *start, int32_t block, int32_t bytes) {
       return static_cast<const uint8_t *>(start) +
              static_cast<uint32_t>(block) * static_cast<uint32_t>(bytes);
@@ -83,7 +84,7 @@ struct Layer {
     Scales made;
     if (shape.super_groups) {
       const int32_t numbers = shape.has_mins ? 2 : 1, half_bytes = rows * 2,
-                    super_bytes = weight_groups / shape.super_groups * numbers * half_bytes;
+                    super_bytes = shape.supers * numbers * half_bytes;
       made = fix_two_levels(place(from, a, bytes), place(from, b, bytes),
                             place(buffers.supers, a, super_bytes) + number * half_bytes,
                             place(buffers.supers, b, super_bytes) + number * half_bytes,

@@ -21,8 +21,9 @@ struct LinearShape {
   int32_t most; ///< magnitude of a code, min_code added
   int32_t has_mins;
   int32_t scale_bytes; ///< f32 4, f16 2, exponents 1 (e8m0)
-  int32_t
-      super_groups; ///< groups of weights that share a half: scales are bytes; 0: there are none
+  /// Of scales of two levels, which are bytes: groups of weights that share a half, and how many
+  /// halves a row has. 0: there are none.
+  int32_t super_groups, supers;
   int32_t one_token;
   int32_t panel_units; ///< most pairs of slices that are unpacked into near memory at once
   /// Whole tiles, whose codes the second-level cache keeps beside what else is there: without near

@@ -108,21 +108,19 @@ inline Scales fix_two_levels(const uint8_t *a, const uint8_t *b, const uint8_t *
                              const uint8_t *halves_b, int32_t stride, int32_t groups,
                              int32_t super_groups, HVX_Vector *pairs) {
   constexpr int32_t together = 8; // groups of a vector of bytes
-  struct Halves {
-    Words mantissa, exponent; // 2^(exponent - 25); mantissas are in upper halves, with their signs
-  };
+  // Times 2^(exponent - 25); mantissas are in upper halves, with their signs.
   auto halves = [&](int32_t super) {
     const Words bits = halves_beside(halves_a + super * stride, halves_b + super * stride),
                 field = (bits >> 10) & 31, fraction = bits & 0x3ff,
                 magnitude = where_greater(field, splat(0), fraction | 0x400, fraction);
-    return Halves{where_greater(bits, splat(0x7fff), -magnitude, magnitude) << 16,
-                  larger(field, splat(1))};
+    return Numbers{where_greater(bits, splat(0x7fff), -magnitude, magnitude) << 16,
+                   larger(field, splat(1))};
   };
   auto bytes = [&](int32_t group) { // of four groups in each, row by row of both blocks
     return Q6_W_vshuff_VVR(raw(load(b + group * rows)), raw(load(a + group * rows)), -rows);
   };
   Words top = splat(1); // biased exponents, as floats have them
-  for (int32_t first = 0; first < groups; first += super_groups) {
+  for (int32_t first = 0, super = 0; first < groups; first += super_groups, ++super) {
     HVX_Vector most = Q6_V_vzero();
     for (int32_t i = 0; i < super_groups; i += together) {
       const HVX_VectorPair own = bytes(first + i);
@@ -132,13 +130,13 @@ inline Scales fix_two_levels(const uint8_t *a, const uint8_t *b, const uint8_t *
     most = Q6_Vub_vmax_VubVub(most, Q6_V_vror_VR(most, 64));
     most = Q6_Vub_vmax_VubVub(most, Q6_V_vror_VR(most, 32));
     const HVX_Vector wide = Q6_V_lo_W(Q6_Wuw_vunpack_Vuh(Q6_V_lo_W(Q6_Wuh_vunpack_Vub(most))));
-    const Halves by = halves(first / super_groups);
+    const Numbers by = halves(super);
     const HVX_Vector product = Q6_Vw_vabs_Vw(Q6_Vw_vmpyio_VwVh(wide, raw(by.mantissa)));
     const Words exponent = by.exponent + (30 + 127 - 25) - words(Q6_Vw_vnormamt_Vw(product));
     top = larger(top, where_greater(words(product), splat(0), exponent, splat(0)));
   }
-  for (int32_t first = 0; first < groups; first += super_groups) {
-    const Halves by = halves(first / super_groups);
+  for (int32_t first = 0, super = 0; first < groups; first += super_groups, ++super) {
+    const Numbers by = halves(super);
     // To 30 bits of what has the exponent `top`, to the left, too.
     const Words right = smaller(top - by.exponent - (127 - 25 + 29), splat(31));
     for (int32_t i = 0; i < super_groups; i += together) {

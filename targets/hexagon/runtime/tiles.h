@@ -17,17 +17,9 @@ template <bool offset, int32_t bits, int32_t steps, bool by_group, int32_t tile,
                                         const Token *tokens, int32_t index,
                                         Dots<tile, planes> &sums) {
   constexpr int32_t size = steps * code_step;
+  // What a sum starts with is split only where both parts stay apart.
+  constexpr bool split = planes > 1 && has_small_codes(bits), whole = planes > 1 && !split;
   const int32_t at = index * planes * size;
-#pragma unroll
-  for (int32_t t = 0; t < tile; ++t) {
-    const int32_t start = offset ? tokens[t].starts[index] : 0;
-    if constexpr (planes == 1) {
-      sums.low[t] = Q6_V_vsplat_R(start);
-    } else {
-      sums.low[t] = Q6_V_vsplat_R(start & 255);
-      sums.high[t] = Q6_V_vsplat_R(start >> 8);
-    }
-  }
 #pragma unroll
   for (int32_t i = 0; i < steps; i += 2) {
 #pragma unroll
@@ -35,13 +27,21 @@ template <bool offset, int32_t bits, int32_t steps, bool by_group, int32_t tile,
       const int8_t *codes = tokens[t].codes + at + i * code_step;
       const int64_t x = *reinterpret_cast<const int64_t *>(codes);
       const auto first = static_cast<int32_t>(x), second = static_cast<int32_t>(x >> 32);
-      HVX_Vector &own = planes == 1 ? sums.low[t] : sums.high[t];
-      own = Q6_Vw_vrmpyacc_VwVubRb(own, group.codes[i], first);
+      const int32_t start = offset && !i ? tokens[t].starts[index] : 0;
+      HVX_Vector &low = sums.low[t], &own = planes == 1 ? low : sums.high[t];
+      if (!i && (!offset || whole))
+        own = Q6_Vw_vrmpy_VubRb(group.codes[i], first);
+      else
+        own = Q6_Vw_vrmpyacc_VwVubRb(i ? own : Q6_V_vsplat_R(split ? start >> 8 : start),
+                                     group.codes[i], first);
       own = Q6_Vw_vrmpyacc_VwVubRb(own, group.codes[i + 1], second);
       if constexpr (planes > 1) {
         const int64_t y = *reinterpret_cast<const int64_t *>(codes + size);
-        HVX_Vector &low = sums.low[t];
-        low = Q6_Vuw_vrmpyacc_VuwVubRub(low, group.codes[i], static_cast<int32_t>(y));
+        if (!i && !offset)
+          low = Q6_Vuw_vrmpy_VubRub(group.codes[i], static_cast<int32_t>(y));
+        else
+          low = Q6_Vuw_vrmpyacc_VuwVubRub(i ? low : Q6_V_vsplat_R(split ? start & 255 : start),
+                                          group.codes[i], static_cast<int32_t>(y));
         low = Q6_Vuw_vrmpyacc_VuwVubRub(low, group.codes[i + 1], static_cast<int32_t>(y >> 32));
       }
     }
