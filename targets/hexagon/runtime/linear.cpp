@@ -38,6 +38,7 @@ struct Layer {
   const Token *tokens;
   int32_t begin, extent;
   HVX_Vector table; ///< Pair::table
+  RunTile run;
 
   int32_t pairs() const { return (shape.groups + 1) / 2; }
   bool gated() const { return shape.after == after_silu_mul; }
@@ -116,38 +117,21 @@ struct Layer {
     }
   }
 
-  template <int32_t tile>
-  void run(const Pair &pair, const Token *of_tile, const Results &results) const {
-    if constexpr (tile == 1) {
-      for_codes(shape, [&]<int32_t bits, int32_t steps, bool by_group>() {
-        run_codes<bits, steps, 1, by_group>(shape, pair, of_tile, results);
-      });
-    } else {
-      const bool small = shape.code_bits <= 4 && !shape.has_table;
-      if (shape.group == 32)
-        small ? run_codes<unpacked_nibbles, 8, tile, true>(shape, pair, of_tile, results)
-              : run_codes<unpacked_bytes, 8, tile, true>(shape, pair, of_tile, results);
-      else
-        small ? run_codes<unpacked_nibbles, 4, tile, true>(shape, pair, of_tile, results)
-              : run_codes<unpacked_bytes, 4, tile, true>(shape, pair, of_tile, results);
-    }
-  }
-
   /// A tile's rows of a unit, from token `t` on.
   template <int32_t tile> void rows_of(const Unit &unit, int32_t slice, int32_t t) const {
     const int32_t lanes = slice + 1 < extent ? 2 * rows : rows;
     auto out = [&](int32_t token) { return buffers.out + slice * rows + token * shape.out_width; };
     if (!gated())
-      return run<tile>(unit.pairs[0], tokens + t,
-                       {nullptr, out(t),
-                        shape.after == after_add
-                            ? buffers.added + (begin + slice) * rows + t * shape.out_width
-                            : nullptr,
-                        shape.out_width, lanes});
+      return run(shape, unit.pairs[0], tokens + t,
+                 {nullptr, out(t),
+                  shape.after == after_add
+                      ? buffers.added + (begin + slice) * rows + t * shape.out_width
+                      : nullptr,
+                  shape.out_width, lanes});
     // Values of a tile wait for each other's products where they are not side by side.
     Numbers of_first[tile], of_second[tile];
-    run<tile>(unit.pairs[0], tokens + t, {of_first, nullptr, nullptr, 0, 0});
-    run<tile>(unit.pairs[1], tokens + t, {of_second, nullptr, nullptr, 0, 0});
+    run(shape, unit.pairs[0], tokens + t, {of_first, nullptr, nullptr, 0, 0});
+    run(shape, unit.pairs[1], tokens + t, {of_second, nullptr, nullptr, 0, 0});
     Words values[tile];
 #pragma unroll
     for (int32_t i = 0; i < tile; ++i) {
@@ -202,6 +186,23 @@ struct Layer {
   }
 };
 
+/// One token reads codes as they are stored, a tile of them, what was unpacked.
+RunTile run_of(const LinearShape &shape) {
+  if (shape.one_token) {
+    RunTile run = nullptr;
+    for_codes(shape, [&]<int32_t bits, int32_t steps, bool by_group>() {
+      run = tile_of<bits, steps, 1, by_group>(shape);
+    });
+    return run;
+  }
+  const bool small = shape.code_bits <= 4 && !shape.has_table;
+  if (shape.group == 32)
+    return small ? tile_of<unpacked_nibbles, 8, token_tile, true>(shape)
+                 : tile_of<unpacked_bytes, 8, token_tile, true>(shape);
+  return small ? tile_of<unpacked_nibbles, 4, token_tile, true>(shape)
+               : tile_of<unpacked_bytes, 4, token_tile, true>(shape);
+}
+
 } // namespace
 
 extern "C" void ingot_hexagon_linear(const LinearShape *shape, const LinearBuffers *buffers,
@@ -221,7 +222,7 @@ extern "C" void ingot_hexagon_linear(const LinearShape *shape, const LinearBuffe
   if (shape->has_table)
     for (int32_t i = 0; i < 16; ++i)
       table[2 * i] = reinterpret_cast<const uint8_t *>(shape->table)[i];
-  const Layer layer{*shape, *buffers, memory.tokens, begin, extent, aligned(table)};
+  const Layer layer{*shape, *buffers, memory.tokens, begin, extent, aligned(table), run_of(*shape)};
   if (shape->one_token)
     return layer.one_token();
   const int32_t unit_vectors =

@@ -78,13 +78,16 @@ struct Results {
   int32_t width, lanes; ///< floats from a token to the next; of a token
 
   /// All of a tile in one go: there is enough to do side by side.
-  template <int32_t tile> void take(const Numbers (&results)[tile]) const {
-    if (kept) {
+  template <int32_t tile> [[gnu::always_inline]] void take(const Numbers (&results)[tile]) const {
+    if (!kept)
+      return write(results);
 #pragma unroll
-      for (int32_t t = 0; t < tile; ++t)
-        kept[t] = results[t];
-      return;
-    }
+    for (int32_t t = 0; t < tile; ++t)
+      kept[t] = results[t];
+  }
+
+private:
+  template <int32_t tile> [[gnu::noinline]] void write(const Numbers (&results)[tile]) const {
     Words values[tile];
     if (added) {
 #pragma unroll
@@ -107,15 +110,27 @@ struct Results {
   }
 };
 
-template <int32_t bits, int32_t steps, int32_t tile, int32_t planes, bool by_group, bool offset>
+/// `beside`: there are minima, and a round of the loop multiplies those, too: with codes of one
+/// byte, their sums fit the registers beside the others.
+template <int32_t bits, int32_t steps, int32_t tile, int32_t planes, bool by_group, bool offset,
+          bool beside>
 [[gnu::noinline]] void run_tile(const LinearShape &shape, const Pair &pair, const Token *tokens,
                                 const Results &results) {
   using Codes = Group<bits, steps, by_group>;
   const int32_t groups = shape.groups, ratio = shape.ratio;
-  HVX_Vector totals[tile];
+  HVX_Vector totals[tile], sums[tile];
 #pragma unroll
   for (int32_t t = 0; t < tile; ++t)
-    totals[t] = Q6_V_vzero();
+    totals[t] = sums[t] = Q6_V_vzero();
+  auto add_minima = [&](int32_t i) {
+    const HVX_Vector minima = pair.mins.pairs[i];
+#pragma unroll
+    for (int32_t t = 0; t < tile; ++t) {
+      const Factors factors = tokens[t].sums[i];
+      sums[t] =
+          Q6_Vw_vasracc_VwVwR(sums[t], Q6_Vw_vdmpy_VhRh_sat(minima, factors.pair), factors.shift);
+    }
+  };
   Dots<tile, planes> even, odd;
   auto add = [&](int32_t i) {
     const HVX_Vector scales = pair.scales.pairs[i];
@@ -127,6 +142,8 @@ template <int32_t bits, int32_t steps, int32_t tile, int32_t planes, bool by_gro
           products<bits>(even, odd, t, tokens[t], Q6_Vh_vmpy_VhRh_s1_rnd_sat(scales, factors.pair)),
           factors.shift);
     }
+    if constexpr (beside)
+      add_minima(i);
   };
   int32_t i = 0;
   for (; i < groups / 2; ++i) {
@@ -146,24 +163,16 @@ template <int32_t bits, int32_t steps, int32_t tile, int32_t planes, bool by_gro
   }
   const Words exponent = pair.scales.exponent;
   Numbers sums_of[tile];
-  if (!shape.has_mins) {
+  if (!beside && !shape.has_mins) {
 #pragma unroll
     for (int32_t t = 0; t < tile; ++t)
       sums_of[t] = {words(totals[t]), exponent + tokens[t].exponent};
     return results.take(sums_of);
   }
-  HVX_Vector sums[tile];
-#pragma unroll
-  for (int32_t t = 0; t < tile; ++t)
-    sums[t] = Q6_V_vzero();
+  if constexpr (!beside)
 #pragma unroll 3
-  for (i = 0; i < (groups + 1) / 2; ++i)
-#pragma unroll
-    for (int32_t t = 0; t < tile; ++t) {
-      const Factors factors = tokens[t].sums[i];
-      sums[t] = Q6_Vw_vasracc_VwVwR(sums[t], Q6_Vw_vdmpy_VhRh_sat(pair.mins.pairs[i], factors.pair),
-                                    factors.shift);
-    }
+    for (i = 0; i < (groups + 1) / 2; ++i)
+      add_minima(i);
   const Words between = pair.mins.exponent - exponent;
 #pragma unroll
   for (int32_t t = 0; t < tile; ++t) {
@@ -178,17 +187,25 @@ template <int32_t bits, int32_t steps, int32_t tile, int32_t planes, bool by_gro
   results.take(sums_of);
 }
 
-/// Dispatches what is known of a layer's activations when it is compiled.
+using RunTile = void (*)(const LinearShape &shape, const Pair &pair, const Token *tokens,
+                         const Results &results);
+/// What computes a tile of a layer whose codes lie so.
 template <int32_t bits, int32_t steps, int32_t tile, bool by_group>
-void run_codes(const LinearShape &shape, const Pair &pair, const Token *tokens,
-               const Results &results) {
-  auto run = [&]<int32_t planes>() {
-    if (bits == tabled || shape.min_code)
-      run_tile<bits, steps, tile, planes, by_group, true>(shape, pair, tokens, results);
-    else if constexpr (bits != tabled) // whose numbers all begin below 0
-      run_tile<bits, steps, tile, planes, by_group, false>(shape, pair, tokens, results);
+RunTile tile_of(const LinearShape &shape) {
+  auto with = [&]<int32_t planes, bool offset>() -> RunTile {
+    if constexpr (planes == 1 && tile > 1)
+      if (shape.has_mins)
+        return run_tile<bits, steps, tile, planes, by_group, offset, true>;
+    return run_tile<bits, steps, tile, planes, by_group, offset, false>;
   };
-  shape.planes == 2 ? run.template operator()<2>() : run.template operator()<1>();
+  auto of_planes = [&]<int32_t planes>() -> RunTile {
+    if constexpr (bits != tabled) // whose numbers all begin below 0
+      if (!shape.min_code)
+        return with.template operator()<planes, false>();
+    return with.template operator()<planes, true>();
+  };
+  return shape.planes == 2 ? of_planes.template operator()<2>()
+                           : of_planes.template operator()<1>();
 }
 
 } // namespace ingot::hexagon
