@@ -184,9 +184,15 @@ Num Code::dot(Num activations, Num codes) {
   return sum;
 }
 
-Num Code::fadd(Num x, Num y) { return spv::FAddOp::create(b, x, y); }
-Num Code::fsub(Num x, Num y) { return spv::FSubOp::create(b, x, y); }
-Num Code::fmul(Num x, Num y) { return spv::FMulOp::create(b, x, y); }
+// Devices may make one instruction, rounded once, of a product and a sum where nothing says that
+// they may not: what is fused is what is written so, for the same bits in all forms.
+Num Code::apart(mlir::Operation *op) {
+  op->setAttr("no_contraction", b.getUnitAttr());
+  return op->getResult(0);
+}
+Num Code::fadd(Num x, Num y) { return apart(spv::FAddOp::create(b, x, y)); }
+Num Code::fsub(Num x, Num y) { return apart(spv::FSubOp::create(b, x, y)); }
+Num Code::fmul(Num x, Num y) { return apart(spv::FMulOp::create(b, x, y)); }
 Num Code::fdiv(Num x, Num y) { return spv::FDivOp::create(b, x, y); }
 Num Code::fma(Num x, Num y, Num z) { return spv::GLFmaOp::create(b, f32, x, y, z); }
 Num Code::fmax(Num x, Num y) { return spv::GLFMaxOp::create(b, x, y); }

@@ -191,6 +191,7 @@ public:
 private:
   friend class Local;
   friend class Shared;
+  Num apart(mlir::Operation *op);
   mlir::Value element(int32_t binding, Num index);
   mlir::spirv::MemoryAccessAttr sharedAccess();
   mlir::spirv::GlobalVariableOp global(const std::string &name, mlir::Type type, int32_t binding);

@@ -5,6 +5,8 @@
 
 #include "gtest/gtest.h"
 
+#include <set>
+
 using namespace ingot;
 using namespace ingot::test;
 using mlir::spirv::Opcode;
@@ -137,6 +139,29 @@ TEST(SpirvCode, WordsOfCodesAreReadOnce) {
   for (const Encoding &encoding :
        {u4, i4, u5, wide, integers(CodeKind::u, 2, 32, CodeKind::f16, true)})
     EXPECT_EQ(reads(encoding) - others, bitsOf(encoding) * blocks) << encoding.str();
+}
+
+/// What is a product and a sum stays so: a device may not round them once.
+TEST(SpirvCode, NothingIsFusedThatIsNotSaidToBe) {
+  SpecMaker make(1);
+  const int32_t x = make.rows(256), w = make.input(KernelValue::Kind::matrix, 256);
+  make.spec.values[w].height = 64;
+  make.spec.values[w].encoding = u4;
+  make.spec.values[w].layout = blockLayout(u4);
+  make.spec.outputs = {make.rowsOp(KernelOp::Kind::linear, {x, w}, 64)};
+  const std::vector<uint32_t> words =
+      llvm::cantFail(spirv::compileKernel(make.spec, false, {})).words;
+  std::set<uint32_t> decorated, sums;
+  for (size_t at = 5; at < words.size(); at += words[at] >> 16) {
+    const auto opcode = Opcode(words[at] & 0xffff);
+    if (opcode == Opcode::OpDecorate &&
+        words[at + 2] == uint32_t(mlir::spirv::Decoration::NoContraction))
+      decorated.insert(words[at + 1]);
+    else if (opcode == Opcode::OpFAdd || opcode == Opcode::OpFSub || opcode == Opcode::OpFMul)
+      sums.insert(words[at + 2]);
+  }
+  EXPECT_FALSE(sums.empty());
+  EXPECT_EQ(decorated, sums);
 }
 
 /// Only what multiplies codes for more tokens than others read weights for at once has products of
