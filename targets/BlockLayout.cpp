@@ -38,19 +38,6 @@ Encoding ingot::storedEncoding(const Encoding &stored) {
   return legal;
 }
 
-// Scales of two levels are products that f16 cannot hold. More bits hold the same codes.
-Encoding ingot::oneScaleEncoding(const Encoding &stored) {
-  Encoding legal = storedEncoding(stored);
-  if (stored.isFloat())
-    return legal;
-  if (const int32_t bits = bitsInMemory(stored); bits != 4 && bits != 8)
-    legal.bits = bits <= 4 ? 4 : 8;
-  for (ScaleFormat *scale : {&legal.scale, &legal.min})
-    if (scale->sub_bits)
-      *scale = {CodeKind::f32, 0, false};
-  return legal;
-}
-
 PackedLayout ingot::blockLayout(const Encoding &encoding) {
   PackedLayout layout;
   if (encoding.isFloat()) {

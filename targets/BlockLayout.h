@@ -6,11 +6,8 @@
 
 namespace ingot {
 
-/// Target::legalEncoding of kernels that read all there is: as it is stored, but for floats of
-/// scales that none of the layouts has.
+/// Target::legalEncoding: as it is stored, but for floats of scales that none of the layouts has.
 Encoding storedEncoding(const Encoding &stored);
-/// ... of those that read codes of 4 and 8 bits, and one scale (and minimum) a group.
-Encoding oneScaleEncoding(const Encoding &stored);
 /// Target::packedLayout.
 PackedLayout blockLayout(const Encoding &encoding);
 

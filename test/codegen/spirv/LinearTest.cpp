@@ -209,11 +209,20 @@ TestMatrix expanded(const TestMatrix &m, const KernelValue &value) {
   return all;
 }
 
+/// The same values in nibbles or bytes, and one scale a group.
+Encoding widened(Encoding encoding) {
+  encoding.bits = encoding.bits <= 4 ? 4 : 8;
+  for (ScaleFormat *scale : {&encoding.scale, &encoding.min})
+    if (scale->sub_bits)
+      *scale = {CodeKind::f32, 0, false};
+  return encoding;
+}
+
 /// Codes in planes and scales of two levels give the bits of what they stand for.
 void checkBits(const Encoding &encoding, Shape shape, Reads reads) {
   SCOPED_TRACE(told(encoding, shape, reads));
   const Layer layer(encoding, shape, reads, Epilogue::none);
-  const Layer wide(oneScaleEncoding(encoding), layer.shape, reads, Epilogue::none);
+  const Layer wide(widened(encoding), layer.shape, reads, Epilogue::none);
   Memory memory(layer.spec), other(wide.spec);
   const TestMatrix matrix = makeMatrix(layer.spec.values[layer.w], 7);
   memory.setMatrix(layer.w, matrix);
