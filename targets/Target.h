@@ -142,7 +142,7 @@ public:
   virtual const Machine &machine() const = 0;
 
   /// The encoding that kernels read for a matrix stored as `stored`: the same values exactly
-  /// (Q4_K -> Q4_K or u4, g32, f32+f32), never fewer bits. `stored` itself where it is legal.
+  /// (scales f16, minima f32 -> both f32), never fewer bits. `stored` itself where it is legal.
   virtual Encoding legalEncoding(const Encoding &stored) const = 0;
   /// The packed layout for a legal encoding.
   virtual PackedLayout packedLayout(const Encoding &encoding) const = 0;

@@ -9,7 +9,7 @@
 namespace ingot::lm {
 
 /// True where every value of `from` is a value of `to` with the same codes, scales and minima, so
-/// that a row needs no rounding to change format (Q4_K -> u4, g32, f32+f32).
+/// that a row needs no rounding to change format (scales f16, minima f32 -> both f32).
 bool holdsExactly(const Encoding &from, const Encoding &to);
 
 class WeightReader {
