@@ -14,6 +14,16 @@ Expr inHalf(Expr step, int32_t half) {
   return unsafe_promise_clamped(select(step < half, step, step - half), 0, half - 1);
 }
 
+/// Where weights are that meet step `step` of a group of activations, of `steps` steps: `ratio`
+/// such groups are one of theirs, whose halves have `half` steps.
+struct Place {
+  Expr step, in_half, group;
+  Place(Expr of_step, Var g, int32_t ratio, int32_t steps, int32_t half)
+      : step(ratio == 1 ? of_step : (g % ratio) * steps + of_step),
+        in_half(ratio == 1 ? step % half : inHalf(step, half)),
+        group(ratio == 1 ? Expr(g) : g / ratio) {}
+};
+
 } // namespace
 
 void KernelBuilder::linearResult(const KernelOp &op, LinearStage stage) {
@@ -75,19 +85,16 @@ llvm::Error KernelBuilder::linear(const KernelOp &op) {
   s.groups = int32_t(value.width / group);
   Var n("n"), nb("nb"), stream("stream"), t("lt"), g("g"), q("q"), b("b"), p("p"), k("k");
   s.stream = stream, s.n = n, s.nb = nb, s.t = t, s.g = g, s.q = q, s.b = b, s.p = p, s.k = k;
-  const int32_t ratio = weight_group / group, layout_steps = group / ki;
 
   // Staged in a Func of its own: an inlined mask lets Halide narrow the codes to i8, and u8 x i8 is
   // the only product that the dot instructions take.
   s.codes = Func("unpacked");
   Expr own_step = split == 1 ? Expr(q) : q / split,
        byte_of_step = split == 1 ? Expr(b) : b + s.k_inner * (q % split);
-  Expr step = ratio == 1 ? own_step : (g % ratio) * layout_steps + own_step,
-       wg = ratio == 1 ? Expr(g) : g / ratio;
+  const Place place(own_step, g, weight_group / group, group / ki,
+                    std::max(weight_group / 2 / ki, 1));
   Expr block = nb + streamStart(stream, value.height);
-  const int32_t half = std::max(weight_group / 2 / ki, 1);
-  Expr code = storedCode(matrix, byte_of_step, n, step,
-                         ratio == 1 ? step % half : inHalf(step, half), wg, block);
+  Expr code = storedCode(matrix, byte_of_step, n, place.step, place.in_half, place.group, block);
   int32_t offset = encoding.minCode(); // of what a code stands for from what is multiplied
   const bool widened = s.form == DotForm::widened_pairs && !make_signed;
   const bool table = encoding.table != CodeTable::none;
@@ -109,7 +116,7 @@ llvm::Error KernelBuilder::linear(const KernelOp &op) {
   s.codes(b, n, q, g, nb, stream) = code;
 
   s.scales = Func("weight_scales");
-  s.scales(n, g, nb, stream) = scaleOf(matrix, false, n, wg, block);
+  s.scales(n, g, nb, stream) = scaleOf(matrix, false, n, place.group, block);
   s.reads = {matrix.codes, matrix.scales};
   Expr start = offset ? x.sums(g, t) * offset : Expr(0);
 
@@ -167,7 +174,7 @@ llvm::Error KernelBuilder::linear(const KernelOp &op) {
   Expr sum = s.result(n, nb, stream, t) + term;
   if (!encoding.symmetric()) {
     s.mins = Func("weight_mins");
-    s.mins(n, g, nb, stream) = scaleOf(matrix, true, n, wg, block);
+    s.mins(n, g, nb, stream) = scaleOf(matrix, true, n, place.group, block);
     s.reads.push_back(matrix.mins);
     s.sums = Func("scaled_sums");
     s.sums(g, t) = x.scales(g, t) * cast<float>(x.sums(g, t));
@@ -216,11 +223,9 @@ llvm::Error KernelBuilder::linearHalves(const KernelOp &op) {
     if (llvm::Error error = checkGroups(value, x))
       return error;
     const int32_t weight_group = int32_t(encoding.groupElements(value.width));
-    const int32_t ratio = weight_group / x.group, half = std::max(weight_group / 2 / s.k_inner, 1);
-    Expr step = ratio == 1 ? Expr(q) : (g % ratio) * s.steps + q,
-         wg = ratio == 1 ? Expr(g) : g / ratio;
-    Expr code =
-        storedCode(matrix, b, n, step, ratio == 1 ? step % half : inHalf(step, half), wg, block);
+    const Place place(q, g, weight_group / x.group, s.steps,
+                      std::max(weight_group / 2 / s.k_inner, 1));
+    Expr code = storedCode(matrix, b, n, place.step, place.in_half, place.group, block);
     if (encoding.table != CodeTable::none)
       code = lookUp(encoding.values(), code);
     else
@@ -229,11 +234,11 @@ llvm::Error KernelBuilder::linearHalves(const KernelOp &op) {
     s.codes(b, n, q, g, nb, stream) = cast(factor, code);
     weight = s.codes(r.x, n, r.y, g, nb, stream);
     s.scales = Func("weight_scales");
-    s.scales(n, g, nb, stream) = scaleOf(matrix, false, n, wg, block);
+    s.scales(n, g, nb, stream) = scaleOf(matrix, false, n, place.group, block);
     s.reads.push_back(matrix.scales);
     if (!encoding.symmetric()) {
       s.mins = Func("weight_mins");
-      s.mins(n, g, nb, stream) = scaleOf(matrix, true, n, wg, block);
+      s.mins(n, g, nb, stream) = scaleOf(matrix, true, n, place.group, block);
       s.reads.push_back(matrix.mins);
       s.sums = Func("scaled_sums");
       s.sums(g, t) = x.scales(g, t) * (cast<float>(x.sums(g, t)) * std::ldexp(1.0f, -24));

@@ -97,10 +97,15 @@ private:
   llvm::MapVector<StringRef, KernelPrediction> kernels;
 };
 
-void printStep(const StepPrediction &step, llvm::raw_ostream &out) {
+size_t nameWidth(const StepPrediction &step) {
   size_t width = 8;
   for (const KernelPrediction &kernel : step.kernels)
     width = std::max(width, kernel.name.size());
+  return width;
+}
+
+void printStep(const StepPrediction &step, llvm::raw_ostream &out) {
+  const size_t width = nameWidth(step);
   out << llvm::left_justify("kernel", unsigned(width))
       << "  launches    time, ms  share      MMAC  weights, MB  cache, MB  activations, MB  bound "
          "by\n";
@@ -125,9 +130,7 @@ void printStep(const StepPrediction &step, llvm::raw_ostream &out) {
 /// What is read where, a token, if an app lends memory that is nearer than caches.
 void printNear(const StepPrediction &step, double tokens, int64_t near_bytes,
                llvm::raw_ostream &out) {
-  size_t width = 8;
-  for (const KernelPrediction &kernel : step.kernels)
-    width = std::max(width, kernel.name.size());
+  const size_t width = nameWidth(step);
   out << llvm::format("\n%.1f MiB of near memory, where an app lends it: a prompt's token, MB from "
                       "there and from the cache\n",
                       double(near_bytes) / (1 << 20))
@@ -164,8 +167,6 @@ json::Object kernelJson(const KernelPrediction &kernel) {
   if (const NearUse &near = kernel.near; near.rows) {
     object["near_rows"] = near.rows;
     object["near_tokens"] = near.tokens;
-  }
-  if (const NearUse &near = kernel.near; near.near > 0) {
     object["near_bytes"] = near.near;
     object["near_cache_bytes"] = near.cache;
     object["cache_alone_bytes"] = near.cache_alone;

@@ -166,15 +166,16 @@ void KernelMemory::fill(int32_t index) {
     const int32_t group = actGroup(spec, index);
     if (value.holdsHalves())
       fillReals(parts[0], bytes[0], CodeKind::f16, -1, 1, random);
-    for (int64_t g = 0; g * 4 < bytes[2] && !value.holdsHalves(); ++g) {
-      int32_t sum = 0;
-      for (int32_t i = 0; i < group; ++i) {
-        const int32_t code = random.whole(255) - 127;
-        reinterpret_cast<int8_t *>(parts[0])[g * group + i] = int8_t(code);
-        sum += code;
+    else
+      for (int64_t g = 0; g * 4 < bytes[2]; ++g) {
+        int32_t sum = 0;
+        for (int32_t i = 0; i < group; ++i) {
+          const int32_t code = random.whole(255) - 127;
+          reinterpret_cast<int8_t *>(parts[0])[g * group + i] = int8_t(code);
+          sum += code;
+        }
+        std::memcpy(parts[2] + 4 * g, &sum, 4);
       }
-      std::memcpy(parts[2] + 4 * g, &sum, 4);
-    }
     fillReals(parts[1], bytes[1], CodeKind::f32, 0.001f, 0.01f, random);
     break;
   }

@@ -132,7 +132,7 @@ typedef struct ingot_executor {
 } ingot_executor;
 
 /* Memory that an app lends to a session: nearer to the processor's vectors than caches are, as a
- * DSP has it and its system gives it to who asks (Hexagon's VTCM: HAP_compute_res_acquire). Threads
+ * DSP has it and its system gives it to who asks (HAP_compute_res_acquire). Threads
  * have equal shares of it, in whole vectors: a share that is too small for a kernel's tile is left
  * alone, and so is all of it where kernels have no use for it. Results do not depend on it; no
  * other session may use it at the same time. */

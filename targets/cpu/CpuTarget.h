@@ -6,6 +6,7 @@
 #include "targets/cpu/LinkElf.h"
 
 #include "llvm/ADT/ArrayRef.h"
+#include "llvm/ADT/STLExtras.h"
 
 namespace ingot {
 
@@ -75,7 +76,9 @@ public:
   std::vector<Tile> tileCandidates(const KernelSpec &spec) const override;
   double estimate(const KernelSpec &spec, int64_t tokens, int64_t position) const override;
   llvm::ArrayRef<Activations> readableActivations() const override { return allActivations; }
-  bool multipliesHalves() const override { return true; }
+  bool multipliesHalves() const override {
+    return llvm::is_contained(readableActivations(), Activations::f16);
+  }
   int32_t prefillTokens() const override { return 192; }
   std::string halideTarget() const override;
   void finishKernel(llvm::Module &module) const override;

@@ -52,7 +52,6 @@ public:
   llvm::ArrayRef<Activations> readableActivations() const override {
     return Target::readableActivations(); // no halves
   }
-  bool multipliesHalves() const override { return false; }
   int32_t prefillTokens() const override { return 3 * kTokenPadding; }
   /// What the functions of the runtime have: 4 tokens, or as many as there are.
   std::vector<Tile> tileCandidates(const KernelSpec &spec) const override {

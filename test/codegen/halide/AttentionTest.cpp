@@ -41,17 +41,8 @@ AttentionKernel attentionSpec(const Target &target, Heads shape, CodeKind kv, in
 }
 
 void fillCache(Memory &memory, const AttentionKernel &s, Heads shape, int32_t positions) {
-  TestCache cache(memory, s.cache, s.spec.kv, shape.head_dim, s.spec.context);
-  std::mt19937 random(21);
-  std::normal_distribution<float> normal;
-  std::vector<float> x(shape.head_dim);
-  for (int32_t h = 0; h < shape.kv_heads; ++h)
-    for (int32_t p = 0; p < positions; ++p)
-      for (bool values : {false, true}) {
-        for (float &v : x)
-          v = normal(random) * (values ? 1 : 2);
-        cache.write(values, h, p, x.data());
-      }
+  TestCache(memory, s.cache, s.spec.kv, shape.head_dim, s.spec.context)
+      .randomize(shape.kv_heads, positions);
 }
 
 /// One head of one token: q and out [head_dim], keys 0 .. `keys` - 1 of cache head `kh`.
@@ -133,18 +124,7 @@ void checkAttention(const Target &target, Heads shape, CodeKind kv, int32_t cont
       const int32_t kh = h / (shape.heads / shape.kv_heads), keys = position + t + 1;
       const float *q = memory.get<float>(s.q) + t * stride + h * hd;
       twinAttention(cache, kv, q, hd, kh, keys, expected.data());
-      std::vector<double> exact(keys), precise(hd);
-      double largest = -DBL_MAX, total = 0;
-      for (int32_t p = 0; p < keys; ++p) {
-        for (int32_t d = 0; d < hd; ++d)
-          exact[p] += double(cache.read(false, kh, p, d)) * q[d] * scale;
-        largest = std::fmax(largest, exact[p]);
-      }
-      for (double &weight : exact)
-        total += weight = std::exp(weight - largest);
-      for (int32_t p = 0; p < keys; ++p)
-        for (int32_t d = 0; d < hd; ++d)
-          precise[d] += exact[p] / total * cache.read(true, kh, p, d);
+      const std::vector<double> precise = cache.attention(q, scale, kh, keys);
       for (int32_t d = 0; d < hd; ++d) {
         const float got = memory.get<float>(s.y)[t * stride + h * hd + d];
         ASSERT_EQ(got, expected[d]) << "token " << t << " head " << h << " d " << d;

@@ -5,7 +5,9 @@
 
 #include "test/codegen/halide/Harness.h"
 
+#include <cfloat>
 #include <cmath>
+#include <random>
 
 namespace ingot::test {
 
@@ -193,6 +195,36 @@ public:
       else
         memory.get<float>(value, values)[i] = x[d];
     }
+  }
+
+  /// Random heads of positions below `count`.
+  void randomize(int32_t kv_heads, int32_t count) {
+    std::mt19937 random(21);
+    std::normal_distribution<float> normal;
+    std::vector<float> x(head_dim);
+    for (int32_t h = 0; h < kv_heads; ++h)
+      for (int32_t p = 0; p < count; ++p)
+        for (bool values : {false, true}) {
+          for (float &v : x)
+            v = normal(random) * (values ? 1 : 2);
+          write(values, h, p, x.data());
+        }
+  }
+  /// softmax(scale * query . keys) values over `keys` positions of head h, in doubles.
+  std::vector<double> attention(const float *query, double scale, int32_t h, int32_t keys) const {
+    std::vector<double> weights(keys), result(head_dim);
+    double largest = -DBL_MAX, total = 0;
+    for (int32_t p = 0; p < keys; ++p) {
+      for (int32_t d = 0; d < head_dim; ++d)
+        weights[p] += double(read(false, h, p, d)) * query[d] * scale;
+      largest = std::fmax(largest, weights[p]);
+    }
+    for (double &weight : weights)
+      total += weight = std::exp(weight - largest);
+    for (int32_t p = 0; p < keys; ++p)
+      for (int32_t d = 0; d < head_dim; ++d)
+        result[d] += weights[p] / total * read(true, h, p, d);
+    return result;
   }
 
 private:

@@ -91,37 +91,17 @@ struct AttentionCase {
   int64_t stride() const { return roundUp(shape.heads * shape.head_dim, 16); }
   void fill(Memory &memory) const {
     memory.randomRows(q, 8);
-    TestCache stored(memory, cache, kv, shape.head_dim, context);
-    std::mt19937 random(21);
-    std::normal_distribution<float> normal;
-    std::vector<float> x(shape.head_dim);
-    for (int32_t h = 0; h < shape.kv_heads; ++h)
-      for (int32_t p = 0; p < position + tokens; ++p)
-        for (bool values : {false, true}) {
-          for (float &element : x)
-            element = normal(random) * (values ? 1 : 2);
-          stored.write(values, h, p, x.data());
-        }
+    TestCache(memory, cache, kv, shape.head_dim, context)
+        .randomize(shape.kv_heads, position + tokens);
   }
   void check(Memory &memory) const {
-    TestCache stored(memory, cache, kv, shape.head_dim, context);
+    const TestCache stored(memory, cache, kv, shape.head_dim, context);
     const int32_t hd = shape.head_dim;
     for (int32_t t = 0; t < tokens; ++t)
       for (int32_t h = 0; h < shape.heads; ++h) {
         const int32_t kh = h / (shape.heads / shape.kv_heads), keys = position + t + 1;
         const float *query = memory.get<float>(q) + t * stride() + h * hd;
-        std::vector<double> weights(keys), want(hd);
-        double largest = -DBL_MAX, total = 0;
-        for (int32_t p = 0; p < keys; ++p) {
-          for (int32_t d = 0; d < hd; ++d)
-            weights[p] += double(stored.read(false, kh, p, d)) * query[d] * scale();
-          largest = std::fmax(largest, weights[p]);
-        }
-        for (double &weight : weights)
-          total += weight = std::exp(weight - largest);
-        for (int32_t p = 0; p < keys; ++p)
-          for (int32_t d = 0; d < hd; ++d)
-            want[d] += weights[p] / total * stored.read(true, kh, p, d);
+        const std::vector<double> want = stored.attention(query, scale(), kh, keys);
         for (int32_t d = 0; d < hd; ++d)
           ASSERT_NEAR(memory.get<float>(y)[t * stride() + h * hd + d], want[d], 2e-5)
               << "kv " << int(kv) << " token " << t << " head " << h << " d " << d;

@@ -515,16 +515,7 @@ void checkAttention(const Target &target, Heads shape, int32_t max_tokens, int32
   Memory memory(spec);
   memory.randomRows(q, 8);
   TestCache made(memory, cache, CodeKind::i, hd, spec.context);
-  std::mt19937 random(21);
-  std::normal_distribution<float> normal;
-  std::vector<float> head(hd);
-  for (int32_t h = 0; h < shape.kv_heads; ++h)
-    for (int32_t p = 0; p < position + tokens; ++p)
-      for (bool values : {false, true}) {
-        for (float &v : head)
-          v = normal(random) * (values ? 1 : 2);
-        made.write(values, h, p, head.data());
-      }
+  made.randomize(shape.kv_heads, position + tokens);
   for (int32_t h = 0; h < shape.heads; h += kernel.grain())
     kernel.run(memory, h, kernel.grain(), tokens, position);
   EXPECT_TRUE(memory.intact());
